@@ -1,0 +1,124 @@
+"""Small classifiers to watch."""
+
+from collections import OrderedDict
+
+import torch
+import torchvision
+from pytorch_lightning import LightningModule
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Classifier(LightningModule):
+    """A classifier trained by cross-entropy with AdamW and a one-cycle learning rate; logs loss and accuracy.
+
+    Args:
+        network: images (N, C, H, W) -> logits (N, classes).
+        lr: highest learning rate.
+    """
+
+    def __init__(self, network: nn.Module, lr: float) -> None:
+        super().__init__()
+        self.network = network
+        self.lr = lr
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.network(images)
+
+    def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
+        return self._step(batch, "train")
+
+    def validation_step(self, batch: list[Tensor], batch_idx: int) -> None:
+        self._step(batch, "val")
+
+    def configure_optimizers(self) -> dict:
+        optimizer = torch.optim.AdamW(self.parameters(), self.lr, weight_decay=0.01)
+        steps = self.trainer.estimated_stepping_batches
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.lr, total_steps=int(steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _step(self, batch: list[Tensor], stage: str) -> Tensor:
+        images, labels = batch[0], batch[1]
+        logits = self(images)
+        loss = F.cross_entropy(logits, labels)
+        accuracy = (logits.argmax(1) == labels).float().mean()
+        self.log_dict({f"{stage}/loss": loss, f"{stage}/accuracy": accuracy}, on_step=False, on_epoch=True)
+        self.log(f"{stage}_acc", accuracy, on_step=False, on_epoch=True, prog_bar=True, logger=False)
+        return loss
+
+
+class SmallCNN(Classifier):
+    """Four 3x3 convolutions; the last map is 16x16 for 64x64 images.
+
+    Args:
+        channels: of the images.
+        classes: how many.
+        width: channels of the first convolution.
+        lr: highest learning rate.
+    """
+
+    def __init__(self, channels: int = 1, classes: int = 10, width: int = 12, lr: float = 6e-3) -> None:
+        features = nn.Sequential(
+            _block(channels, width),
+            nn.MaxPool2d(2),
+            _block(width, 2 * width),
+            nn.MaxPool2d(2),
+            _block(2 * width, 4 * width),
+            _block(4 * width, 4 * width),
+        )
+        head = nn.Sequential(nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(4 * width, classes))
+        super().__init__(nn.Sequential(OrderedDict(features=features, head=head)), lr)
+
+
+def _block(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
+    )
+
+
+class SmallViT(Classifier):
+    """A Vision Transformer with a class token.
+
+    Args:
+        channels: of the images.
+        classes: how many.
+        size: side of the images, in pixels.
+        patch: side of a patch, in pixels.
+        dim: of a token.
+        depth: blocks.
+        heads: of attention.
+        lr: highest learning rate.
+    """
+
+    def __init__(
+        self,
+        channels: int = 1,
+        classes: int = 10,
+        size: int = 64,
+        patch: int = 8,
+        dim: int = 96,
+        depth: int = 4,
+        heads: int = 4,
+        lr: float = 1e-3,
+    ) -> None:
+        network = torchvision.models.VisionTransformer(size, patch, depth, heads, dim, 2 * dim, num_classes=classes)
+        network.conv_proj = nn.Conv2d(channels, dim, patch, patch)
+        super().__init__(network, lr)
+
+
+class FineTuned(Classifier):
+    """A classifier of torchvision with a new head.
+
+    Args:
+        architecture: a ResNet of torchvision.
+        classes: how many.
+        weights: as torchvision names them ("DEFAULT"), downloaded by it; None starts at random.
+        lr: highest learning rate.
+    """
+
+    def __init__(
+        self, architecture: str = "resnet18", classes: int = 2, weights: str | None = "DEFAULT", lr: float = 1e-3
+    ) -> None:
+        network = torchvision.models.get_model(architecture, weights=weights)
+        network.fc = nn.Linear(network.fc.in_features, classes)
+        super().__init__(network, lr)

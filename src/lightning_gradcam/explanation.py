@@ -1,0 +1,230 @@
+"""The same maps for a trained model, in one call."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - torch's own convention
+
+from lightning_gradcam.album import Album, make_album
+from lightning_gradcam.borrowed import CamClass
+from lightning_gradcam.cam import Cams, Output, Settings, compute_cams, make_plan
+from lightning_gradcam.errors import SettingError
+from lightning_gradcam.layers import LayerChoice, Reader
+from lightning_gradcam.lend import lend
+from lightning_gradcam.render import Statistics, check_statistics, overlay
+from lightning_gradcam.targets import Target
+
+Picture = str | PathLike[str] | Image.Image | np.ndarray[Any, Any]
+Size = int | tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Where a model looked in N images.
+
+    With several classes as the target, `heatmaps`, `raw`, `peaks` and `targets` have them as a second dimension.
+
+    Attributes:
+        heatmaps: (N, H, W) float32 in 0..1, at the size of the images that the model saw.
+        raw: (N, h, w) >= 0, the maps before resizing and scaling; for what grad-cam computes, with `aug_smooth` and
+            for averaged layers there are only heatmaps, (N, H, W).
+        peaks: (N,) each raw map's maximum: 0 where there is no positive evidence, not finite where the map was not.
+        scores: (N,) the prediction's probability in 0..1; for a regression its value.
+        predictions: (N,) the predicted class.
+        targets: (N,) the explained class; -1 where the target is no single class.
+        layer: dotted name of the target layer; of several, averaged, joined by "+".
+    """
+
+    heatmaps: Tensor
+    raw: Tensor
+    peaks: Tensor
+    scores: Tensor
+    predictions: Tensor
+    targets: Tensor
+    layer: str
+    _album: Album = field(repr=False)
+    _cams: Cams = field(repr=False)
+    _subtitle: str = field(repr=False)
+
+    def overlays(self) -> list[Image.Image]:
+        """Return each image with its heatmap over it, at the size the model saw; of several targets the first."""
+        pairs = zip(self._album.pictures, self._cams.heatmaps(self._album.size)[:, 0].numpy(), strict=True)
+        return [Image.fromarray(overlay(picture, heatmap)) for picture, heatmap in pairs]
+
+    def grid(self) -> Image.Image:
+        """Return one labelled picture of all images beside their overlays."""
+        heatmaps = self._cams.heatmaps(self._album.size)
+        columns = self.targets[0].tolist() if self.targets.dim() == 2 else []
+        return self._album.grid(self._cams, heatmaps, self._subtitle, columns)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Save the grid; the file's ending tells the format."""
+        self.grid().save(path)
+
+
+def explain(
+    model: nn.Module,
+    images: Tensor | Sequence[Picture],
+    target_layer: LayerChoice | Sequence[LayerChoice] | None = None,
+    *,
+    target: Target = "predicted",
+    labels: Tensor | Sequence[int] | None = None,
+    method: str | CamClass = "gradcam",
+    mean: Statistics | None = None,
+    std: Statistics | None = None,
+    size: Size | None = None,
+    batch_size: int = 32,
+    output: Output | None = None,
+    reshape_transform: Reader | None = None,
+    aug_smooth: bool = False,
+    eigen_smooth: bool = False,
+) -> Explanation:
+    """Show where a trained model looks; the model is left as it was.
+
+    Args:
+        model: any image model, in any mode, on any device.
+        images: paths, PIL images or arrays (H, W, C) or (H, W) of uint8 or of floats in 0..1: each is scaled to 0..1,
+            resized to `size` and normalised by `mean` and `std`; or a tensor (N, C, H, W), taken as it is.
+        target_layer: dotted name or module; of several the average, as grad-cam does; None finds the layer.
+        target: as in `GradCAMCallback`; "predicted" is the highest-scoring class.
+        labels: (N,) the true classes: for the captions, and for target="label".
+        method: as in `GradCAMCallback`.
+        mean: what normalising subtracts, in units of 0..1, one number a channel, or one for all.
+        std: what normalising divides by.
+        size: (height, width) or one number for both; None leaves images as they are, which then are of one size.
+        batch_size: images a forward pass.
+        output: as in `GradCAMCallback`.
+        reshape_transform: as in `GradCAMCallback`.
+        aug_smooth: average over mirrored and rescaled images.
+        eigen_smooth: take the first principal component.
+
+    Raises:
+        ValueError: a setting or an image that cannot work; the sentence names it.
+        TypeError: a value of another type than accepted.
+    """
+    averaged = [list(target_layer)] if isinstance(target_layer, Sequence) and not isinstance(target_layer, str) else None
+    settings = Settings(averaged or target_layer, target, method, batch_size, output, reshape_transform, aug_smooth, eigen_smooth)
+    check_statistics(mean, std)
+    inputs, shown, undo = _inputs(images, size, mean, std)
+    known = _checked_labels(labels, len(inputs))
+    album = make_album(shown, known, *undo)
+    with lend(model):
+        plan = make_plan(model, inputs, known, settings)
+        cams = compute_cams(model, inputs, known, plan)[0].copied()()
+    return _explanation(cams, album, f"{method if isinstance(method, str) else method.__name__}")
+
+
+def _explanation(cams: Cams, album: Album, subtitle: str) -> Explanation:
+    column = 0 if cams.maps.shape[1] == 1 else slice(None)
+    raw = cams.maps if cams.finished else cams.maps * cams.peaks.nan_to_num(0, posinf=0)[..., None, None]
+    return Explanation(
+        cams.heatmaps(album.size)[:, column],
+        raw[:, column],
+        cams.peaks[:, column],
+        cams.scores,
+        cams.predictions,
+        cams.targets[:, column],
+        cams.layer,
+        album,
+        cams,
+        subtitle,
+    )
+
+
+def _inputs(
+    images: Tensor | Sequence[Picture], size: Size | None, mean: Statistics | None, std: Statistics | None
+) -> tuple[Tensor, Tensor, tuple[Statistics | None, Statistics | None]]:
+    """What the model gets, what is shown, and the statistics that showing has to undo."""
+    if isinstance(images, Tensor):
+        if images.dim() != 4 or not images.numel():
+            raise SettingError(f"images is a tensor {tuple(images.shape)}; accepted is (N, C, H, W) with N >= 1")
+        if size is not None:
+            raise SettingError(f"size={size!r} is for pictures; a tensor is taken as it is, so pass it at its size")
+        ready = images.detach().clone()  # a clone: what was made in inference mode cannot be differentiated
+        return ready, ready, (mean, std)
+    pictures = _stack([_load(picture, place) for place, picture in enumerate(_checked_list(images))], size)
+    if mean is None or std is None:
+        return pictures, pictures, (0.0, 1.0)
+    for name, values in (("mean", mean), ("std", std)):
+        if isinstance(values, Sequence) and len(values) not in (1, pictures.shape[1]):
+            raise SettingError(f"{name} has {len(values)} numbers; the images have {pictures.shape[1]} channels")
+    shift, scale = (torch.as_tensor(values, dtype=torch.float32).reshape(1, -1, 1, 1) for values in (mean, std))
+    return (pictures - shift) / scale, pictures, (0.0, 1.0)
+
+
+def _checked_list(images: object) -> Sequence[Picture]:
+    if isinstance(images, (str, PathLike, Image.Image, np.ndarray)) or not isinstance(images, Sequence):
+        raise TypeError(
+            f"images is a {type(images).__name__}; accepted are a list of paths, PIL images or arrays (H, W, C), or a "
+            "tensor (N, C, H, W)"
+        )
+    if not images:
+        raise SettingError("images is empty; accepted is one image or more")
+    return images
+
+
+def _load(picture: Picture, place: int) -> Tensor:
+    """One picture as (C, H, W) in 0..1; files and PIL images become RGB, arrays keep their channels."""
+    name = f"images[{place}]"
+    if isinstance(picture, (str, PathLike)):
+        try:
+            with Image.open(Path(picture)) as file:
+                return _load(file.convert("RGB"), place)
+        except (OSError, UnidentifiedImageError) as error:
+            raise SettingError(f"{name}={str(picture)!r} cannot be read as an image: {error}") from error
+    if isinstance(picture, Image.Image):
+        picture = np.asarray(picture.convert("RGB"))
+    if not isinstance(picture, np.ndarray):
+        raise TypeError(f"{name} is a {type(picture).__name__}; accepted are paths, PIL images and arrays (H, W, C)")
+    if picture.ndim not in (2, 3) or not picture.size:
+        raise SettingError(f"{name} is an array {picture.shape}; accepted is (H, W, C) or (H, W)")
+    pixels = torch.from_numpy(np.ascontiguousarray(np.atleast_3d(picture))).permute(2, 0, 1)
+    if picture.dtype == np.uint8:
+        return pixels.float() / 255
+    if picture.dtype.kind != "f":
+        raise SettingError(f"{name} holds {picture.dtype}; accepted are uint8, and floats in 0..1")
+    if not bool(((pixels >= 0) & (pixels <= 1)).all()):
+        low, high = float(pixels.min()), float(pixels.max())
+        raise SettingError(f"{name} holds floats from {low:.3g} to {high:.3g}; accepted are 0..1, or uint8")
+    return pixels.float()
+
+
+def _stack(pictures: list[Tensor], size: Size | None) -> Tensor:
+    for place, picture in enumerate(pictures):
+        if len(picture) != len(pictures[0]):
+            raise SettingError(f"images[{place}] has {len(picture)} channels, images[0] has {len(pictures[0])}")
+        if size is None and picture.shape != pictures[0].shape:
+            sizes = " and ".join(f"{p.shape[1]}x{p.shape[2]}" for p in (pictures[0], picture))
+            raise SettingError(
+                f"size=None, but images[0] and images[{place}] differ: {sizes}; pass size=(height, width)"
+            )
+    if size is None:
+        return torch.stack(pictures)
+    sides = _checked_size(size)
+    resized = [F.interpolate(p[None], sides, mode="bilinear", antialias=True, align_corners=False) for p in pictures]
+    return torch.cat(resized).clamp(0, 1)
+
+
+def _checked_size(size: Size) -> tuple[int, int]:
+    sides = (size, size) if isinstance(size, int) else tuple(size) if isinstance(size, (tuple, list)) else ()
+    if len(sides) != 2 or not all(type(side) is int and side > 0 for side in sides):
+        raise SettingError(f"size={size!r}; accepted is (height, width) or one number for both, in pixels")
+    return sides[0], sides[1]
+
+
+def _checked_labels(labels: Tensor | Sequence[int] | None, count: int) -> Tensor | None:
+    if labels is None:
+        return None
+    known = torch.as_tensor(labels).detach().cpu()
+    if known.dim() == 0 or len(known) != count:
+        raise SettingError(
+            f"labels has the shape {tuple(known.shape)} for {count} images; accepted is a label an image"
+        )
+    return known

@@ -1,0 +1,305 @@
+"""Which layer is looked at, by name, module or found by itself, and how its output becomes a map."""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import ceil
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from lightning_gradcam.errors import SettingError, nearest
+
+Reader = Callable[[Tensor], Tensor]  # a layer's output -> (N, C, h, w)
+LayerChoice = str | nn.Module
+
+# Wrappers that put a name of their own between a model and its layers (torch.compile, FSDP, activation checkpointing).
+_WRAPPER = re.compile(r"(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a layer's output lies in memory, and the grid of positions in it.
+
+    Attributes:
+        axes: "NCHW", "NHWC", "NLC" (tokens) or "LNC" (tokens, sequence first).
+        grid: (h, w), in positions.
+        prefix: tokens in front of the grid's: class, distillation, registers.
+    """
+
+    axes: str
+    grid: tuple[int, int]
+    prefix: int = 0
+
+    def __call__(self, output: Tensor) -> Tensor:
+        """Read the output as (N, C, h, w)."""
+        if self.axes == "NCHW":
+            return output
+        if self.axes == "NHWC":
+            return output.permute(0, 3, 1, 2)
+        tokens = output.transpose(0, 1) if self.axes == "LNC" else output
+        patches = tokens[:, self.prefix :].transpose(1, 2)
+        return patches.reshape(*patches.shape[:2], *self.grid)
+
+
+@dataclass(frozen=True)
+class TargetLayer:
+    """A layer of the model: its dotted name, the module, and how to read its output as (N, C, h, w)."""
+
+    name: str
+    module: nn.Module
+    read: Reader
+
+
+class Capture:
+    """The recorded outputs of some layers, by module in the order of execution; the last call counts."""
+
+    def __init__(self) -> None:
+        self.outputs: dict[nn.Module, Tensor] = {}
+
+    def __call__(self, module: nn.Module, inputs: object, output: Any) -> Any:
+        """Forward hook: keep the output as a point to differentiate with respect to, and hand on a copy of it.
+
+        The copy is what later in-place operations overwrite (grad-cam and torch-cam keep the output itself, and err
+        on a layer in front of an in-place ReLU). Gradients open here: nothing in front of the first layer is kept.
+        """
+        tensor = _tensor_of(output)
+        if tensor is None or not tensor.is_floating_point():
+            return None
+        torch.set_grad_enabled(True)  # also within a forward that runs its backbone under no_grad
+        activation = tensor if tensor.requires_grad else tensor.detach().clone().requires_grad_()
+        self.outputs.pop(module, None)
+        self.outputs[module] = activation
+        return _with_tensor(output, tensor, activation.clone())
+
+
+class _Survey(Capture):
+    """A capture of many layers that also tells which of them pool."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pooled: set[nn.Module] = set()
+        self._pools_made: dict[int, Tensor] = {}  # holds the tensors, so that no id is given out twice
+
+    def __call__(self, module: nn.Module, inputs: object, output: Any) -> Any:
+        handed_on = super().__call__(module, inputs, output)
+        self.pooled.discard(module)
+        # A container whose last child pools returns the very tensor that its child handed on.
+        if "pool" in type(module).__name__.lower() or id(_tensor_of(output)) in self._pools_made:
+            self.pooled.add(module)
+            if (copy := _tensor_of(handed_on)) is not None:
+                self._pools_made[id(copy)] = copy
+        return handed_on
+
+
+_CaptureT = TypeVar("_CaptureT", bound=Capture)
+
+
+@contextmanager
+def capture(modules: Iterable[nn.Module], captured: _CaptureT) -> Iterator[_CaptureT]:
+    """Record the outputs of `modules` in the forward passes inside; the hooks are gone afterwards."""
+    handles = [module.register_forward_hook(captured) for module in modules]
+    try:
+        yield captured
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def named_layers(model: nn.Module) -> dict[str, nn.Module]:
+    """Every layer by its dotted name, without the names that wrappers put in between."""
+    return {_WRAPPER.sub("", f"{name}.").rstrip("."): module for name, module in model.named_modules() if name}
+
+
+def choose_layers(model: nn.Module, choice: LayerChoice | Sequence[LayerChoice]) -> list[tuple[str, nn.Module]]:
+    """Look up dotted names and modules in the model.
+
+    Raises:
+        SettingError: a name or module that the model does not have.
+    """
+    layers = named_layers(model)
+    names = {module: name for name, module in layers.items()}
+    choices = [choice] if isinstance(choice, (str, nn.Module)) else choice
+    return [_look_up(one, layers, names) for one in choices]
+
+
+def _look_up(choice: LayerChoice, layers: dict[str, nn.Module], names: dict[nn.Module, str]) -> tuple[str, nn.Module]:
+    if isinstance(choice, nn.Module):
+        if choice not in names:
+            raise SettingError(f"target_layer={type(choice).__name__}(...) is not a layer of the model")
+        return names[choice], choice
+    name = _WRAPPER.sub("", f"{choice}.").rstrip(".")
+    if name not in layers:
+        raise SettingError(f"target_layer={choice!r} is not a layer of the model{nearest(name, layers)}")
+    return name, layers[name]
+
+
+def read_layout(shape: Sequence[int], batch: int, image_size: tuple[int, int]) -> Layout | None:
+    """Tell from its shape how a layer's output is to be read, or None where it is no map of the image.
+
+    Args:
+        shape: the output's shape.
+        batch: images in the forward pass.
+        image_size: (H, W) of the images; a map has their aspect ratio, to within one position.
+    """
+    if len(shape) == 4 and shape[0] == batch:
+        layouts = [Layout("NCHW", (shape[2], shape[3])), Layout("NHWC", (shape[1], shape[2]))]
+        misfits = [_misfit(layout.grid, image_size) for layout in layouts]
+        best = misfits.index(min(misfits))
+        return layouts[best] if misfits[best] <= 1 else None
+    if len(shape) == 3 and batch in shape[:2]:
+        axes = "NLC" if shape[0] == batch else "LNC"
+        length = shape[1] if axes == "NLC" else shape[0]
+        grid = _token_grid(length, image_size)
+        return Layout(axes, grid, prefix=length - grid[0] * grid[1]) if grid else None
+    return None
+
+
+def _misfit(grid: tuple[int, int], image_size: tuple[int, int]) -> float:
+    """By how many positions a side of the grid is off the image's aspect ratio, from the other side."""
+    (h, w), (height, width) = grid, image_size
+    return min(abs(h * width / height - w), abs(w * height / width - h))
+
+
+def _token_grid(length: int, image_size: tuple[int, int]) -> tuple[int, int] | None:
+    """Return the finest grid of patches of any stride that leaves the fewest prefix tokens."""
+    height, width = image_size
+    strides = range(1, min(image_size) + 1)
+    grids = {(side(height / s), side(width / s)) for s in strides for side in (int, ceil)}
+    fitting = [grid for grid in grids if grid[0] * grid[1] <= length < 2 * grid[0] * grid[1]]
+    return max(fitting, key=lambda grid: grid[0] * grid[1], default=None)
+
+
+def resolve_layers(
+    model: nn.Module,
+    forward: Callable[[Tensor], Tensor],
+    images: Tensor,
+    choice: LayerChoice | Sequence[LayerChoice] | None,
+    reshape_transform: Reader | None = None,
+) -> list[TargetLayer]:
+    """Find the target layers and how to read them, by one dry forward of a few images.
+
+    Args:
+        model: a lent model.
+        forward: images -> scores, (N, ...).
+        images: (N, C, H, W) on the model's device; two are enough.
+        choice: names or modules, or None: the last layer whose output is a map.
+        reshape_transform: a layer's output -> (N, C, h, w), for layouts that the shape does not tell.
+
+    Raises:
+        SettingError: an unknown layer, one that is never called, one whose output is no map or does not reach the
+            scores; or no layer found.
+    """
+    named = list(named_layers(model).items()) if choice is None else choose_layers(model, choice)
+    with capture([module for _, module in named], _Survey()) as captured:
+        scores = forward(images)
+    reader = _LayoutReader(len(images), (images.shape[-2], images.shape[-1]), reshape_transform)
+    if choice is None:
+        return [_find({module: name for name, module in named}, captured, scores, reader)]
+    return [TargetLayer(name, module, reader.require(name, captured, module)) for name, module in named]
+
+
+@dataclass(frozen=True)
+class _LayoutReader:
+    batch: int
+    image_size: tuple[int, int]
+    transform: Reader | None
+
+    def read(self, output: Tensor) -> Reader | None:
+        if self.transform is None:
+            return read_layout(output.shape, self.batch, self.image_size)
+        return self.transform
+
+    def require(self, name: str, captured: Capture, module: nn.Module) -> Reader:
+        if module not in captured.outputs:
+            raise SettingError(
+                f"target_layer={name!r} ({type(module).__name__}) gave no tensor: it is not called in the forward "
+                "pass, or returns no floating-point tensor; name a layer that is and does"
+            )
+        output = captured.outputs[module]
+        read = self.read(output)
+        if read is None and output.dim() == 4:  # named by the user: a map of another aspect ratio (odd strides) is one
+            read = Layout("NCHW", (output.shape[2], output.shape[3]))
+        shape = tuple(output.shape if read is None else read(output).shape)
+        if read is None or len(shape) != 4 or shape[0] != self.batch or shape[2] * shape[3] < 2:
+            source = "reshape_transform made" if self.transform else "gave"
+            raise SettingError(
+                f"target_layer={name!r} {source} {shape} for images of {self.image_size[0]}x{self.image_size[1]}, "
+                "which is no map: a map is (N, C, h, w), (N, h, w, C) or tokens (N, L, C) with more than one position "
+                "and the image's aspect ratio; name an earlier layer, or pass reshape_transform=callable(output) that "
+                "returns (N, C, h, w)"
+            )
+        return read
+
+
+def _find(names: dict[nn.Module, str], captured: _Survey, scores: Tensor, reader: _LayoutReader) -> TargetLayer:
+    """The last layer whose output is a map and reaches the scores, before pooling."""
+    maps = {
+        module: read
+        for module, output in captured.outputs.items()
+        if module not in captured.pooled and (read := reader.read(output)) is not None and _is_map(read(output))
+    }
+    maps = _without_attention_matrices(maps)
+    if scores.dim() == 4:  # dense prediction: the scores themselves, before they are enlarged, are no features
+        maps = {m: read for m, read in maps.items() if read(captured.outputs[m]).shape[1] != scores.shape[1]}
+    reached = _reached(captured, maps, scores)
+    if not reached:
+        raise SettingError(
+            "target_layer=None found no layer with a map (N, C, h, w), (N, h, w, C) or (N, L, C) that reaches the "
+            f"scores; name one of the model's {len(names)} layers"
+        )
+    chosen = reached[-1]
+    if _is_tokens(maps[chosen]):
+        # What attention reads, as grad-cam's advice for ViTs (blocks[-1].norm1): behind the last block's attention a
+        # class token has gathered all it will, and the patches' tokens no longer count.
+        norms = [module for module in reached if _is_tokens(maps[module]) and "norm" in type(module).__name__.lower()]
+        chosen = norms[-1] if norms else chosen
+    return TargetLayer(names[chosen], chosen, maps[chosen])
+
+
+def _is_map(output: Tensor) -> bool:
+    return output.dim() == 4 and output.shape[2] * output.shape[3] > 1
+
+
+def _is_tokens(read: Reader) -> bool:
+    return isinstance(read, Layout) and read.axes in ("NLC", "LNC")
+
+
+def _without_attention_matrices(maps: dict[nn.Module, Reader]) -> dict[nn.Module, Reader]:
+    """Attention over L tokens, (N, heads, L, L), has the shape of a map and is none."""
+    lengths = {r.prefix + r.grid[0] * r.grid[1] for r in maps.values() if isinstance(r, Layout) and _is_tokens(r)}
+    return {m: r for m, r in maps.items() if not (isinstance(r, Layout) and r.grid[0] == r.grid[1] in lengths)}
+
+
+def _reached(captured: Capture, maps: dict[nn.Module, Reader], scores: Tensor) -> list[nn.Module]:
+    """Layers from which any position of the map reaches the scores.
+
+    Told by where a gradient of NaN arrives, not by gradients' values: a head that starts as zeros (torchvision's ViT)
+    passes on nothing but zeros, and 0 x NaN is NaN.
+    """
+    if not maps or not scores.requires_grad:
+        return []
+    modules = list(maps)
+    outputs = [captured.outputs[module] for module in modules]
+    nan = torch.full_like(scores, torch.nan)
+    gradients = torch.autograd.grad(scores, outputs, grad_outputs=nan, allow_unused=True)
+    pairs = zip(modules, gradients, strict=True)
+    return [m for m, gradient in pairs if gradient is not None and bool(maps[m](gradient).isnan().any())]
+
+
+def _tensor_of(output: Any) -> Tensor | None:
+    """The tensor of a layer's output: itself, or the first of a tuple (attention returns its weights besides)."""
+    if isinstance(output, Tensor):
+        return output
+    if isinstance(output, (tuple, list)):
+        return next((item for item in output if isinstance(item, Tensor)), None)
+    return None
+
+
+def _with_tensor(output: Any, tensor: Tensor, copy: Tensor) -> Any:
+    if output is tensor:
+        return copy
+    items = [copy if item is tensor else item for item in output]
+    return type(output)(*items) if hasattr(output, "_fields") else type(output)(items)

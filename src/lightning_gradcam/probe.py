@@ -1,0 +1,238 @@
+"""The fixed images that are looked at: chosen over the whole dataset, read once as validation reads them, and kept."""
+
+import logging
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
+
+from lightning_gradcam.errors import SettingError, nearest
+from lightning_gradcam.lend import preserved_rng
+
+logger = logging.getLogger(__name__)
+
+Images = int | Sequence[int] | Tensor | tuple[Tensor, Tensor]
+Indices = int | Sequence[int]
+Key = str | int
+
+_USUAL = {
+    "image": ("image", "images", "img", "imgs", "x", "pixel_values", "input", "inputs", "data"),
+    "label": ("label", "labels", "y", "target", "targets", "class", "classes"),
+    "mask": ("mask", "masks", "segmentation", "segmentations", "boxes", "box", "bbox", "bboxes"),
+}
+_PLACES = {"image": 0, "label": 1, "mask": 2}  # in a tuple
+
+
+@dataclass(frozen=True)
+class Probe:
+    """The fixed images, on the CPU.
+
+    Attributes:
+        images: (N, C, H, W), as the model gets them.
+        labels: (N, ...) or None.
+        masks: (N, H, W) or boxes (N, 4), or None.
+        indices: (N,) where in the dataset they are, or None.
+    """
+
+    images: Tensor
+    labels: Tensor | None = None
+    masks: Tensor | None = None
+    indices: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Where in a batch the images, labels and masks are; None finds them under the usual names or places."""
+
+    image: Key | None = None
+    label: Key | None = None
+    mask: Key | None = None
+
+
+def check_images(images: object) -> None:
+    """Refuse what can name no images.
+
+    Raises:
+        SettingError: no image, a negative index, a tensor that is not (N, C, H, W), or other than a label an image.
+        TypeError: anything else that is not accepted.
+    """
+    items = list(images) if isinstance(images, Sequence) and not isinstance(images, str) else []
+    if isinstance(images, Tensor):
+        _check_tensor(images)
+    elif any(isinstance(item, Tensor) for item in items):
+        _check_pair(items)
+    elif isinstance(images, int) and not isinstance(images, bool):
+        if images < 1:
+            raise SettingError(f"images={images}; accepted is 1 or more")
+    elif isinstance(images, Sequence) and all(isinstance(item, int) and not isinstance(item, bool) for item in items):
+        if not items or min(items) < 0:
+            raise SettingError(f"images={images!r}; accepted are dataset indices, 0 or more, at least one")
+    else:
+        raise TypeError(
+            f"images={images!r}; accepted are how many, dataset indices, a tensor (N, C, H, W), or (tensor, labels)"
+        )
+
+
+def _check_tensor(images: Tensor) -> None:
+    if images.dim() != 4 or not images.numel():
+        raise SettingError(f"images is a tensor {tuple(images.shape)}; accepted is (N, C, H, W) with N >= 1")
+
+
+def _check_pair(items: Sequence[object]) -> None:
+    if len(items) != 2 or not all(isinstance(item, Tensor) for item in items):
+        raise SettingError(f"images holds {len(items)} items; accepted with tensors is (images, labels), both tensors")
+    images, labels = (item for item in items if isinstance(item, Tensor))
+    _check_tensor(images)
+    if labels.dim() == 0 or len(labels) != len(images):
+        raise SettingError(f"images has {len(images)} images, and labels of {tuple(labels.shape)}")
+
+
+def given_probe(images: Images) -> Probe | None:
+    """Return the probe that was given as tensors; None where the images are to be read from a dataset."""
+    if isinstance(images, Tensor):
+        return Probe(images.detach().cpu().clone())
+    if isinstance(images, (tuple, list)) and isinstance(images[0], Tensor) and isinstance(images[1], Tensor):
+        return Probe(images[0].detach().cpu().clone(), images[1].detach().cpu().clone())
+    return None
+
+
+def read_probe(loader: Any, images: int | Sequence[int], keys: Keys, transfer: Callable[[Any], Any]) -> Probe:
+    """Read images through a loader's own reading and collating, whatever its sampler does, and no random state moves.
+
+    A number of images is spread evenly over the dataset (an ImageFolder is sorted by class: its first images are one
+    class). Of an iterable dataset the first of one pass are taken. Random augmentation draws from a fixed seed.
+
+    Args:
+        loader: a validation DataLoader; of any other iterable of batches the first images are taken.
+        images: how many, or dataset indices.
+        keys: where in a batch to look.
+        transfer: what makes of a collated batch what the model sees.
+
+    Raises:
+        SettingError: an index that the dataset does not have, or a batch without images (N, C, H, W).
+    """
+    with preserved_rng(), torch.inference_mode(False), torch.no_grad():
+        random.seed(0)
+        np.random.seed(0)
+        torch.default_generator.manual_seed(0)  # torch.manual_seed would move every device's
+        chosen, batches = _batches(loader, images)
+        parts = _take(_parts(batches, keys, transfer), len(chosen) if chosen else _count(images))
+    if not parts:
+        raise SettingError("images: the validation data is empty; pass images=<tensor (N, C, H, W)>")
+    joined = [None if any(item is None for item in items) else torch.cat(items) for items in zip(*parts, strict=True)]
+    found, labels, masks = joined
+    assert found is not None
+    if not chosen and len(found) < _count(images):
+        logger.warning("images=%d, but the validation data has only %d: these are used", images, len(found))
+    return Probe(found, labels, masks, torch.tensor(chosen) if chosen else None)
+
+
+def spread(count: int, length: int) -> list[int]:
+    """Return the middles of `count` equal parts of `range(length)`."""
+    return [(2 * i + 1) * length // (2 * count) for i in range(count)]
+
+
+def _batches(loader: Any, images: int | Sequence[int]) -> tuple[list[int], Iterable[Any]]:
+    """The dataset indices that are read, none where it has no indices, and the batches that hold them."""
+    if not isinstance(loader, DataLoader):
+        return [], loader
+    options: dict[str, Any] = {
+        "collate_fn": loader.collate_fn,
+        # as the loader reads: a dataset that opens files at its first read does so in a worker, never before a fork
+        "num_workers": min(1, loader.num_workers),
+        "worker_init_fn": loader.worker_init_fn,
+        "multiprocessing_context": loader.multiprocessing_context,
+        "generator": torch.Generator().manual_seed(0),
+    }
+    if isinstance(loader.dataset, IterableDataset):
+        if not isinstance(images, int):
+            raise SettingError(f"images={images!r}: an iterable dataset has no indices; pass how many, or a tensor")
+        return [], DataLoader(loader.dataset, batch_size=loader.batch_size, **options)
+    chosen = _choose(loader, images)
+    if loader.batch_sampler is None:  # each item of the dataset is a batch
+        return [], DataLoader(loader.dataset, batch_size=None, sampler=chosen, **options)
+    size = loader.batch_size or len(chosen)
+    chunks = [chosen[start : start + size] for start in range(0, len(chosen), size)]
+    return chosen, DataLoader(loader.dataset, batch_sampler=chunks, **options)
+
+
+def _choose(loader: DataLoader[Any], images: int | Sequence[int]) -> list[int]:
+    length = len(loader.dataset)  # type: ignore[arg-type]
+    if not isinstance(images, int):
+        if outside := [index for index in images if index >= length]:
+            raise SettingError(f"images: the validation dataset has no index {outside[0]}; it has 0 to {length - 1}")
+        return list(images)
+    # a SubsetRandomSampler splits one dataset into training and validation: only its own part is validation
+    members = getattr(loader.sampler, "indices", None)
+    pool = sorted(int(index) for index in members) if members is not None else range(length)
+    if images > len(pool):
+        logger.warning("images=%d, but the validation dataset has only %d: all of them are used", images, len(pool))
+    return [pool[place] for place in spread(min(images, len(pool)), len(pool))]
+
+
+_Part = tuple[Tensor, Tensor | None, Tensor | None]
+
+
+def _parts(batches: Iterable[Any], keys: Keys, transfer: Callable[[Any], Any]) -> Iterator[_Part]:
+    for batch in batches:
+        seen = transfer(batch)
+        found = _field(seen, "image", keys.image)
+        if found is None or found.dim() != 4:
+            raise SettingError(
+                f"image_key={keys.image!r}: the batch, {_describe(seen)}, has no images (N, C, H, W) there"
+                + ("" if keys.image is not None else "; name their key or place")
+            )
+        fields = (found, _field(seen, "label", keys.label), _field(seen, "mask", keys.mask))
+        yield tuple(None if tensor is None else tensor.detach().cpu().clone() for tensor in fields)  # type: ignore[misc]
+
+
+def _take(parts: Iterator[_Part], count: int) -> list[_Part]:
+    taken: list[_Part] = []
+    while (missing := count - sum(len(part[0]) for part in taken)) > 0:
+        part = next(parts, None)
+        if part is None:
+            break
+        taken.append(tuple(None if tensor is None else tensor[:missing] for tensor in part))  # type: ignore[arg-type]
+    return taken
+
+
+def _field(batch: Any, role: str, key: Key | None) -> Tensor | None:
+    """The batch's images, labels or masks; None where it has none and none were asked for by key."""
+    held = _held(batch)
+    if key is not None:
+        if key not in held:
+            raise SettingError(
+                f"{role}_key={key!r} is not in the batch, {_describe(batch)}{nearest(str(key), map(str, held))}"
+            )
+        return _tensor(held[key], f"{role}_key={key!r}")
+    names = _USUAL[role] if isinstance(batch, Mapping) else (_PLACES[role],)
+    value = next((held[name] for name in names if name in held), None)
+    return value if isinstance(value, Tensor) and value.dim() > 0 else None
+
+
+def _held(batch: Any) -> Mapping[Any, Any]:
+    if isinstance(batch, Mapping):
+        return batch
+    return dict(enumerate(batch if isinstance(batch, (tuple, list)) else [batch]))
+
+
+def _tensor(value: Any, what: str) -> Tensor:
+    if not isinstance(value, Tensor):
+        raise SettingError(f"{what} is a {type(value).__name__}; accepted is a tensor, an image an entry")
+    return value
+
+
+def _describe(batch: Any) -> str:
+    held = _held(batch)
+    shapes = {key: tuple(v.shape) if isinstance(v, Tensor) else type(v).__name__ for key, v in islice(held.items(), 12)}
+    return f"a {type(batch).__name__} of {shapes}"
+
+
+def _count(images: int | Sequence[int]) -> int:
+    return images if isinstance(images, int) else len(images)
