@@ -115,13 +115,13 @@ class GradCAMCallback(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Find the loggers that take pictures; refuse where there are none."""
-        self._probe, self._plan, self._warned = None, None, set()
+        self._probe, self._album, self._plan, self._warned = None, None, None, set()
         if trainer.is_global_zero and not _is_dry_run(trainer):
             self._sinks = find_sinks(trainer.loggers)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Read the images, find the layer, and look once before any learning."""
-        self._prepare(trainer, pl_module, trainer.val_dataloaders)
+        self._prepare(trainer, pl_module)
         if trainer.current_epoch == 0:
             self._look(trainer, pl_module, step=0)
 
@@ -134,7 +134,7 @@ class GradCAMCallback(Callback):
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Prepare for `trainer.validate`."""
         if trainer.state.fn == TrainerFn.VALIDATING:
-            self._prepare(trainer, pl_module, trainer.val_dataloaders)
+            self._prepare(trainer, pl_module)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look in `trainer.validate`."""
@@ -143,7 +143,7 @@ class GradCAMCallback(Callback):
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Prepare for `trainer.test`."""
-        self._prepare(trainer, pl_module, trainer.test_dataloaders)
+        self._prepare(trainer, pl_module)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look in `trainer.test`."""
@@ -162,15 +162,13 @@ class GradCAMCallback(Callback):
         self._worker.close()
         self._probe, self._album, self._plan, self._sinks = None, None, None, []
 
-    def _prepare(self, trainer: Trainer, module: LightningModule, loaders: Any) -> None:
+    def _prepare(self, trainer: Trainer, module: LightningModule) -> None:
         """Read the probe and plan the looking; what cannot work is refused here, before the first batch."""
         if not self._sinks:
             return
         try:
             with _looking(trainer, module):
-                self._probe = given_probe(self._images) or self._read_probe(trainer, loaders)
-                self._album = self._make_album(self._probe)
-                self._plan = self._make_plan(module, self._probe)
+                self._made_plan(trainer, module)
         except SettingError:
             raise
         except NotImplementedError as error:
@@ -183,33 +181,47 @@ class GradCAMCallback(Callback):
 
     def _look(self, trainer: Trainer, module: LightningModule, step: int) -> None:
         """Explain the probe and hand the maps to the worker; a fault costs a warning and this picture."""
-        if not self._sinks or self._probe is None or self._album is None:
+        if not self._sinks:
             return
         try:
             with _looking(trainer, module):
-                self._plan = self._plan or self._make_plan(module, self._probe)
-                found = compute_cams(module, self._probe.images, self._probe.labels, self._plan)
+                plan = self._made_plan(trainer, module)
+                probe = self._read_probe(trainer)
+                found = compute_cams(module, probe.images, probe.labels, plan)
             for cams in found:
                 tag = grid_tag(cams.layer, test=trainer.testing)
                 self._worker.submit(partial(self._write, cams.copied(), tag, step, trainer.global_step))
         except Exception as fault:
             self._warn(fault)
 
-    def _read_probe(self, trainer: Trainer, loaders: Any) -> Probe:
+    def _read_probe(self, trainer: Trainer) -> Probe:
+        """The probe, read at the first call."""
+        if self._probe is None:
+            self._probe = given_probe(self._images) or self._probe_of(trainer)
+        return self._probe
+
+    def _probe_of(self, trainer: Trainer) -> Probe:
         images = self._images
         assert not isinstance(images, (Tensor, tuple))  # those are given_probe's
-        if not loaders:
+        loaders = trainer.test_dataloaders if trainer.testing else trainer.val_dataloaders
+        found = [] if loaders is None else CombinedLoader(loaders, "sequential").flattened
+        if not found:
             raise SettingError(
                 f"images={images!r}: there is no validation data to take them from; pass a validation loader, or "
                 "images=<tensor (N, C, H, W)>"
             )
-        found = CombinedLoader(loaders, "sequential").flattened
         if len(found) > 1:
             logger.info("%d validation loaders: the images are the first one's", len(found))
         return read_probe(found[0], images, self._keys, partial(_transfer, trainer))
 
-    def _make_album(self, probe: Probe) -> Album:
-        return make_album(probe.images, probe.labels, self._mean, self._std, self._class_names)
+    def _made_plan(self, trainer: Trainer, module: LightningModule) -> Plan:
+        """The plan, made at the first call, with all that it stands on."""
+        probe = self._read_probe(trainer)
+        if self._album is None:
+            self._album = make_album(probe.images, probe.labels, self._mean, self._std, self._class_names)
+        if self._plan is None:
+            self._plan = self._make_plan(module, probe)
+        return self._plan
 
     def _make_plan(self, module: LightningModule, probe: Probe) -> Plan:
         plan = make_plan(module, probe.images, probe.labels, self._settings)

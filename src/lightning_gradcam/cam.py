@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - torch's own convention
+from torch.nn import functional as F
 
 from lightning_gradcam.borrowed import (
     CamClass,
@@ -212,6 +212,10 @@ def make_plan(model: nn.Module, images: Tensor, labels: Tensor | None, settings:
     Raises:
         SettingError: a setting that does not fit the model, with the argument's name.
     """
+    if isinstance(settings.output, str) and not callable(getattr(model, settings.output, None)):
+        methods = [name for name in dir(model) if not name.startswith("_") and callable(getattr(model, name, None))]
+        near = nearest(settings.output, methods)
+        raise SettingError(f"output={settings.output!r} is no method of {type(model).__name__}{near}")
     chunk, few = _on_device(images[:2], model), None if labels is None else labels[:2]
     choices = settings.target_layer
     nested = not (choices is None or isinstance(choices, (str, nn.Module)))
@@ -337,7 +341,7 @@ def _cams(raw: Tensor, scores: Scores, classes: Tensor, layer: str) -> Cams:
 
 def _averaged(raws: list[Tensor], size: tuple[int, int], scores: Scores, classes: Tensor, layer: str) -> Cams:
     """Several layers' maps as grad-cam averages them: scaled and enlarged each, then scaled again."""
-    mean = torch.stack([_scaled(_enlarged(_scaled(raw), size)) for raw in raws]).mean(0)
+    mean = torch.stack([_enlarged(_scaled(raw), size) for raw in raws]).mean(0)
     return _finished(_scaled(mean), scores, classes, layer)
 
 
@@ -434,7 +438,7 @@ def _check_method(settings: Settings) -> None:
     if isinstance(method, str) and method in METHODS:
         return
     if isinstance(method, str) and method not in borrowed_names():
-        known = [*METHODS, *borrowed_names()]
+        known = list(dict.fromkeys([*METHODS, *borrowed_names()]))
         raise SettingError(f"method={method!r} is unknown{nearest(method, known)}; known are {', '.join(known)}")
     if settings.aug_smooth and not augments(borrowed_class(method)):
         raise SettingError(f"aug_smooth=True: grad-cam's {method!r} takes none; accepted with it is aug_smooth=False")

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - torch's own convention
+from torch.nn import functional as F
 
 from lightning_gradcam.album import Album, make_album
 from lightning_gradcam.borrowed import CamClass
@@ -109,8 +109,12 @@ def explain(
         ValueError: a setting or an image that cannot work; the sentence names it.
         TypeError: a value of another type than accepted.
     """
-    averaged = [list(target_layer)] if isinstance(target_layer, Sequence) and not isinstance(target_layer, str) else None
-    settings = Settings(averaged or target_layer, target, method, batch_size, output, reshape_transform, aug_smooth, eigen_smooth)
+    averaged = (
+        [list(target_layer)] if isinstance(target_layer, Sequence) and not isinstance(target_layer, str) else None
+    )
+    settings = Settings(
+        averaged or target_layer, target, method, batch_size, output, reshape_transform, aug_smooth, eigen_smooth
+    )
     check_statistics(mean, std)
     inputs, shown, undo = _inputs(images, size, mean, std)
     known = _checked_labels(labels, len(inputs))
@@ -185,7 +189,7 @@ def _load(picture: Picture, place: int) -> Tensor:
         raise TypeError(f"{name} is a {type(picture).__name__}; accepted are paths, PIL images and arrays (H, W, C)")
     if picture.ndim not in (2, 3) or not picture.size:
         raise SettingError(f"{name} is an array {picture.shape}; accepted is (H, W, C) or (H, W)")
-    pixels = torch.from_numpy(np.ascontiguousarray(np.atleast_3d(picture))).permute(2, 0, 1)
+    pixels = torch.from_numpy(np.atleast_3d(picture).copy()).permute(2, 0, 1)
     if picture.dtype == np.uint8:
         return pixels.float() / 255
     if picture.dtype.kind != "f":

@@ -142,13 +142,13 @@ def read_layout(shape: Sequence[int], batch: int, image_size: tuple[int, int]) -
     Args:
         shape: the output's shape.
         batch: images in the forward pass.
-        image_size: (H, W) of the images; a map has their aspect ratio, to within one position.
+        image_size: (H, W) of the images; a map has their aspect ratio, but for rounding.
     """
     if len(shape) == 4 and shape[0] == batch:
         layouts = [Layout("NCHW", (shape[2], shape[3])), Layout("NHWC", (shape[1], shape[2]))]
         misfits = [_misfit(layout.grid, image_size) for layout in layouts]
         best = misfits.index(min(misfits))
-        return layouts[best] if misfits[best] <= 1 else None
+        return layouts[best] if misfits[best] < 1 else None
     if len(shape) == 3 and batch in shape[:2]:
         axes = "NLC" if shape[0] == batch else "LNC"
         length = shape[1] if axes == "NLC" else shape[0]

@@ -23,9 +23,9 @@ Statistics = float | Sequence[float]  # one for all channels, or one a channel
 BLOCK = 8
 SMALLEST, LARGEST = 160, 256  # of a picture's longer side: captions stay legible, grids stay small
 LINE = 24
-HEADER = 48
+HEADER = 64
 GAP = 16
-INK, FAINT, WRONG, PAPER = (32, 33, 36), (110, 114, 120), (197, 34, 31), (255, 255, 255)
+INK, FAINT, WRONG, PAPER = (33, 33, 33), (112, 112, 112), (197, 34, 31), (255, 255, 255)
 
 
 @dataclass(frozen=True)
@@ -186,10 +186,8 @@ def _enlarged_size(picture: Pixels) -> tuple[int, int]:
 
 def _draw_header(draw: ImageDraw.ImageDraw, width: int, title: str, subtitle: str) -> None:
     bold, plain = _font(17, bold=True), _font(14)
-    shown = _shortened(title, bold, width - 2 * GAP)
-    draw.text((GAP, 14), shown, font=bold, fill=INK)
-    left = GAP + int(bold.getlength(shown)) + 14
-    draw.text((left, 17), _shortened(subtitle, plain, width - GAP - left), font=plain, fill=FAINT)
+    draw.text((GAP, 12), _shortened(title, bold, width - 2 * GAP), font=bold, fill=INK)
+    draw.text((GAP, 36), _shortened(subtitle, plain, width - 2 * GAP), font=plain, fill=FAINT)
 
 
 def _draw_tile(

@@ -1,0 +1,284 @@
+"""The callback on real fits, read back from real event files."""
+
+import logging
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from pytorch_grad_cam import GradCAM
+from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+from torch import nn
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
+
+from lightning_gradcam import GradCAMCallback
+from lightning_gradcam.render import GAP, HEADER
+
+from .conftest import Classifier, DictDataset, make_pairs, small_cnn
+
+TAG = "gradcam/network.6"
+
+
+def test_nothing_configured_logs_every_epoch_and_the_start(make_trainer, events, loader) -> None:
+    """A fit of 3 epochs holds the steps 0 to 3, each a JPEG."""
+    make_trainer(GradCAMCallback(), max_epochs=3).fit(Classifier(), loader, loader)
+    assert events().tags == [TAG]
+    assert events().steps(TAG) == [0, 1, 2, 3]
+    assert all(data.startswith(b"\xff\xd8\xff") for data in events().encoded(TAG))
+
+
+def test_the_pictures_are_the_same_pixels_in_each_epoch(make_trainer, events, loader) -> None:
+    """Also after JPEG: the left half of every tile does not change, and the right half does."""
+    make_trainer(GradCAMCallback(images=1), max_epochs=3).fit(Classifier(), loader, loader)
+    cells = [picture[HEADER : HEADER + 160, GAP : GAP + 320] for picture in events().pictures(TAG)]
+    assert all((cell[:, :160] == cells[0][:, :160]).all() for cell in cells[1:])
+    assert all((cell[:, 160:] != cells[0][:, 160:]).any() for cell in cells[1:])
+
+
+def test_batches_may_be_dicts(make_trainer, events, pairs) -> None:
+    """Images and labels are found under their usual names."""
+    loader = DataLoader(DictDataset(pairs), batch_size=8)
+    make_trainer(GradCAMCallback()).fit(Classifier(), loader, loader)
+    assert events().steps(TAG) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("callbacks", [[["network.0", "network.5"]], ["network.0", "network.5"]])
+def test_two_layers_side_by_side(make_trainer, events, loader, callbacks) -> None:
+    """By one instance with a list or by two instances."""
+    make_trainer(*[GradCAMCallback(layers, images=2) for layers in callbacks]).fit(Classifier(), loader, loader)
+    assert events().tags == ["gradcam/network.0", "gradcam/network.5"]
+    assert all(events().steps(tag) == [0, 1, 2] for tag in events().tags)
+
+
+def test_every_n_epochs(make_trainer, events, loader) -> None:
+    """The start, and after each n-th epoch."""
+    make_trainer(GradCAMCallback(images=2, every_n_epochs=2), max_epochs=5).fit(Classifier(), loader, loader)
+    assert events().steps(TAG) == [0, 2, 4]
+
+
+def test_validate_and_test_look_too(make_trainer, events, loader) -> None:
+    """Under inference mode; test has a tag of its own."""
+    trainer = make_trainer(GradCAMCallback(images=2), max_epochs=1)
+    module = Classifier()
+    trainer.fit(module, loader, loader)
+    trainer.validate(module, loader, verbose=False)
+    trainer.test(module, loader, verbose=False)
+    assert events().steps(TAG) == [0, 1, 1]
+    assert events().steps(f"{TAG}/test") == [1]
+
+
+def test_the_maps_are_grad_cams(make_trainer, loader) -> None:
+    """On the network of the tests, from the layer found, to 1e-3 after grad-cam's own resizing."""
+    torch.manual_seed(0)
+    module = Classifier(nn.Sequential(*[nn.ReLU() if isinstance(m, nn.ReLU) else m for m in small_cnn()])).eval()
+    found: dict[str, object] = {}
+
+    class Spy(GradCAMCallback):
+        def _write(self, copy, tag, step, global_step) -> None:
+            found["cams"], found["probe"] = copy(), self._probe
+
+    make_trainer(Spy()).validate(module, loader, verbose=False)
+    probe, cams = found["probe"], found["cams"]
+    targets = [ClassifierOutputTarget(int(label)) for label in probe.labels]
+    expected = GradCAM(module, [module.network[6]])(probe.images, targets)
+    assert np.abs(cams.heatmaps((16, 16))[:, 0].numpy() - expected).max() < 1e-3
+
+
+def test_transfer_hooks_and_collate_are_applied_as_validation_sees_them(make_trainer, pairs) -> None:
+    """The probe's images are bit for bit what validation_step gets."""
+    seen: list[torch.Tensor] = []
+    probes: list[torch.Tensor] = []
+
+    class Normalising(Classifier):
+        def on_after_batch_transfer(self, batch, dataloader_idx):
+            images, labels = batch
+            return (images * (10 if self.trainer.training else 0.5) + 1, labels)
+
+        def validation_step(self, batch, batch_idx) -> None:
+            seen.append(batch[0].clone())
+
+    def doubled(samples):
+        return torch.stack([image for image, _ in samples]) * 2, torch.stack([label for _, label in samples])
+
+    class Spy(GradCAMCallback):
+        def on_train_epoch_end(self, trainer, pl_module) -> None:
+            probes.append(self._probe.images)
+
+    loader = DataLoader(pairs, batch_size=24, collate_fn=doubled)
+    trainer = make_trainer(Spy(images=24), max_epochs=1, num_sanity_val_steps=0)
+    trainer.fit(Normalising(), loader, loader)
+    assert torch.equal(probes[0], seen[0])
+
+
+def test_the_layer_found_is_reported_once(make_trainer, loader, caplog) -> None:
+    """By its dotted name."""
+    with caplog.at_level(logging.INFO, logger="lightning_gradcam"):
+        make_trainer(GradCAMCallback(images=2)).fit(Classifier(), loader, loader)
+    assert [record.message for record in caplog.records if "network.6" in record.message] == [
+        "target_layer=None: looking at 'network.6', the last layer whose output is a map"
+    ]
+
+
+def test_several_validation_loaders_use_the_first_and_say_so(make_trainer, events, loader, caplog) -> None:
+    """The second one's images would be of another size."""
+    other = DataLoader(make_pairs(size=32), batch_size=8)
+
+    class Two(Classifier):
+        def validation_step(self, batch, batch_idx, dataloader_idx=0) -> None:
+            self(batch[0])
+
+    with caplog.at_level(logging.INFO, logger="lightning_gradcam"):
+        make_trainer(GradCAMCallback(images=2), max_epochs=1).fit(Two(), loader, [loader, other])
+    assert any("2 validation loaders" in record.message for record in caplog.records)
+    assert events().steps(TAG) == [0, 1]
+
+
+def test_more_images_than_the_dataset_has_uses_them_all_and_says_so(make_trainer, events, caplog) -> None:
+    """With how many there are."""
+    loader = DataLoader(make_pairs(5), batch_size=2)
+    make_trainer(GradCAMCallback(images=50), max_epochs=1).fit(Classifier(), loader, loader)
+    assert any("images=50" in record.message and "only 5" in record.message for record in caplog.records)
+    assert events().steps(TAG) == [0, 1]
+
+
+class _Unmatched(nn.Module):
+    """A network with a layer that is never called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = small_cnn()
+        self.spare = nn.Conv2d(3, 3, 1)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.body(images)
+
+
+class _Empty(Dataset):
+    def __len__(self) -> int:
+        return 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"target_layer": "network.body.55"}, r"target_layer='network.body.55' is not a layer.*network\.body\.5'"),
+        ({"target_layer": "bodi"}, r"did you mean 'network.body'"),
+        ({"target_layer": nn.Conv2d(1, 1, 1)}, r"target_layer=Conv2d\(...\) is not a layer of the model"),
+        ({"target_layer": "network.spare"}, r"target_layer='network.spare' .* not called in the forward pass"),
+        ({"target_layer": "network.body.9"}, r"target_layer='network.body.9' gave \(2, 3\).*no map.*reshape_transform"),
+        ({"target_layer": "network.body.7"}, r"target_layer='network.body.7' gave \(2, 8, 1, 1\)"),
+        ({"images": [0, 24]}, r"images: the validation dataset has no index 24; it has 0 to 23"),
+        ({"target": 3}, r"target=3 is no class of this model, which has 3 \(0 to 2\)"),
+        ({"class_names": ["a", "b"]}, r"class_names has 2 names; the model has 3 classes"),
+        ({"mean": [0.5, 0.5], "std": [1.0, 1.0]}, r"mean has 2 numbers; the images have 3 channels"),
+        ({"mean": 0.5, "std": [1.0, 1.0]}, r"std has 2 numbers; the images have 3 channels"),
+        ({"image_key": "picture"}, r"image_key='picture' is not in the batch"),
+        ({"label_key": 7}, r"label_key=7 is not in the batch"),
+        ({"output": "logits"}, r"output='logits' is no method of Classifier"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_the_first_batch(make_trainer, loader, arguments, message) -> None:
+    """With one sentence that names the argument."""
+    module = Classifier(_Unmatched())
+    with pytest.raises((ValueError, TypeError), match=message) as refused:
+        make_trainer(GradCAMCallback(**arguments)).fit(module, loader, loader)
+    assert "\n" not in str(refused.value)
+    assert module.losses == []
+
+
+def test_labels_that_are_no_classes_are_refused(make_trainer, pairs) -> None:
+    """Before the first batch, with the labels."""
+    wrong = DataLoader(TensorDataset(pairs.tensors[0], pairs.tensors[1] + 3), batch_size=8)
+    module = Classifier()
+    with pytest.raises(ValueError, match=r"target='label': the labels .* are not all classes, 0 to 2"):
+        make_trainer(GradCAMCallback(), num_sanity_val_steps=0).fit(module, wrong, wrong)
+    assert module.losses == []
+
+
+@pytest.mark.parametrize("options", [{}, {"limit_val_batches": 0}])
+def test_no_validation_data_and_no_tensor_is_refused(make_trainer, loader, options) -> None:
+    """It says what to pass."""
+    validation = loader if options else None
+    with pytest.raises(ValueError, match=r"images=8: there is no validation data.*images=<tensor"):
+        make_trainer(GradCAMCallback(), **options).fit(Classifier(), loader, validation)
+
+
+def test_a_tensor_needs_no_validation_data(make_trainer, events, loader, pairs) -> None:
+    """Alone or with labels."""
+    images, labels = pairs.tensors[0][:4], pairs.tensors[1][:4]
+    make_trainer(GradCAMCallback(images=(images, labels)), max_epochs=1).fit(Classifier(), loader)
+    assert events().steps(TAG) == [0, 1]
+
+
+@pytest.mark.parametrize("logger", [False, "csv"])
+def test_without_a_tensorboard_logger_it_says_which_there_are(make_trainer, loader, tmp_path, logger) -> None:
+    """And is refused before anything runs."""
+    given = CSVLogger(tmp_path) if logger else False
+    with pytest.raises(ValueError, match=r"TensorBoardLogger.*(CSVLogger|none)"):
+        make_trainer(GradCAMCallback(), logger=given).fit(Classifier(), loader, loader)
+
+
+def test_fast_dev_run_runs_on_in_silence(make_trainer, loader) -> None:
+    """It takes the loggers away."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", module="pytorch_lightning")
+        make_trainer(GradCAMCallback(), fast_dev_run=True).fit(Classifier(), loader, loader)
+
+
+def test_tensorboard_among_several_loggers(make_trainer, events, loader, tmp_path) -> None:
+    """The others are left alone."""
+    loggers = [CSVLogger(tmp_path), TensorBoardLogger(tmp_path, name="", version="run")]
+    make_trainer(GradCAMCallback(images=2), logger=loggers, max_epochs=1).fit(Classifier(), loader, loader)
+    assert events().steps(TAG) == [0, 1]
+
+
+def test_an_iterable_dataset_gives_the_first_of_one_pass(make_trainer, events, pairs) -> None:
+    """As many as were asked for."""
+
+    class Stream(IterableDataset):
+        def __iter__(self):
+            return iter(pairs)
+
+    stream = DataLoader(Stream(), batch_size=3)
+    probes = []
+
+    class Spy(GradCAMCallback):
+        def on_train_epoch_end(self, trainer, pl_module) -> None:
+            probes.append(self._probe)
+            super().on_train_epoch_end(trainer, pl_module)
+
+    make_trainer(Spy(images=7), max_epochs=1).fit(Classifier(), stream, stream)
+    assert torch.equal(probes[0].images, pairs.tensors[0][:7])
+    assert events().steps(TAG) == [0, 1]
+
+
+def test_scale_run_makes_epochs_comparable(make_trainer, events, loader) -> None:
+    """A map at a tenth of the image's highest peak is drawn at a tenth of the strength."""
+    strengths = []
+
+    class Spy(GradCAMCallback):
+        def _write(self, copy, tag, step, global_step) -> None:
+            cams = copy()
+            strengths.append(cams.strengths((16, 16), self._highest_peaks(tag, cams.peaks)).amax((1, 2, 3)))
+            peaks.append(cams.peaks[:, 0])
+
+    peaks: list[torch.Tensor] = []
+    make_trainer(Spy(images=4, scale="run"), max_epochs=3).fit(Classifier(), loader, loader)
+    highest = torch.stack(peaks).cummax(0).values
+    ratios = (torch.stack(peaks) / highest).nan_to_num(0)
+    # enlarging averages a peak with its neighbours, so a heatmap stays at or below its map's share
+    assert bool((torch.stack(strengths) <= ratios + 1e-6).all())
+    assert bool((torch.stack(strengths) >= 0.5 * ratios).all())
+
+
+def test_several_classes_are_columns_of_one_grid(make_trainer, events, loader) -> None:
+    """Three overlays beside each picture."""
+    callback = GradCAMCallback(images=1, target=[0, 1, 2], class_names=["top", "middle", "bottom"])
+    make_trainer(callback, max_epochs=1).fit(Classifier(), loader, loader)
+    picture = events().pictures(TAG)[1]
+    assert picture.shape[1] == 4 * 160 + 2 * GAP
+    overlays = [picture[HEADER : HEADER + 160, GAP + 160 * n : GAP + 160 * (n + 1)].astype(int) for n in (1, 2, 3)]
+    assert np.abs(overlays[0] - overlays[1]).max() > 40
+    assert np.abs(overlays[1] - overlays[2]).max() > 40

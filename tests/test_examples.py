@@ -1,0 +1,54 @@
+"""The examples' own command lines, made smaller."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from .conftest import Events
+
+ROOT = Path(__file__).parent.parent
+
+
+def train(folder: Path, config: str, *options: str) -> str:
+    command = [
+        sys.executable,
+        "examples/train.py",
+        "fit",
+        "--config",
+        f"configs/{config}.yaml",
+        "--trainer.accelerator=cpu",
+    ]
+    command += [f"--trainer.logger.init_args.save_dir={folder}", "--trainer.enable_progress_bar=false", *options]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    return ran.stdout
+
+
+@pytest.mark.parametrize(
+    ("config", "layer"),
+    [("digits", "network.features"), ("vit", "network.encoder.layers.encoder_layer_3.ln_1")],
+)
+def test_the_digits_examples_log_grids(tmp_path, config, layer) -> None:
+    """And end by printing the command that shows them."""
+    printed = train(tmp_path, config, "--trainer.max_epochs=1", "--trainer.limit_train_batches=3")
+    assert f"tensorboard --logdir {tmp_path}/{config} --samples_per_plugin images=1000" in printed
+    events = Events(tmp_path / config / "version_0")
+    assert events.steps(f"gradcam/{layer}") == [0, 1]
+
+
+def test_the_image_folder_example_runs_on_folders_of_images(tmp_path) -> None:
+    """Classes are sorted by folder: the probe has both."""
+    generator = np.random.default_rng(0)
+    for part in ("train", "val"):
+        for name, hue in (("dark", 40), ("light", 200)):
+            (tmp_path / "data" / part / name).mkdir(parents=True)
+            for number in range(6):
+                pixels = generator.normal(hue, 30, (80, 100, 3)).clip(0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(tmp_path / "data" / part / name / f"{number}.png")
+    options = ["--model.weights=null", f"--data.root={tmp_path / 'data'}", "--data.size=64", "--trainer.max_epochs=1"]
+    train(tmp_path, "imagefolder", *options)
+    assert Events(tmp_path / "imagefolder" / "version_0").steps("gradcam/network.layer4") == [0, 1]

@@ -1,0 +1,151 @@
+"""`explain`, in one call."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from pytorch_grad_cam import GradCAM
+from torch import nn
+
+from lightning_gradcam import Explanation, explain
+
+from .conftest import small_cnn
+
+MEAN, STD = [0.4, 0.5, 0.6], [0.2, 0.25, 0.3]
+
+
+@pytest.fixture
+def model() -> nn.Module:
+    torch.manual_seed(0)
+    return small_cnn()
+
+
+def pixels(height: int, width: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def test_pictures_of_any_kind_give_what_grad_cam_gives_of_the_prepared_tensor(model, tmp_path) -> None:
+    """Scaled to 0..1, resized, normalised, explained for the highest-scoring class."""
+    array = pixels(32, 32)
+    Image.fromarray(array).save(tmp_path / "picture.png")
+    kinds = [tmp_path / "picture.png", str(tmp_path / "picture.png"), Image.fromarray(array), array, array / 255]
+    found = explain(model, kinds, "0", mean=MEAN, std=STD)
+    tensor = (torch.tensor(array).permute(2, 0, 1) / 255 - torch.tensor(MEAN)[:, None, None])[None]
+    tensor = tensor / torch.tensor(STD)[:, None, None]
+    twin = small_cnn().eval()
+    twin.load_state_dict(model.state_dict())
+    expected = GradCAM(twin, [twin[0]])(tensor, None)
+    assert found.heatmaps.shape == (5, 32, 32)
+    assert found.heatmaps.dtype == torch.float32
+    assert all(np.abs(heatmap.numpy() - expected[0]).max() < 1e-3 for heatmap in found.heatmaps)
+
+
+def test_differing_sizes_are_resized(model) -> None:
+    """To (height, width)."""
+    found = explain(model, [pixels(20, 40), pixels(50, 30, 1)], size=(24, 16))
+    assert found.heatmaps.shape == (2, 24, 16)
+    assert found.raw.shape == (2, 12, 8)
+    assert [overlay.size for overlay in found.overlays()] == [(16, 24)] * 2
+
+
+def test_what_an_explanation_holds(model, tmp_path) -> None:
+    """Maps, peaks, scores, predictions, targets, the layer; and pictures."""
+    images = torch.rand(3, 3, 16, 16)
+    found = explain(model, images)
+    logits = model.eval()(images)
+    assert isinstance(found, Explanation)
+    assert found.layer == "6"
+    assert found.predictions.tolist() == found.targets.tolist() == logits.argmax(1).tolist()
+    assert torch.allclose(found.scores, logits.softmax(1).amax(1))
+    assert torch.allclose(found.raw.amax((1, 2)), found.peaks)
+    found.save(tmp_path / "grid.png")
+    assert Image.open(tmp_path / "grid.png").size == found.grid().size
+
+
+def test_several_classes_have_a_dimension_of_their_own(model) -> None:
+    """(N, T, H, W)."""
+    found = explain(model, torch.rand(2, 3, 16, 16), target=[0, 2])
+    assert found.heatmaps.shape == (2, 2, 16, 16)
+    assert found.targets.tolist() == [[0, 2], [0, 2]]
+    alone = explain(model, torch.rand(2, 3, 16, 16), target=2)
+    assert alone.targets.tolist() == [2, 2]
+
+
+def test_several_layers_are_averaged(model) -> None:
+    """As grad-cam does."""
+    assert explain(model, torch.rand(2, 3, 16, 16), ["0", "5"]).layer == "0+5"
+
+
+def test_the_model_is_left_as_it_was(model) -> None:
+    """Flags, gradients, hooks, parameters."""
+    model[1].eval()
+    model[0].weight.requires_grad_(False)
+    model(torch.rand(2, 3, 8, 8)).sum().backward()
+    flags = [module.training for module in model.modules()]
+    gradients = [parameter.grad for parameter in model.parameters()]
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    for method in ("gradcam", GradCAM):
+        explain(model, torch.rand(2, 3, 8, 8), method=method)
+    assert [module.training for module in model.modules()] == flags
+    assert all(p.grad is g for p, g in zip(model.parameters(), gradients, strict=True))
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert not any(module._forward_hooks for module in model.modules())
+    assert [p.requires_grad for p in model.parameters()][:2] == [False, True]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_other_precisions(model, dtype) -> None:
+    """The weights' precision is the images'."""
+    images = torch.rand(2, 3, 16, 16)
+    expected = explain(model, images).heatmaps
+    found = explain(model.to(dtype), images)
+    assert found.heatmaps.dtype == torch.float32
+    assert float((found.heatmaps - expected).abs().max()) < (1e-4 if dtype == torch.float64 else 0.2)
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_under_no_grad_and_inference_mode(model, mode) -> None:
+    """Also where the images were made in inference mode."""
+    torch.manual_seed(1)
+    images = torch.rand(2, 3, 16, 16)
+    expected = explain(model, images).heatmaps
+    with mode():
+        assert torch.equal(explain(model, images + 0).heatmaps, expected)
+
+
+def test_labels_are_for_captions_and_for_the_target(model) -> None:
+    """And of the right length."""
+    found = explain(model, torch.rand(2, 3, 16, 16), target="label", labels=[2, 0])
+    assert found.targets.tolist() == [2, 0]
+    with pytest.raises(ValueError, match=r"labels has the shape \(3,\) for 2 images"):
+        explain(model, torch.rand(2, 3, 16, 16), labels=[1, 2, 0])
+
+
+@pytest.mark.parametrize(
+    ("images", "options", "message"),
+    [
+        ([], {}, "images is empty"),
+        (["missing.png"], {}, r"images\[0\]='missing.png' cannot be read"),
+        ([pixels(8, 8), Path(__file__)], {}, r"images\[1\]='.*test_explanation.py' cannot be read"),
+        ([pixels(8, 8), pixels(8, 8) * 1.0], {}, r"images\[1\] holds floats from .* to 2.*; accepted are 0..1"),
+        ([pixels(8, 8).astype(np.int32)], {}, r"images\[0\] holds int32"),
+        ([pixels(8, 8), pixels(9, 8)], {}, r"size=None, but images\[0\] and images\[1\] differ: 8x8 and 9x8"),
+        ([pixels(8, 8), pixels(8, 8)[..., 0]], {}, r"images\[1\] has 1 channels, images\[0\] has 3"),
+        ([3], {}, r"images\[0\] is a int"),
+        ("picture.png", {}, "images is a str; accepted are a list"),
+        (torch.rand(3, 8, 8), {}, r"images is a tensor \(3, 8, 8\)"),
+        (torch.rand(1, 3, 8, 8), {"size": 4}, "size=4 is for pictures"),
+        ([pixels(8, 8)], {"size": (0, 4)}, r"size=\(0, 4\)"),
+        ([pixels(8, 8)], {"target": 9}, "target=9 is no class of this model, which has 3"),
+        ([pixels(8, 8)], {"mean": [0.5] * 2, "std": [1.0] * 3}, "mean has 2 numbers; the images have 3 channels"),
+        ([pixels(8, 8)], {"mean": 0.5}, "accepted are both or neither"),
+        ([pixels(8, 8)], {"method": "gradcamm"}, "method='gradcamm' is unknown; did you mean 'gradcam'"),
+    ],
+)
+def test_bad_input_is_refused_in_one_sentence(model, images, options, message) -> None:
+    """That names the image or the argument."""
+    with pytest.raises((ValueError, TypeError), match=message) as refused:
+        explain(model, images, **options)
+    assert "\n" not in str(refused.value)

@@ -1,0 +1,32 @@
+"""The public face."""
+
+import subprocess
+import sys
+
+import pytest
+
+import lightning_gradcam
+
+
+def test_importing_the_package_imports_no_torch() -> None:
+    """TensorBoard imports the package, and must not wait for torch."""
+    code = "import lightning_gradcam, lightning_gradcam.schema, sys; print('torch' in sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "False"
+
+
+def test_public_names_load_on_first_use() -> None:
+    """The function `explain` is found also after its module was imported."""
+    code = (
+        "import lightning_gradcam.explanation\n"
+        "from lightning_gradcam import *\n"
+        "print(explain.__name__, Explanation.__name__, GradCAMCallback.__name__)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["explain", "Explanation", "GradCAMCallback"]
+
+
+def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
+    """An AttributeError that helps."""
+    with pytest.raises(AttributeError, match="GradCAMCallback"):
+        _ = lightning_gradcam.GradCam
