@@ -85,10 +85,9 @@ def test_everything_is_as_before(model) -> None:
 def test_also_after_an_exception(model) -> None:
     """In the middle of the borrower's work."""
     before = state_of(model)
-    with pytest.raises(KeyboardInterrupt):  # noqa: PT012 - the exception leaves from within
-        with lend(model):
-            disturb(model)
-            raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt), lend(model):  # noqa: PT012 - the exception leaves from within
+        disturb(model)
+        raise KeyboardInterrupt
     assert state_of(model) == before
 
 
