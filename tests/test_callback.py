@@ -175,6 +175,10 @@ class _Empty(Dataset):
         ({"mean": 0.5, "std": [1.0, 1.0]}, r"std has 2 numbers; the images have 3 channels"),
         ({"image_key": "picture"}, r"image_key='picture' is not in the batch"),
         ({"label_key": 7}, r"label_key=7 is not in the batch"),
+        (
+            {"output": lambda model, images: model(images).detach()},
+            r"target_layer=None found no layer",
+        ),
         ({"output": "logits"}, r"output='logits' is no method of Classifier"),
     ],
 )

@@ -5,13 +5,14 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import count
 from typing import Any
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.trainer.states import RunningStage, TrainerFn
 from pytorch_lightning.utilities import CombinedLoader
-from torch import Tensor
+from torch import Tensor, nn
 
 from lightning_gradcam.album import Album, make_album
 from lightning_gradcam.borrowed import CamClass
@@ -110,19 +111,41 @@ class GradCAMCallback(Callback):
         self._plan: Plan | None = None
         self._sinks: list[Any] = []
         self._peaks: dict[str, Tensor] = {}
+        self._restored: dict[str, Any] | None = None
         self._warned: set[str] = set()
         self._worker = Worker(self._warn)
+        self._state_key = self._generate_state_key(
+            target_layer=_layer_key(target_layer), target=str(target), method=str(method), images=_images_key(images)
+        )
+
+    @property
+    def state_key(self) -> str:
+        """What tells several instances in a checkpoint apart."""
+        return self._state_key
+
+    def state_dict(self) -> dict[str, Any]:
+        """The probe and the highest peaks, in plain tensors: a resumed run shows the same images and goes on."""
+        probe = None if self._probe is None else vars(self._probe)
+        return {"images": _images_key(self._images), "probe": probe, "peaks": dict(self._peaks)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the probe of the run that is resumed, if it still is what the arguments ask for."""
+        self._restored = state_dict
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Find the loggers that take pictures; refuse where there are none."""
         self._probe, self._album, self._plan, self._warned = None, None, None, set()
-        if trainer.is_global_zero and not _is_dry_run(trainer):
+        self._peaks = {}
+        if _is_dry_run(trainer):
+            return
+        _check_strategy(trainer)
+        if trainer.is_global_zero:  # replicas are alike: the others neither look nor wait
             self._sinks = find_sinks(trainer.loggers)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Read the images, find the layer, and look once before any learning."""
         self._prepare(trainer, pl_module)
-        if trainer.current_epoch == 0:
+        if trainer.global_step == 0:
             self._look(trainer, pl_module, step=0)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -155,7 +178,7 @@ class GradCAMCallback(Callback):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Let all that was logged reach the disk."""
-        self._worker.drain()
+        self._worker.close()  # teardown does not come after an exception
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Finish writing; hold on to no model and no image."""
@@ -197,8 +220,18 @@ class GradCAMCallback(Callback):
     def _read_probe(self, trainer: Trainer) -> Probe:
         """The probe, read at the first call."""
         if self._probe is None:
-            self._probe = given_probe(self._images) or self._probe_of(trainer)
+            self._probe = self._restored_probe(trainer) or given_probe(self._images) or self._probe_of(trainer)
         return self._probe
+
+    def _restored_probe(self, trainer: Trainer) -> Probe | None:
+        state, self._restored = self._restored, None
+        if state is None or state["probe"] is None or trainer.state.fn != TrainerFn.FITTING:
+            return None
+        if state["images"] != _images_key(self._images):
+            logger.warning("images: the checkpoint's are other ones than asked for; the resumed run shows new ones")
+            return None
+        self._peaks = dict(state["peaks"])
+        return Probe(**state["probe"])
 
     def _probe_of(self, trainer: Trainer) -> Probe:
         images = self._images
@@ -276,6 +309,37 @@ class GradCAMCallback(Callback):
                 "again without another word",
                 stacklevel=2,
             )
+
+
+_instances = count()
+
+
+def _layer_key(target_layer: object) -> str:
+    """Name the layers for a checkpoint: modules have no name yet, so the order in which a script makes them tells."""
+    if target_layer is None or isinstance(target_layer, str):
+        return str(target_layer)
+    if isinstance(target_layer, nn.Module):
+        return f"module {next(_instances)}"
+    return str([_layer_key(one) for one in target_layer]) if isinstance(target_layer, Sequence) else ""
+
+
+def _images_key(images: Images) -> str:
+    """What was asked for: a number, indices, or the shape of what was given."""
+    given = given_probe(images)
+    return str(images) if given is None else f"tensor {tuple(given.images.shape)}"
+
+
+def _check_strategy(trainer: Trainer) -> None:
+    """Refuse to look where no rank holds the whole model: a forward of one rank alone would wait for the others."""
+    names = {base.__name__ for base in type(trainer.strategy).__mro__}
+    config = getattr(trainer.strategy, "config", None)
+    stage = config.get("zero_optimization", {}).get("stage", 0) if isinstance(config, dict) else 0
+    sharded = names & {"FSDPStrategy", "ModelParallelStrategy"} or ("DeepSpeedStrategy" in names and stage == 3)
+    if sharded:
+        raise SettingError(
+            f"strategy: {type(trainer.strategy).__name__} splits the model over the processes, where GradCAMCallback "
+            "cannot look into it; accepted are those that replicate it (single device, ddp, deepspeed up to stage 2)"
+        )
 
 
 def _is_dry_run(trainer: Trainer) -> bool:

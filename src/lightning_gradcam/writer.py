@@ -1,5 +1,6 @@
 """Pictures to the loggers, off the training thread and in order."""
 
+import os
 import threading
 from collections.abc import Callable, Sequence
 from queue import Queue
@@ -91,6 +92,8 @@ def write_picture(sinks: Sequence[Any], tag: str, picture: Image.Image, step: in
     summary = _image_summary(tag, picture)
     for sink in sinks:
         if writer := _summary_writer(sink):
+            if "://" not in writer.log_dir:
+                os.makedirs(writer.log_dir, exist_ok=True)  # without it a folder removed in mid-run ends the run
             # SummaryWriter.add_image knows PNG only: for these grids 100 times the time and 5 times the bytes
             writer._get_file_writer().add_summary(summary, step)  # type: ignore[no-untyped-call]
             writer.flush()

@@ -31,8 +31,8 @@ densenet121 dla34 dpn68 ese_vovnet19b_dw fastvit_t8 ghostnet_100 hrnet_w18_small
 poolformer_s12 pvt_v2_b0 repvgg_a0 res2net50_26w_4s rexnet_100 tf_efficientnet_lite0 tiny_vit_5m_224 tnt_s_patch16_224
 twins_pcpvt_small vgg11 visformer_tiny xception41 xcit_nano_12_p16_224 davit_tiny edgenext_xx_small efficientformer_l1
 focalnet_tiny_srf hiera_tiny_224 mvitv2_tiny nest_tiny sequencer2d_s volo_d1_224 crossvit_tiny_240 convmixer_768_32
-""".split()
-SEGMENTATION = [name for name in torchvision.models.list_models(torchvision.models.segmentation)]
+""".split()  # noqa: SIM905 - a list of these, one a line, would be a page
+SEGMENTATION = list(torchvision.models.list_models(torchvision.models.segmentation))
 
 
 def build(family: str, name: str) -> tuple[nn.Module, Tensor]:
@@ -49,6 +49,18 @@ def build(family: str, name: str) -> tuple[nn.Module, Tensor]:
     return model, torch.randn(2, 3, side, side)
 
 
+def settle(model: nn.Module, images: Tensor) -> None:
+    """Let BatchNorm see data: else an EfficientNet's activations vanish, and grad-cam's 1e-7 guard dims its maps."""
+    norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    model.eval()
+    for norm in norms:
+        norm.train()
+        norm.momentum = None
+    if norms:
+        with torch.no_grad():
+            model(images)
+
+
 def without_in_place(model: nn.Module) -> nn.Module:
     for module in model.modules():
         if hasattr(module, "inplace"):
@@ -63,13 +75,14 @@ def functional_in_place(call: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 def compare(family: str, name: str) -> str:
     model, images = build(family, name)
+    settle(model, images)
     size = (images.shape[-2], images.shape[-1])
     with lend(model):
         plan = make_plan(model, images, None, Settings(target="predicted"))
         cams = compute_cams(model, images, None, plan)[0]
     layer, heatmaps = plan.groups[0][0], cams.heatmaps(size)[:, 0]
     assert isinstance(layer.read, Layout)
-    in_range = bool(heatmaps.isfinite().all()) and 0 <= float(heatmaps.min()) and float(heatmaps.max()) <= 1 + 1e-6
+    in_range = bool(heatmaps.isfinite().all()) and float(heatmaps.min()) >= 0 and float(heatmaps.max()) <= 1 + 1e-6
     row = f"{name:36} {layer.name:52} {layer.read.axes} {'x'.join(map(str, cams.maps.shape[2:])):6}"
     row += f" {'blank' if bool(cams.blank().all()) else f'{float(heatmaps.max()):5.3f}'}"
     difference = float("nan") if family == "segmentation" else peer_difference(model, images, layer, heatmaps)
@@ -91,7 +104,11 @@ def peer_difference(model: nn.Module, images: Tensor, layer: object, heatmaps: T
 def main() -> int:
     """Print the table and the counts; the exit code is the number of models that failed."""
     family = sys.argv[1] if len(sys.argv) > 1 else "torchvision"
-    known = {"torchvision": torchvision.models.list_models(torchvision.models), "segmentation": SEGMENTATION, "timm": TIMM}
+    known = {
+        "torchvision": torchvision.models.list_models(torchvision.models),
+        "segmentation": SEGMENTATION,
+        "timm": TIMM,
+    }
     names, failed, start = sys.argv[2:] or known[family], [], time.monotonic()
     for name in names:
         try:

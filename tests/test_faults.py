@@ -1,0 +1,347 @@
+"""Whatever goes wrong while looking, training ends as if nobody had looked."""
+
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+from pytorch_lightning import Callback, seed_everything
+from pytorch_lightning.callbacks import ModelCheckpoint
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+
+from lightning_gradcam import GradCAMCallback, render, writer
+
+from .conftest import Classifier, Events, make_pairs, small_cnn
+
+TAG = "gradcam/network.6"
+
+
+class At(Callback):
+    """Do something once, at the start of an epoch."""
+
+    def __init__(self, epoch: int, act: Callable) -> None:
+        self.epoch, self.act = epoch, act
+
+    def on_train_epoch_start(self, trainer, pl_module) -> None:
+        if trainer.current_epoch == self.epoch:
+            self.act(trainer, pl_module)
+
+
+def broken(error: BaseException) -> Callable:
+    def fail(*args: object, **kwargs: object):
+        raise error
+
+    return fail
+
+
+class Broken:
+    """A forward that fails on images that validation would give it, from some call on and to some call."""
+
+    def __init__(self, error: Exception, first: int = 0, last: int = 10**9) -> None:
+        self.error, self.first, self.last, self.calls = error, first, last, 0
+
+    def __call__(self, model, images):
+        self.calls += 1
+        if self.first <= self.calls <= self.last:
+            raise self.error
+        return model(images)
+
+
+def nan_on_probe(model, images):
+    return model(images) * torch.nan
+
+
+class Corrupt(Dataset):
+    """A dataset whose middle item cannot be read; its loader never asks for it."""
+
+    def __init__(self) -> None:
+        self.pairs = make_pairs()
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int):
+        if index == 12:
+            raise OSError("broken data stream when reading image file")
+        return self.pairs[index]
+
+
+def fit(make_trainer, *callbacks, module=None, validation=None, **options):
+    seed_everything(3, verbose=False)
+    module = module or Classifier()
+    pairs = make_pairs()
+    trainer = make_trainer(*callbacks, max_epochs=4, **options)
+    training = DataLoader(pairs, 8, shuffle=True)
+    trainer.fit(module, training, validation or DataLoader(pairs, 8))
+    assert trainer.state.finished
+    return module
+
+
+@pytest.fixture
+def plain(make_trainer, tmp_path):
+    return fit(make_trainer, logger=False).state_dict()
+
+
+def remove_folder(trainer, module) -> None:
+    shutil.rmtree(trainer.logger.log_dir)
+
+
+def close_writer(trainer, module) -> None:
+    trainer.logger.experiment.close()
+
+
+MODEL_FAULTS = {
+    "forward fails always": {"output": Broken(RuntimeError("shape mismatch"))},
+    "forward fails before training": {"output": Broken(RuntimeError("no"), 0, 3)},
+    "forward fails in mid-run": {"output": Broken(ValueError("no"), 6, 6)},
+    "forward fails from mid-run on": {"output": Broken(KeyError("no"), 6)},
+    "an index error, which grad-cam swallows": {"output": Broken(IndexError("no"), 5)},
+    "out of memory in mid-run": {"output": Broken(torch.OutOfMemoryError("CUDA out of memory"), 5, 6)},
+    "out of memory always": {"output": Broken(torch.OutOfMemoryError("CUDA out of memory"))},
+    "an assertion": {"output": Broken(AssertionError(), 4)},
+    "scores of another shape": {
+        "output": lambda model, images: model(images)[:1] if training_began(model) else model(images)
+    },
+    "scores without a graph in mid-run": {
+        "output": lambda model, images: model(images).detach() if training_began(model) else model(images)
+    },
+    "scores that are words": {"output": lambda model, images: "cat" if training_began(model) else model(images)},
+    "NaN scores": {"output": nan_on_probe},
+    "a target that fails": {"target": broken(ZeroDivisionError("division by zero"))},
+    "a target that fails in grad-cam's place": {"target": [broken(TypeError("no"))] * 4},
+    "a target that returns no gradient": {"target": lambda output, labels: output.detach()[:, 0]},
+    "a reshape_transform that fails in mid-run": {
+        "target_layer": "network.6",
+        "reshape_transform": lambda output: output if len(output) == 2 else broken(RuntimeError("no"))(),
+    },
+    "a method of grad-cam's that fails": {"method": "sess"},
+}
+
+
+def training_began(model) -> bool:
+    return bool(model.losses)
+
+
+@pytest.mark.parametrize("fault", MODEL_FAULTS)
+def test_a_fault_in_the_models_place_costs_no_run(fault, make_trainer, plain) -> None:
+    """The run ends, with the same weights as one that nobody looked at."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        module = fit(make_trainer, GradCAMCallback(images=4, **MODEL_FAULTS[fault]))
+    ours = [str(w.message) for w in caught if "GradCAMCallback" in str(w.message)]
+    kinds = [message.split("(")[1].split(":")[0] for message in ours]
+    assert len(kinds) == len(set(kinds))  # one warning a kind
+    assert all(torch.equal(value, module.state_dict()[name]) for name, value in plain.items())
+
+
+def test_a_fault_in_mid_run_costs_one_picture_and_one_warning(make_trainer, events) -> None:
+    """The next epoch tries again."""
+    fault = Broken(RuntimeError("cuDNN error"), 5, 5)  # two to try the settings; epochs 0, 1; then 2
+    with pytest.warns(UserWarning, match=r"a picture is missing \(RuntimeError: cuDNN error\)") as caught:
+        fit(make_trainer, GradCAMCallback(images=4, output=fault))
+    assert sum("GradCAMCallback" in str(w.message) for w in caught) == 1
+    assert events().steps(TAG) == [0, 1, 3, 4]
+
+
+def test_a_fault_at_the_start_is_tried_again(make_trainer, events) -> None:
+    """Also where the settings could not be tried."""
+    with pytest.warns(UserWarning, match="RuntimeError: warming up"):
+        fit(make_trainer, GradCAMCallback(images=4, output=Broken(RuntimeError("warming up"), 0, 2)))
+    assert events().steps(TAG) == [1, 2, 3, 4]
+
+
+def test_weights_that_become_nan_are_drawn_as_such(make_trainer, events) -> None:
+    """And the run goes on, as without the callback."""
+    poison = At(2, lambda trainer, module: nn.init.constant_(module.network[9].bias, torch.nan))
+    module = fit(make_trainer, GradCAMCallback(images=4), poison)
+    assert module.network[9].bias.isnan().all()
+    assert events().steps(TAG) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("act", [remove_folder, close_writer])
+def test_a_lost_log_costs_no_run(act, make_trainer, plain) -> None:
+    """A removed folder, a closed writer."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        module = fit(make_trainer, GradCAMCallback(images=4), At(2, act))
+    assert all(torch.equal(value, module.state_dict()[name]) for name, value in plain.items())
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "error"),
+    [
+        (writer, "_image_summary", OSError(28, "No space left on device")),
+        (writer, "to_jpeg", MemoryError()),
+        (render, "_font", OSError("cannot open resource")),
+    ],
+)
+def test_a_fault_on_the_worker_costs_no_run(place, name, error, make_trainer, plain, monkeypatch, events) -> None:
+    """A full disk, no memory, no font."""
+    monkeypatch.setattr(place, name, broken(error))
+    with pytest.warns(UserWarning, match=f"a picture is missing \\({type(error).__name__}"):
+        module = fit(make_trainer, GradCAMCallback(images=4))
+    assert all(torch.equal(value, module.state_dict()[name]) for name, value in plain.items())
+
+
+def test_a_full_disk_under_the_event_file(make_trainer, plain, monkeypatch) -> None:
+    """TensorBoard's own writer fails, and the run does not."""
+    from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+    add = EventFileWriter.add_event
+
+    def full(self, event):
+        if any(value.HasField("image") for value in event.summary.value):
+            raise OSError(28, "No space left on device")
+        add(self, event)
+
+    monkeypatch.setattr(EventFileWriter, "add_event", full)
+    with pytest.warns(UserWarning, match="No space left on device"):
+        module = fit(make_trainer, GradCAMCallback(images=4))
+    assert all(torch.equal(value, module.state_dict()[name]) for name, value in plain.items())
+
+
+def test_a_corrupt_image_costs_no_run(make_trainer, plain) -> None:
+    """One that validation itself does not read."""
+    validation = DataLoader(Corrupt(), 8)
+    with pytest.warns(UserWarning, match="OSError: broken data stream"):
+        module = fit(make_trainer, GradCAMCallback(images=[3, 12]), validation=validation, limit_val_batches=1)
+    assert all(torch.equal(value, module.state_dict()[name]) for name, value in plain.items())
+
+
+def test_nothing_is_left_behind_after_fifty_epochs(make_trainer, loader) -> None:
+    """Memory, open files, threads and hooks are as after the second epoch."""
+    process, seen = psutil.Process(), {}
+
+    class Count(Callback):
+        def on_train_epoch_end(self, trainer, pl_module) -> None:
+            if trainer.current_epoch in (10, 49):
+                watching._worker.drain()
+                hooks = sum(len(m._forward_hooks) for m in pl_module.modules())
+                seen[trainer.current_epoch] = (process.num_fds(), threading.active_count(), hooks)
+                memory.append(process.memory_info().rss)
+
+    memory: list[int] = []
+    watching = GradCAMCallback()
+    before = threading.active_count()
+    make_trainer(watching, Count(), max_epochs=50).fit(Classifier(), loader, loader)
+    assert seen[10] == seen[49]
+    assert memory[1] - memory[0] < 8 * 2**20
+    assert threading.active_count() <= before + 2  # TensorBoard's own writer
+
+
+SCRIPT = """
+    import os, signal, sys, time
+    sys.path.insert(0, {root!r})
+    from pytorch_lightning import Callback, Trainer
+    from pytorch_lightning.loggers import TensorBoardLogger
+    from torch.utils.data import DataLoader
+    from lightning_gradcam import GradCAMCallback
+    from tests.conftest import Classifier, make_pairs
+
+    class End(Callback):
+        def on_train_epoch_start(self, trainer, pl_module):
+            if trainer.current_epoch == 3:
+                time.sleep({wait})
+                os.kill(os.getpid(), {signal})
+                time.sleep(1)
+
+    loader = DataLoader(make_pairs(), 8)
+    trainer = Trainer(max_epochs=6, accelerator="cpu", callbacks=[GradCAMCallback(images=4), End()],
+                      logger=TensorBoardLogger({folder!r}, name="", version="run"), enable_progress_bar=False,
+                      enable_checkpointing=False)
+    trainer.fit(Classifier(), loader, loader)
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "wait", "steps"),
+    [(signal.SIGKILL, 1, [0, 1, 2]), (signal.SIGINT, 0, [0, 1, 2, 3]), (signal.SIGTERM, 0, [0, 1, 2, 3])],
+)
+def test_what_was_logged_outlives_a_killed_run(number, wait, steps, tmp_path) -> None:
+    """kill -9 keeps all grids up to the epoch before; Ctrl-C and SIGTERM keep all."""
+    root = str(Path(__file__).parent.parent)
+    code = textwrap.dedent(SCRIPT).format(root=root, folder=str(tmp_path), signal=int(number), wait=wait)
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=False)
+    assert ran.returncode == {signal.SIGKILL: -9, signal.SIGINT: 1, signal.SIGTERM: 0}[number], ran.stderr[-2000:]
+    found = Events(tmp_path / "run").steps(TAG)
+    assert found[: len(steps)] == steps
+
+
+def test_a_checkpoint_resumes_with_the_same_images(make_trainer, events, tmp_path) -> None:
+    """Its state is plain tensors; steps go on where they stopped."""
+    pairs = make_pairs()
+    loader = DataLoader(pairs, 8)
+    keep = ModelCheckpoint(tmp_path / "kept", save_last=True)
+    first = GradCAMCallback(images=4)
+    make_trainer(first, keep, max_epochs=2, enable_checkpointing=True).fit(Classifier(), loader, loader)
+    path = tmp_path / "kept" / "last.ckpt"
+    torch.load(path, weights_only=True)
+    other = DataLoader(make_pairs(seed=9), 8)  # a validation set that has changed in between
+    probes = []
+
+    class Spy(GradCAMCallback):
+        def on_train_epoch_end(self, trainer, pl_module) -> None:
+            super().on_train_epoch_end(trainer, pl_module)
+            probes.append(self._probe.images)
+
+    Spy.__qualname__ = GradCAMCallback.__qualname__
+    make_trainer(Spy(images=4), max_epochs=4).fit(Classifier(), loader, other, ckpt_path=path)
+    assert torch.equal(probes[0], pairs.tensors[0][[3, 9, 15, 21]])
+    assert events().steps(TAG) == [0, 1, 2, 3, 4]
+
+
+def test_two_instances_share_a_checkpoint(make_trainer, loader, tmp_path) -> None:
+    """Also for two modules of the same kind."""
+    module = Classifier(nn.Sequential(nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1), *small_cnn()))
+    layers = [module.network[0], module.network[1]]
+    callbacks = [GradCAMCallback(layer, images=2) for layer in layers]
+    keep = ModelCheckpoint(tmp_path / "kept", save_last=True)
+    make_trainer(*callbacks, keep, enable_checkpointing=True).fit(module, loader, loader)
+    states = torch.load(tmp_path / "kept" / "last.ckpt", weights_only=True)["callbacks"]
+    assert sum("GradCAMCallback" in key for key in states) == 2
+
+
+def test_the_other_lightning_package(tmp_path) -> None:
+    """A trainer and a logger of lightning.pytorch."""
+    import lightning.pytorch as lightning
+    from lightning.pytorch.loggers import TensorBoardLogger
+
+    network = small_cnn()
+
+    class Module(lightning.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, images):
+            return self.network(images)
+
+        def training_step(self, batch, batch_idx):
+            return nn.functional.cross_entropy(self(batch[0]), batch[1])
+
+        def validation_step(self, batch, batch_idx) -> None:
+            self(batch[0])
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), 0.1)
+
+    loader = DataLoader(make_pairs(), 8)
+    trainer = lightning.Trainer(
+        max_epochs=2,
+        accelerator="cpu",
+        callbacks=[GradCAMCallback()],
+        logger=TensorBoardLogger(tmp_path, name="", version="run"),
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+    )
+    trainer.fit(Module(), loader, loader)
+    assert Events(tmp_path / "run").steps(TAG) == [0, 1, 2]
