@@ -440,7 +440,8 @@ def _check_method(settings: Settings) -> None:
     if isinstance(method, str) and method not in borrowed_names():
         known = list(dict.fromkeys([*METHODS, *borrowed_names()]))
         raise SettingError(f"method={method!r} is unknown{nearest(method, known)}; known are {', '.join(known)}")
-    if settings.aug_smooth and not augments(borrowed_class(method)):
+    cam_class = borrowed_class(method)
+    if settings.aug_smooth and not augments(cam_class):
         raise SettingError(f"aug_smooth=True: grad-cam's {method!r} takes none; accepted with it is aug_smooth=False")
     if callable(settings.target):
         raise SettingError(

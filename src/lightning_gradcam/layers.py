@@ -248,7 +248,8 @@ def _find(names: dict[nn.Module, str], captured: _Survey, scores: Tensor, reader
     if not reached:
         raise SettingError(
             "target_layer=None found no layer with a map (N, C, h, w), (N, h, w, C) or (N, L, C) that reaches the "
-            f"scores; name one of the model's {len(names)} layers"
+            f"scores{', read by the reshape_transform given' if reader.transform else ''}; name one of the model's "
+            f"{len(names)} layers"
         )
     chosen = reached[-1]
     if _is_tokens(maps[chosen]):

@@ -5,12 +5,13 @@ The only room that touches training flags, gradient and inference mode, random s
 
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
 import torch
+import torch.utils.checkpoint
 from torch import Tensor, nn
 
 _Contents = dict[str, tuple[Any, dict[Any, Any] | None]]
@@ -36,6 +37,7 @@ def lend(model: nn.Module) -> Iterator[nn.Module]:
         stack.enter_context(_preserved_buffers(model))
         stack.enter_context(_frozen(model))
         stack.enter_context(_eager())
+        stack.enter_context(_without_checkpointing())
         stack.enter_context(torch.enable_grad())
         for module in model.modules():
             module.training = False  # not .eval(): a module may override train() to do more than to set the flag
@@ -134,3 +136,31 @@ def _eager() -> AbstractContextManager[Any]:
     # A hook on a layer inside a compiled graph would not fire, or recompile it. Only who compiles has Dynamo loaded.
     compiled = "torch._dynamo" in sys.modules
     return torch.compiler.set_stance("force_eager") if compiled else nullcontext()
+
+
+@contextmanager
+def _without_checkpointing() -> Iterator[None]:
+    # Activation checkpointing would run the layers' hooks a second time in the backward pass, or lose the graph that
+    # begins inside a checkpointed part; and where nothing in front of a layer is kept, there is nothing to save.
+    plain = {"CheckpointFunction": _PlainCall, "_checkpoint_without_reentrant_generator": _plain_generator}
+    module = vars(torch.utils.checkpoint)
+    # by the names' beginnings: torch 2.15 has an implementation beside the generator, earlier ones have not
+    before = {name: value for name, value in module.items() if name.removesuffix("_impl") in plain}
+    try:
+        module.update({name: plain[name.removesuffix("_impl")] for name in before})
+        yield
+    finally:
+        module.update(before)
+
+
+class _PlainCall:
+    """In the place of the reentrant checkpoint's autograd function."""
+
+    @staticmethod
+    def apply(function: Callable[..., Any], preserve_rng_state: bool, *args: Any) -> Any:
+        return function(*args)
+
+
+def _plain_generator(*args: Any, **kwargs: Any) -> Iterator[None]:
+    """In the place of the other checkpoint's: nothing to set up, nothing to tear down."""
+    yield

@@ -1,0 +1,168 @@
+"""Wherever Lightning runs: several processes, compiled, checkpointed, averaged."""
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+import torch
+from pytorch_lightning.callbacks import WeightAveraging
+from torch import nn
+from torch.utils import checkpoint
+
+from lightning_gradcam import GradCAMCallback, explain
+
+from .conftest import Classifier, Events, small_cnn
+
+TAG = "gradcam/network.6"
+ROOT = str(Path(__file__).parent.parent)
+
+SCRIPT = """
+    import sys
+    sys.path.insert(0, {root!r})
+    import torch
+    from pytorch_lightning import Trainer, seed_everything
+    from pytorch_lightning.loggers import TensorBoardLogger
+    from torch.utils.data import DataLoader
+    from lightning_gradcam import GradCAMCallback
+    from tests.conftest import Classifier, make_pairs
+
+    def failing(model, images):
+        raise RuntimeError("rank zero alone fails")
+
+    def main():
+        seed_everything(1)
+        torch.set_num_threads(1)
+        callbacks = {callbacks}
+        trainer = Trainer(max_epochs=2, accelerator="cpu", devices=2, strategy={strategy!r}, callbacks=callbacks,
+                          logger=TensorBoardLogger({folder!r}, name="", version="run"), enable_progress_bar=False,
+                          enable_checkpointing=False)
+        module = Classifier()
+        loader = DataLoader(make_pairs(), 4, shuffle=True)
+        trainer.fit(module, loader, loader)
+        if trainer.is_global_zero:
+            torch.save(module.state_dict(), {folder!r} + "/weights.pt")
+
+    if __name__ == "__main__":
+        main()
+"""
+
+
+def run_two_processes(folder: Path, callbacks: str, strategy: str = "ddp") -> subprocess.CompletedProcess[str]:
+    folder.mkdir(exist_ok=True)
+    script = folder / "script.py"
+    script.write_text(
+        textwrap.dedent(SCRIPT).format(root=ROOT, folder=str(folder), callbacks=callbacks, strategy=strategy)
+    )
+    environment = {name: value for name, value in os.environ.items() if name not in ("LOCAL_RANK", "NODE_RANK")}
+    command = [sys.executable, str(script)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=180, env=environment, check=False)
+
+
+def test_on_two_processes_rank_zero_looks_and_training_is_the_same(tmp_path) -> None:
+    """Also where looking fails on rank zero alone: nobody waits."""
+    variants = {
+        "plain": "[]",
+        "watched": "[GradCAMCallback(images=4)]",
+        "borrowed": "[GradCAMCallback(images=4, method='fem')]",
+        "failing": "[GradCAMCallback(images=4, output=failing)]",
+    }
+    weights = {}
+    for name, callbacks in variants.items():
+        ran = run_two_processes(tmp_path / name, callbacks)
+        assert ran.returncode == 0, ran.stderr[-3000:]
+        weights[name] = torch.load(tmp_path / name / "weights.pt", weights_only=True)
+    assert Events(tmp_path / "watched" / "run").steps(TAG) == [0, 1, 2]
+    assert "rank zero alone fails" in ran.stderr
+    for name in variants:
+        assert all(torch.equal(value, weights[name][key]) for key, value in weights["plain"].items()), name
+
+
+def test_a_wrong_setting_ends_all_processes(tmp_path) -> None:
+    """No rank is left waiting for the one that refused."""
+    ran = run_two_processes(tmp_path / "wrong", "[GradCAMCallback('network.66')]")
+    assert ran.returncode != 0
+    assert "target_layer='network.66' is not a layer of the model" in ran.stderr
+
+
+def test_a_sharded_strategy_is_refused(tmp_path) -> None:
+    """Before training, with those that work."""
+    ran = run_two_processes(tmp_path / "sharded", "[GradCAMCallback()]", "fsdp")
+    assert ran.returncode != 0
+    assert "strategy" in ran.stderr
+
+
+@pytest.mark.parametrize("strategy", ["FSDPStrategy", "ModelParallelStrategy"])
+def test_sharded_strategies_are_told_by_name(strategy, make_trainer, loader) -> None:
+    """One sentence that says what works."""
+    trainer = make_trainer(GradCAMCallback())
+    sharded = type(strategy, (type(trainer.strategy),), {})
+    trainer.strategy.__class__ = sharded
+    with pytest.raises(ValueError, match=rf"strategy: {strategy} splits the model.*ddp"):
+        trainer.fit(Classifier(), loader, loader)
+
+
+@pytest.mark.parametrize("when", ["before", "inside"])
+def test_compiled_modules(when, make_trainer, events, loader) -> None:
+    """Compiled as a whole before fit, or a part of it; names are as without."""
+    module = Classifier()
+    if when == "before":
+        module = torch.compile(module, backend="eager")
+    else:
+        module.network = torch.compile(module.network, backend="eager")
+    callback = GradCAMCallback(images=2)
+    make_trainer(callback).fit(module, loader, loader)
+    assert not callback._warned
+    assert events().steps(TAG) == [0, 1, 2]
+
+
+class Checkpointed(nn.Module):
+    """Layers in front of, around and behind the target layer are recomputed in the backward pass."""
+
+    def __init__(self, reentrant: bool) -> None:
+        super().__init__()
+        self.body, self.reentrant = small_cnn(), reentrant
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        features = images
+        for part in (self.body[:3], self.body[3:7]):
+            features = checkpoint.checkpoint(part, features, use_reentrant=self.reentrant)
+        return self.body[7:](features)
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_gradient_checkpointing(reentrant) -> None:
+    """The maps are those without it."""
+    torch.manual_seed(0)
+    model, images = Checkpointed(reentrant), torch.rand(2, 3, 8, 8)
+    expected = explain(model.body, images, "5")
+    found = explain(model, images, "body.5")
+    assert torch.allclose(found.raw, expected.raw, atol=1e-6)
+    assert explain(model, images).layer == "body.6"
+
+
+def test_channels_last() -> None:
+    """The maps are those of contiguous weights."""
+    torch.manual_seed(0)
+    model, images = small_cnn(), torch.rand(2, 3, 8, 8)
+    expected = explain(model, images)
+    found = explain(model.to(memory_format=torch.channels_last), images.to(memory_format=torch.channels_last))
+    assert torch.allclose(found.raw, expected.raw, atol=1e-6)
+
+
+def test_weight_averaging_draws_the_weights_that_train(make_trainer, events, loader) -> None:
+    """It has swapped its own out again when the epoch ends."""
+    seen = []
+
+    class Spy(GradCAMCallback):
+        def on_train_epoch_end(self, trainer, pl_module) -> None:
+            seen.append(pl_module.network[9].weight.clone())
+            super().on_train_epoch_end(trainer, pl_module)
+
+    average = WeightAveraging(avg_fn=lambda old, new, count: old)  # stays at the first weights
+    module = Classifier()
+    make_trainer(Spy(images=2), average).fit(module, loader, loader)
+    assert events().steps(TAG) == [0, 1, 2]
+    assert not torch.equal(seen[0], seen[1])
