@@ -286,3 +286,13 @@ def test_several_classes_are_columns_of_one_grid(make_trainer, events, loader) -
     overlays = [picture[HEADER : HEADER + 160, GAP + 160 * n : GAP + 160 * (n + 1)].astype(int) for n in (1, 2, 3)]
     assert np.abs(overlays[0] - overlays[1]).max() > 40
     assert np.abs(overlays[1] - overlays[2]).max() > 40
+
+
+def test_evaluation_and_prediction_without_a_logger_run_on(make_trainer, loader, caplog) -> None:
+    """With a word where nothing can be shown."""
+    trainer = make_trainer(GradCAMCallback(), logger=False)
+    with caplog.at_level(logging.WARNING, logger="lightning_gradcam"):
+        trainer.validate(Classifier(), loader, verbose=False)
+    assert sum("TensorBoardLogger" in record.message for record in caplog.records) == 1
+    images = DataLoader(make_pairs().tensors[0], batch_size=8)
+    assert len(trainer.predict(Classifier(), images)) == 3

@@ -299,6 +299,22 @@ def test_a_checkpoint_resumes_with_the_same_images(make_trainer, events, tmp_pat
     assert events().steps(TAG) == [0, 1, 2, 3, 4]
 
 
+def test_a_probe_that_no_longer_fits_is_replaced_and_says_so(make_trainer, loader, tmp_path, caplog) -> None:
+    """Here another number of images is asked for."""
+    keep = ModelCheckpoint(tmp_path / "kept", save_last=True)
+    make_trainer(GradCAMCallback("network.6", images=4), keep, max_epochs=1, enable_checkpointing=True).fit(
+        Classifier(), loader, loader
+    )
+    path = tmp_path / "kept" / "last.ckpt"
+    other = GradCAMCallback("network.6", images=5)
+    seen = []
+    look_back = At(1, lambda trainer, module: seen.append(len(other._probe.images)))
+    with caplog.at_level("WARNING", logger="lightning_gradcam"):
+        make_trainer(other, look_back, max_epochs=2).fit(Classifier(), loader, loader, ckpt_path=path)
+    assert seen == [5]
+    assert any("the checkpoint's are other ones" in record.message for record in caplog.records)
+
+
 def test_two_instances_share_a_checkpoint(make_trainer, loader, tmp_path) -> None:
     """Also for two modules of the same kind."""
     module = Classifier(nn.Sequential(nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1), *small_cnn()))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from pytorch_lightning import Callback
 from pytorch_lightning.callbacks import WeightAveraging
 from torch import nn
 from torch.utils import checkpoint
@@ -87,13 +88,6 @@ def test_a_wrong_setting_ends_all_processes(tmp_path) -> None:
     assert "target_layer='network.66' is not a layer of the model" in ran.stderr
 
 
-def test_a_sharded_strategy_is_refused(tmp_path) -> None:
-    """Before training, with those that work."""
-    ran = run_two_processes(tmp_path / "sharded", "[GradCAMCallback()]", "fsdp")
-    assert ran.returncode != 0
-    assert "strategy" in ran.stderr
-
-
 @pytest.mark.parametrize("strategy", ["FSDPStrategy", "ModelParallelStrategy"])
 def test_sharded_strategies_are_told_by_name(strategy, make_trainer, loader) -> None:
     """One sentence that says what works."""
@@ -116,6 +110,20 @@ def test_compiled_modules(when, make_trainer, events, loader) -> None:
     make_trainer(callback).fit(module, loader, loader)
     assert not callback._warned
     assert events().steps(TAG) == [0, 1, 2]
+
+
+def test_a_module_compiled_in_mid_run(make_trainer, events, loader) -> None:
+    """In place, after the layers were found."""
+
+    class CompileLate(Callback):
+        def on_train_epoch_start(self, trainer, pl_module) -> None:
+            if trainer.current_epoch == 1:
+                pl_module.network.compile(backend="eager")
+
+    callback = GradCAMCallback(images=2)
+    make_trainer(callback, CompileLate(), max_epochs=3).fit(Classifier(), loader, loader)
+    assert not callback._warned
+    assert events().steps(TAG) == [0, 1, 2, 3]
 
 
 class Checkpointed(nn.Module):

@@ -114,8 +114,9 @@ class GradCAMCallback(Callback):
         self._restored: dict[str, Any] | None = None
         self._warned: set[str] = set()
         self._worker = Worker(self._warn)
+        target_name = target if isinstance(target, str) else str(classes_of(target))  # an object's changes run by run
         self._state_key = self._generate_state_key(
-            target_layer=_layer_key(target_layer), target=str(target), method=str(method), images=_images_key(images)
+            target_layer=_layer_key(target_layer), target=target_name, method=self._method_name()
         )
 
     @property
@@ -136,11 +137,11 @@ class GradCAMCallback(Callback):
         """Find the loggers that take pictures; refuse where there are none."""
         self._probe, self._album, self._plan, self._warned = None, None, None, set()
         self._peaks = {}
-        if _is_dry_run(trainer):
+        if _is_dry_run(trainer) or stage == TrainerFn.PREDICTING:
             return
         _check_strategy(trainer)
         if trainer.is_global_zero:  # replicas are alike: the others neither look nor wait
-            self._sinks = find_sinks(trainer.loggers)
+            self._sinks = self._find_sinks(trainer, stage)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Read the images, find the layer, and look once before any learning."""
@@ -184,6 +185,15 @@ class GradCAMCallback(Callback):
         """Finish writing; hold on to no model and no image."""
         self._worker.close()
         self._probe, self._album, self._plan, self._sinks = None, None, None, []
+
+    def _find_sinks(self, trainer: Trainer, stage: str) -> list[Any]:
+        try:
+            return find_sinks(trainer.loggers)
+        except SettingError as error:
+            if stage == TrainerFn.FITTING:
+                raise
+            logger.warning("%s", error)  # evaluation is often run without loggers, and is no place to watch training
+            return []
 
     def _prepare(self, trainer: Trainer, module: LightningModule) -> None:
         """Read the probe and plan the looking; what cannot work is refused here, before the first batch."""

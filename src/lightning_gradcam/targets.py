@@ -223,7 +223,9 @@ def objectives(target: Target, batch: Batch) -> tuple[Tensor, Tensor]:
         rows = zip(objects, unwrap(batch.output), strict=True)
         return _column(torch.stack([one(row) for one, row in rows])), _no_class(values)
     if target == "label" and is_multi_label(batch.labels) and batch.labels is not None:
-        return _column((values * batch.labels.to(values)).sum(1)), _no_class(values)  # the evidence for all its classes
+        return _column((values * batch.labels.to(values, non_blocking=True)).sum(1)), _no_class(
+            values
+        )  # the evidence for all its classes
     classes = target_classes(target, batch)
     return values.gather(1, classes), classes
 
@@ -232,10 +234,11 @@ def target_classes(target: Target, batch: Batch) -> Tensor:
     """Return the classes, (N, T), of a target that names classes, the label's or the prediction."""
     values = batch.scores.values
     if classes := classes_of(target):
-        return torch.tensor(classes, device=values.device).expand(len(values), -1)
+        return torch.tensor(classes).to(values.device, non_blocking=True).expand(len(values), -1)
     if target == "predicted" or batch.labels is None or values.shape[1] == 1:
         return batch.scores.classes[:, None]
-    return _known_classes(batch.labels, len(values), values.shape[1]).to(values.device)[:, None]
+    known = _known_classes(batch.labels, len(values), values.shape[1])
+    return known.to(values.device, non_blocking=True)[:, None]
 
 
 def _known_classes(labels: Tensor, images: int, count: int) -> Tensor:
