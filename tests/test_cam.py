@@ -20,8 +20,10 @@ from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
 
 from lightning_gradcam.borrowed import borrowed_names
-from lightning_gradcam.cam import METHODS, Cams, Settings, compute_cams, make_plan
+from lightning_gradcam.cam import Cams, compute_cams, make_plan
 from lightning_gradcam.lend import lend
+from lightning_gradcam.methods import METHODS
+from lightning_gradcam.settings import Settings
 
 from .conftest import small_cnn
 

@@ -7,8 +7,10 @@ from pytorch_grad_cam import GradCAM
 from torch.utils.data import DataLoader
 
 from lightning_gradcam import GradCAMCallback, explain
-from lightning_gradcam.cam import METHODS, Settings, compute_cams, make_plan
+from lightning_gradcam.cam import compute_cams, make_plan
 from lightning_gradcam.lend import lend
+from lightning_gradcam.methods import METHODS
+from lightning_gradcam.settings import Settings
 
 from .conftest import Classifier, make_pairs, small_cnn
 

@@ -5,9 +5,10 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from lightning_gradcam.cam import Settings, make_plan
+from lightning_gradcam.cam import make_plan
 from lightning_gradcam.layers import Layout, TargetLayer, choose_layers, named_layers, read_layout
 from lightning_gradcam.lend import lend
+from lightning_gradcam.settings import Settings
 
 from .conftest import small_cnn
 

@@ -14,8 +14,8 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from lightning_gradcam import GradCAMCallback
-from lightning_gradcam.cam import METHODS
 from lightning_gradcam.layers import named_layers
+from lightning_gradcam.methods import METHODS
 
 from .conftest import CLASSES, Classifier, make_pairs
 

@@ -2,27 +2,26 @@
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import count
 from typing import Any
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
-from pytorch_lightning.trainer.states import RunningStage, TrainerFn
-from pytorch_lightning.utilities import CombinedLoader
+from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor, nn
 
 from lightning_gradcam.album import Album, make_album
 from lightning_gradcam.borrowed import CamClass
-from lightning_gradcam.cam import Cams, LayerChoices, Output, Plan, Settings, compute_cams, make_plan
+from lightning_gradcam.cam import Cams, Plan, compute_cams, make_plan
 from lightning_gradcam.errors import SettingError, nearest
 from lightning_gradcam.layers import Reader
-from lightning_gradcam.lend import lend
 from lightning_gradcam.probe import Images, Key, Keys, Probe, check_images, given_probe, read_probe
 from lightning_gradcam.render import Statistics, check_statistics, name_of
 from lightning_gradcam.schema import grid_tag
+from lightning_gradcam.session import check_strategy, evaluation_loaders, is_dry_run, looking, transfer
+from lightning_gradcam.settings import LayerChoices, Output, Settings
 from lightning_gradcam.targets import Target, classes_of
 from lightning_gradcam.writer import Worker, find_sinks, write_picture
 
@@ -137,9 +136,9 @@ class GradCAMCallback(Callback):
         """Find the loggers that take pictures; refuse where there are none."""
         self._probe, self._album, self._plan, self._warned = None, None, None, set()
         self._peaks = {}
-        if _is_dry_run(trainer) or stage == TrainerFn.PREDICTING:
+        if is_dry_run(trainer) or stage == TrainerFn.PREDICTING:
             return
-        _check_strategy(trainer)
+        check_strategy(trainer)
         if trainer.is_global_zero:  # replicas are alike: the others neither look nor wait
             self._sinks = self._find_sinks(trainer, stage)
 
@@ -200,7 +199,7 @@ class GradCAMCallback(Callback):
         if not self._sinks:
             return
         try:
-            with _looking(trainer, module):
+            with looking(trainer, module):
                 self._made_plan(trainer, module)
         except SettingError:
             raise
@@ -217,7 +216,7 @@ class GradCAMCallback(Callback):
         if not self._sinks:
             return
         try:
-            with _looking(trainer, module):
+            with looking(trainer, module):
                 plan = self._made_plan(trainer, module)
                 probe = self._read_probe(trainer)
                 found = compute_cams(module, probe.images, probe.labels, plan)
@@ -246,8 +245,7 @@ class GradCAMCallback(Callback):
     def _probe_of(self, trainer: Trainer) -> Probe:
         images = self._images
         assert not isinstance(images, (Tensor, tuple))  # those are given_probe's
-        loaders = trainer.test_dataloaders if trainer.testing else trainer.val_dataloaders
-        found = [] if loaders is None else CombinedLoader(loaders, "sequential").flattened
+        found = evaluation_loaders(trainer)
         if not found:
             raise SettingError(
                 f"images={images!r}: there is no validation data to take them from; pass a validation loader, or "
@@ -255,7 +253,7 @@ class GradCAMCallback(Callback):
             )
         if len(found) > 1:
             logger.info("%d validation loaders: the images are the first one's", len(found))
-        return read_probe(found[0], images, self._keys, partial(_transfer, trainer))
+        return read_probe(found[0], images, self._keys, partial(transfer, trainer))
 
     def _made_plan(self, trainer: Trainer, module: LightningModule) -> Plan:
         """The plan, made at the first call, with all that it stands on."""
@@ -337,43 +335,6 @@ def _images_key(images: Images) -> str:
     """What was asked for: a number, indices, or the shape of what was given."""
     given = given_probe(images)
     return str(images) if given is None else f"tensor {tuple(given.images.shape)}"
-
-
-def _check_strategy(trainer: Trainer) -> None:
-    """Refuse to look where no rank holds the whole model: a forward of one rank alone would wait for the others."""
-    names = {base.__name__ for base in type(trainer.strategy).__mro__}
-    config = getattr(trainer.strategy, "config", None)
-    stage = config.get("zero_optimization", {}).get("stage", 0) if isinstance(config, dict) else 0
-    sharded = names & {"FSDPStrategy", "ModelParallelStrategy"} or ("DeepSpeedStrategy" in names and stage == 3)
-    if sharded:
-        raise SettingError(
-            f"strategy: {type(trainer.strategy).__name__} splits the model over the processes, where GradCAMCallback "
-            "cannot look into it; accepted are those that replicate it (single device, ddp, deepspeed up to stage 2)"
-        )
-
-
-def _is_dry_run(trainer: Trainer) -> bool:
-    return bool(getattr(trainer, "fast_dev_run", False))  # it takes the loggers away, and wants none
-
-
-@contextmanager
-def _looking(trainer: Trainer, module: LightningModule) -> Iterator[None]:
-    """Borrow the module as validation runs it: in the trainer's precision, and with hooks that see validation."""
-    stage = trainer.state.stage
-    with lend(module), trainer.precision_plugin.forward_context():
-        try:
-            if stage == RunningStage.TRAINING:
-                trainer.state.stage = RunningStage.VALIDATING
-            yield
-        finally:
-            trainer.state.stage = stage
-
-
-def _transfer(trainer: Trainer, batch: Any) -> Any:
-    """What the evaluation loop does between the loader and `validation_step`."""
-    batch = trainer.precision_plugin.convert_input(batch)
-    batch = trainer.lightning_module._on_before_batch_transfer(batch, dataloader_idx=0)
-    return trainer.strategy.batch_to_device(batch, dataloader_idx=0)
 
 
 def _check_epochs(every_n_epochs: object) -> None:

@@ -8,22 +8,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lightning_gradcam.borrowed import (
-    CamClass,
-    augments,
-    borrowed_class,
-    borrowed_heatmaps,
-    borrowed_names,
-    class_targets,
-)
+from lightning_gradcam.borrowed import borrowed_class, borrowed_heatmaps, class_targets
 from lightning_gradcam.errors import SettingError, nearest
-from lightning_gradcam.layers import Capture, LayerChoice, Reader, TargetLayer, capture, resolve_layers
+from lightning_gradcam.layers import Capture, TargetLayer, capture, resolve_layers
+from lightning_gradcam.methods import METHODS, Method
+from lightning_gradcam.settings import Output, Settings
 from lightning_gradcam.targets import (
     NO_CLASS,
     Batch,
     Scores,
-    Target,
-    check_target,
     check_target_fits,
     objectives,
     objects_of,
@@ -31,9 +24,6 @@ from lightning_gradcam.targets import (
     target_classes,
     unwrap,
 )
-
-Output = Callable[[nn.Module, Tensor], Any] | str
-LayerChoices = LayerChoice | Sequence[LayerChoice | Sequence[LayerChoice]]
 
 
 @dataclass(frozen=True)
@@ -88,102 +78,6 @@ class Cams:
             return copy
 
         return wait
-
-
-@dataclass(frozen=True)
-class Method:
-    """A method of the gradient family: what of a layer's activations (N, C, h, w) is summed over the channels.
-
-    Attributes:
-        weigh: (activations, gradients) -> weighted activations, all (N, C, h, w).
-        project: take the first principal component over the channels in place of their sum.
-    """
-
-    weigh: Callable[[Tensor, Tensor], Tensor]
-    project: bool = False
-
-
-def gradcam(activations: Tensor, gradients: Tensor) -> Tensor:
-    """Channels weighted by their mean gradient (Selvaraju et al., arXiv 1610.02391)."""
-    return gradients.mean((2, 3), keepdim=True) * activations
-
-
-def hirescam(activations: Tensor, gradients: Tensor) -> Tensor:
-    """Activations weighted by their gradients, position by position (Draelos and Carin, arXiv 2011.08891)."""
-    return gradients * activations
-
-
-def gradcam_plus_plus(activations: Tensor, gradients: Tensor) -> Tensor:
-    """Channels weighted by positive gradients, higher orders included (eq. 19 of arXiv 1710.11063)."""
-    squared = gradients**2
-    total = activations.sum((2, 3), keepdim=True)
-    alpha = torch.where(gradients != 0, squared / (2 * squared + total * squared * gradients + 1e-6), 0)
-    return (gradients.relu() * alpha).sum((2, 3), keepdim=True) * activations
-
-
-def xgradcam(activations: Tensor, gradients: Tensor) -> Tensor:
-    """Channels weighted by gradients averaged by activation (Fu et al., arXiv 2008.02312)."""
-    total = activations.sum((2, 3), keepdim=True)
-    return (gradients * activations / (total + 1e-7)).sum((2, 3), keepdim=True) * activations
-
-
-def layercam(activations: Tensor, gradients: Tensor) -> Tensor:
-    """Activations weighted by their positive gradients (Jiang et al., IEEE 9462463)."""
-    return gradients.relu() * activations
-
-
-def gradcam_elementwise(activations: Tensor, gradients: Tensor) -> Tensor:
-    """Positive products of activation and gradient, summed (grad-cam's GradCAMElementWise)."""
-    return (gradients * activations).relu()
-
-
-def eigencam(activations: Tensor, gradients: Tensor) -> Tensor:
-    """The activations themselves, for their first principal component (arXiv 2008.00299)."""
-    return activations
-
-
-METHODS = {
-    "gradcam": Method(gradcam),
-    "hirescam": Method(hirescam),
-    "gradcam++": Method(gradcam_plus_plus),
-    "xgradcam": Method(xgradcam),
-    "layercam": Method(layercam),
-    "gradcam_elementwise": Method(gradcam_elementwise),
-    "eigencam": Method(eigencam, project=True),
-    "eigengradcam": Method(hirescam, project=True),
-}
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a map is to be made of; the arguments that the callback and `explain` share, under the same names."""
-
-    target_layer: LayerChoices | None = None
-    target: Target = "label"
-    method: str | CamClass = "gradcam"
-    batch_size: int = 32
-    output: Output | None = None
-    reshape_transform: Reader | None = None
-    aug_smooth: bool = False
-    eigen_smooth: bool = False
-
-    def __post_init__(self) -> None:
-        check_target(self.target)
-        _check_layers(self.target_layer)
-        if isinstance(self.batch_size, bool) or not isinstance(self.batch_size, int):
-            raise TypeError(
-                f"batch_size={self.batch_size!r} is not an int; accepted are images a forward pass, 1 or more"
-            )
-        if self.batch_size < 1:
-            raise SettingError(f"batch_size={self.batch_size} is less than 1; accepted are images a forward pass")
-        for name in ("reshape_transform", "output"):
-            value = getattr(self, name)
-            if not (value is None or callable(value) or (name == "output" and isinstance(value, str))):
-                raise TypeError(f"{name}={value!r} is not callable")
-        for name in ("aug_smooth", "eigen_smooth"):
-            if not isinstance(getattr(self, name), bool):
-                raise TypeError(f"{name}={getattr(self, name)!r} is neither True nor False")
-        _check_method(self)
 
 
 @dataclass(frozen=True)
@@ -308,28 +202,13 @@ def _raw(
     if layer.module not in captured.outputs:
         raise RuntimeError(f"the target layer {layer.name!r} was not called in this forward pass")
     activations = _full(layer.read(captured.outputs[layer.module].detach()))
-    weighted = [method.weigh(activations, _full(layer.read(gradient))) for gradient in gradients[layer.module]]
-    projected = method.project or eigen_smooth
-    return torch.stack([_first_component(w) if projected else w.sum(1) for w in weighted], dim=1).relu()
+    maps = [method(activations, _full(layer.read(gradient)), eigen_smooth) for gradient in gradients[layer.module]]
+    return torch.stack(maps, dim=1).relu()
 
 
 def _full(tensor: Tensor) -> Tensor:
     """Half precision carries a gradient, but not the sum over 2,048 channels."""
     return tensor if tensor.dtype == torch.float64 else tensor.float()
-
-
-def _first_component(weighted: Tensor) -> Tensor:
-    """Project each image's positions, (C,) each, onto their first principal component, (N, h, w).
-
-    A principal component's sign is arbitrary, and libraries' differ; the one here has its largest value positive
-    (eq. 13 of Seg-Eigen-CAM, https://doi.org/10.3390/app15137562), on every device.
-    """
-    positions = weighted.flatten(2).transpose(1, 2).nan_to_num(0)
-    positions = positions - positions.mean(1, keepdim=True)
-    _, _, components = torch.linalg.svd(positions, full_matrices=False)
-    projection = (positions @ components[:, 0, :, None])[..., 0]
-    flipped = projection.amin(1).abs() > projection.amax(1).abs()
-    return torch.where(flipped[:, None], -projection, projection).reshape(-1, *weighted.shape[2:])
 
 
 def _cams(raw: Tensor, scores: Scores, classes: Tensor, layer: str) -> Cams:
@@ -431,34 +310,3 @@ def _tensors(cams: Cams) -> dict[str, Tensor]:
 def _join(parts: Sequence[Cams]) -> Cams:
     joined = {name: torch.cat([_tensors(part)[name] for part in parts]) for name in _tensors(parts[0])}
     return replace(parts[0], **joined)  # type: ignore[arg-type]
-
-
-def _check_method(settings: Settings) -> None:
-    method = settings.method
-    if isinstance(method, str) and method in METHODS:
-        return
-    if isinstance(method, str) and method not in borrowed_names():
-        known = list(dict.fromkeys([*METHODS, *borrowed_names()]))
-        raise SettingError(f"method={method!r} is unknown{nearest(method, known)}; known are {', '.join(known)}")
-    cam_class = borrowed_class(method)
-    if settings.aug_smooth and not augments(cam_class):
-        raise SettingError(f"aug_smooth=True: grad-cam's {method!r} takes none; accepted with it is aug_smooth=False")
-    if callable(settings.target):
-        raise SettingError(
-            f"target={settings.target!r}: method={method!r} is run by grad-cam, which asks for targets image by image; "
-            f"pass a list of target objects, one an image, or one of the methods {', '.join(METHODS)}"
-        )
-
-
-def _check_layers(choices: object, depth: int = 0) -> None:
-    if (choices is None and depth == 0) or isinstance(choices, nn.Module) or (isinstance(choices, str) and choices):
-        return
-    if depth > 2 or isinstance(choices, str) or not isinstance(choices, Sequence):
-        raise TypeError(
-            f"target_layer={choices!r}: accepted are a dotted name, a module, a sequence of them, sequences within it "
-            "whose maps are averaged, or None"
-        )
-    if not choices:
-        raise SettingError("target_layer=[] names no layer; None finds one")
-    for choice in choices:
-        _check_layers(choice, depth + 1)

@@ -14,11 +14,12 @@ from torch.nn import functional as F
 
 from lightning_gradcam.album import Album, make_album
 from lightning_gradcam.borrowed import CamClass
-from lightning_gradcam.cam import Cams, Output, Settings, compute_cams, make_plan
+from lightning_gradcam.cam import Cams, compute_cams, make_plan
 from lightning_gradcam.errors import SettingError
 from lightning_gradcam.layers import LayerChoice, Reader
 from lightning_gradcam.lend import lend
 from lightning_gradcam.render import Statistics, check_statistics, overlay
+from lightning_gradcam.settings import Output, Settings
 from lightning_gradcam.targets import Target
 
 Picture = str | PathLike[str] | Image.Image | np.ndarray[Any, Any]

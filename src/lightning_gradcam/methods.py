@@ -1,0 +1,90 @@
+"""The gradient family of class activation maps: what each makes of a layer's activations and gradients."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method of the gradient family: what of a layer's activations (N, C, h, w) is summed over the channels.
+
+    Attributes:
+        weigh: (activations, gradients) -> weighted activations, all (N, C, h, w).
+        project: take the first principal component over the channels in place of their sum.
+    """
+
+    weigh: Callable[[Tensor, Tensor], Tensor]
+    project: bool = False
+
+    def __call__(self, activations: Tensor, gradients: Tensor, eigen_smooth: bool = False) -> Tensor:
+        """Return the map before its negative part is cut off, (N, h, w)."""
+        weighted = self.weigh(activations, gradients)
+        return _first_component(weighted) if self.project or eigen_smooth else weighted.sum(1)
+
+
+def gradcam(activations: Tensor, gradients: Tensor) -> Tensor:
+    """Channels weighted by their mean gradient (Selvaraju et al., arXiv 1610.02391)."""
+    return gradients.mean((2, 3), keepdim=True) * activations
+
+
+def hirescam(activations: Tensor, gradients: Tensor) -> Tensor:
+    """Activations weighted by their gradients, position by position (Draelos and Carin, arXiv 2011.08891)."""
+    return gradients * activations
+
+
+def gradcam_plus_plus(activations: Tensor, gradients: Tensor) -> Tensor:
+    """Channels weighted by positive gradients, higher orders included (eq. 19 of arXiv 1710.11063)."""
+    squared = gradients**2
+    total = activations.sum((2, 3), keepdim=True)
+    alpha = torch.where(gradients != 0, squared / (2 * squared + total * squared * gradients + 1e-6), 0)
+    return (gradients.relu() * alpha).sum((2, 3), keepdim=True) * activations
+
+
+def xgradcam(activations: Tensor, gradients: Tensor) -> Tensor:
+    """Channels weighted by gradients averaged by activation (Fu et al., arXiv 2008.02312)."""
+    total = activations.sum((2, 3), keepdim=True)
+    return (gradients * activations / (total + 1e-7)).sum((2, 3), keepdim=True) * activations
+
+
+def layercam(activations: Tensor, gradients: Tensor) -> Tensor:
+    """Activations weighted by their positive gradients (Jiang et al., IEEE 9462463)."""
+    return gradients.relu() * activations
+
+
+def gradcam_elementwise(activations: Tensor, gradients: Tensor) -> Tensor:
+    """Positive products of activation and gradient, summed (grad-cam's GradCAMElementWise)."""
+    return (gradients * activations).relu()
+
+
+def eigencam(activations: Tensor, gradients: Tensor) -> Tensor:
+    """The activations themselves, for their first principal component (arXiv 2008.00299)."""
+    return activations
+
+
+METHODS = {
+    "gradcam": Method(gradcam),
+    "hirescam": Method(hirescam),
+    "gradcam++": Method(gradcam_plus_plus),
+    "xgradcam": Method(xgradcam),
+    "layercam": Method(layercam),
+    "gradcam_elementwise": Method(gradcam_elementwise),
+    "eigencam": Method(eigencam, project=True),
+    "eigengradcam": Method(hirescam, project=True),
+}
+
+
+def _first_component(weighted: Tensor) -> Tensor:
+    """Project each image's positions, (C,) each, onto their first principal component, (N, h, w).
+
+    A principal component's sign is arbitrary, and libraries' differ; the one here has its largest value positive
+    (eq. 13 of Seg-Eigen-CAM, https://doi.org/10.3390/app15137562), on every device.
+    """
+    positions = weighted.flatten(2).transpose(1, 2).nan_to_num(0)
+    positions = positions - positions.mean(1, keepdim=True)
+    _, _, components = torch.linalg.svd(positions, full_matrices=False)
+    projection = (positions @ components[:, 0, :, None])[..., 0]
+    flipped = projection.amin(1).abs() > projection.amax(1).abs()
+    return torch.where(flipped[:, None], -projection, projection).reshape(-1, *weighted.shape[2:])

@@ -1,0 +1,56 @@
+"""The trainer's side of looking: where it can be done, as what stage, and how batches reach the model."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.trainer.states import RunningStage
+from pytorch_lightning.utilities import CombinedLoader
+
+from lightning_gradcam.errors import SettingError
+from lightning_gradcam.lend import lend
+
+
+def check_strategy(trainer: Trainer) -> None:
+    """Refuse to look where no rank holds the whole model: a forward of one rank alone would wait for the others."""
+    names = {base.__name__ for base in type(trainer.strategy).__mro__}
+    config = getattr(trainer.strategy, "config", None)
+    stage = config.get("zero_optimization", {}).get("stage", 0) if isinstance(config, dict) else 0
+    sharded = names & {"FSDPStrategy", "ModelParallelStrategy"} or ("DeepSpeedStrategy" in names and stage == 3)
+    if sharded:
+        raise SettingError(
+            f"strategy: {type(trainer.strategy).__name__} splits the model over the processes, where GradCAMCallback "
+            "cannot look into it; accepted are those that replicate it (single device, ddp, deepspeed up to stage 2)"
+        )
+
+
+def is_dry_run(trainer: Trainer) -> bool:
+    """Whether this is a `fast_dev_run`, which takes the loggers away, and wants none."""
+    return bool(getattr(trainer, "fast_dev_run", False))
+
+
+@contextmanager
+def looking(trainer: Trainer, module: LightningModule) -> Iterator[None]:
+    """Borrow the module as validation runs it: in the trainer's precision, and with hooks that see validation."""
+    stage = trainer.state.stage
+    with lend(module), trainer.precision_plugin.forward_context():
+        try:
+            if stage == RunningStage.TRAINING:
+                trainer.state.stage = RunningStage.VALIDATING
+            yield
+        finally:
+            trainer.state.stage = stage
+
+
+def transfer(trainer: Trainer, batch: Any) -> Any:
+    """What the evaluation loop does between the loader and `validation_step`."""
+    batch = trainer.precision_plugin.convert_input(batch)
+    batch = trainer.lightning_module._on_before_batch_transfer(batch, dataloader_idx=0)
+    return trainer.strategy.batch_to_device(batch, dataloader_idx=0)
+
+
+def evaluation_loaders(trainer: Trainer) -> list[Any]:
+    """The loaders of the test in `trainer.test`, else of the validation; empty where there are none."""
+    loaders = trainer.test_dataloaders if trainer.testing else trainer.val_dataloaders
+    return [] if loaders is None else list(CombinedLoader(loaders, "sequential").flattened)
