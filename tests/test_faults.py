@@ -159,6 +159,15 @@ def test_a_fault_at_the_start_is_tried_again(make_trainer, events) -> None:
     assert events().steps(TAG) == [1, 2, 3, 4]
 
 
+def test_warnings_made_errors_end_neither_the_run_nor_the_worker(make_trainer, events, caplog) -> None:
+    """python -W error."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="GradCAMCallback")
+        fit(make_trainer, GradCAMCallback(images=4, output=Broken(RuntimeError("cuDNN error"), 5, 5)))
+    assert any("cuDNN error" in record.message for record in caplog.records)
+    assert events().steps(TAG) == [0, 1, 3, 4]
+
+
 def test_weights_that_become_nan_are_drawn_as_such(make_trainer, events) -> None:
     """And the run goes on, as without the callback."""
     poison = At(2, lambda trainer, module: nn.init.constant_(module.network[9].bias, torch.nan))

@@ -101,6 +101,7 @@ class GradCAMCallback(Callback):
         _check_scale(scale)
         _check_keys(self._keys)
         self._images = images
+        self._images_key = _images_key(images)
         self._mean, self._std = mean, std
         self._every_n_epochs = every_n_epochs
         self._class_names = class_names
@@ -126,7 +127,7 @@ class GradCAMCallback(Callback):
     def state_dict(self) -> dict[str, Any]:
         """The probe and the highest peaks, in plain tensors: a resumed run shows the same images and goes on."""
         probe = None if self._probe is None else vars(self._probe)
-        return {"images": _images_key(self._images), "probe": probe, "peaks": dict(self._peaks)}
+        return {"images": self._images_key, "probe": probe, "peaks": dict(self._peaks)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take the probe of the run that is resumed, if it still is what the arguments ask for."""
@@ -229,14 +230,16 @@ class GradCAMCallback(Callback):
     def _read_probe(self, trainer: Trainer) -> Probe:
         """The probe, read at the first call."""
         if self._probe is None:
-            self._probe = self._restored_probe(trainer) or given_probe(self._images) or self._probe_of(trainer)
+            restored = self._restored_probe(trainer)
+            self._probe = given_probe(self._images) or restored or self._probe_of(trainer)
         return self._probe
 
     def _restored_probe(self, trainer: Trainer) -> Probe | None:
+        """The probe of the run that is resumed, with its highest peaks; None where it does not fit the arguments."""
         state, self._restored = self._restored, None
         if state is None or state["probe"] is None or trainer.state.fn != TrainerFn.FITTING:
             return None
-        if state["images"] != _images_key(self._images):
+        if state["images"] != self._images_key:
             logger.warning("images: the checkpoint's are other ones than asked for; the resumed run shows new ones")
             return None
         self._peaks = dict(state["peaks"])
@@ -312,11 +315,14 @@ class GradCAMCallback(Callback):
         kind = type(fault).__name__
         if kind not in self._warned:
             self._warned.add(kind)
-            warnings.warn(
+            told = (
                 f"GradCAMCallback: a picture is missing ({kind}: {fault}); training goes on, and the next epoch tries "
-                "again without another word",
-                stacklevel=2,
+                "again without another word"
             )
+            try:
+                warnings.warn(told, stacklevel=2)
+            except Warning:  # python -W error: still no reason to end a run, nor the worker
+                logger.warning(told)
 
 
 _instances = count()

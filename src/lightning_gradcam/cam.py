@@ -9,8 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lightning_gradcam.borrowed import borrowed_class, borrowed_heatmaps, class_targets
-from lightning_gradcam.errors import SettingError, nearest
-from lightning_gradcam.layers import Capture, TargetLayer, capture, resolve_layers
+from lightning_gradcam.layers import Capture, LayerChoice, TargetLayer, capture, resolve_layers
 from lightning_gradcam.methods import METHODS, Method
 from lightning_gradcam.settings import Output, Settings
 from lightning_gradcam.targets import (
@@ -106,14 +105,9 @@ def make_plan(model: nn.Module, images: Tensor, labels: Tensor | None, settings:
     Raises:
         SettingError: a setting that does not fit the model, with the argument's name.
     """
-    if isinstance(settings.output, str) and not callable(getattr(model, settings.output, None)):
-        methods = [name for name in dir(model) if not name.startswith("_") and callable(getattr(model, name, None))]
-        near = nearest(settings.output, methods)
-        raise SettingError(f"output={settings.output!r} is no method of {type(model).__name__}{near}")
+    settings.check_output(model)
     chunk, few = _on_device(images[:2], model), None if labels is None else labels[:2]
-    choices = settings.target_layer
-    nested = not (choices is None or isinstance(choices, (str, nn.Module)))
-    groups = [_resolve(model, chunk, choice, settings) for choice in (choices if nested else [choices])]  # type: ignore[union-attr]
+    groups = [_resolve(model, chunk, choice, settings) for choice in settings.maps]
     scores = read_scores(unwrap(_forward(model, chunk, settings.output)), few)
     check_target_fits(settings.target, scores, labels, len(images))
     return Plan(settings, tuple(groups), scores.values.shape[1])
@@ -281,7 +275,9 @@ def _borrowed(model: nn.Module, images: Tensor, labels: Tensor | None, plan: Pla
     return [_finished(torch.stack(maps, dim=1).to(images.device), scores, classes, name) for maps, name in pairs]
 
 
-def _resolve(model: nn.Module, images: Tensor, choice: Any, settings: Settings) -> tuple[TargetLayer, ...]:
+def _resolve(
+    model: nn.Module, images: Tensor, choice: LayerChoice | Sequence[LayerChoice] | None, settings: Settings
+) -> tuple[TargetLayer, ...]:
     def forward(inputs: Tensor) -> Tensor:
         return unwrap(_forward(model, inputs, settings.output))
 

@@ -47,6 +47,23 @@ class Settings:
                 raise TypeError(f"{name}={getattr(self, name)!r} is neither True nor False")
         _check_method(self)
 
+    @property
+    def maps(self) -> Sequence[LayerChoice | Sequence[LayerChoice] | None]:
+        """What each map is of: a layer, several to be averaged, or the layer that is found."""
+        given = self.target_layer
+        return [given] if given is None or isinstance(given, (str, nn.Module)) else given
+
+    def check_output(self, model: nn.Module) -> None:
+        """Refuse the name of a method that the model does not have.
+
+        Raises:
+            SettingError: with the nearest of its methods.
+        """
+        if isinstance(self.output, str) and not callable(getattr(model, self.output, None)):
+            methods = [name for name in dir(type(model)) if not name.startswith("_")]
+            near = nearest(self.output, methods)
+            raise SettingError(f"output={self.output!r} is no method of {type(model).__name__}{near}")
+
 
 def _check_method(settings: Settings) -> None:
     method = settings.method
