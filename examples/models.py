@@ -7,6 +7,7 @@ import torchvision
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torchvision.models.vision_transformer import ConvStemConfig, VisionTransformer
 
 
 class Classifier(LightningModule):
@@ -77,13 +78,11 @@ def _block(inputs: int, outputs: int) -> nn.Sequential:
 
 
 class SmallViT(Classifier):
-    """A Vision Transformer with a class token.
+    """A Vision Transformer with a class token; patches of 8x8 pixels come from a small convolutional stem.
 
     Args:
-        channels: of the images.
         classes: how many.
-        size: side of the images, in pixels.
-        patch: side of a patch, in pixels.
+        size: side of the images, in pixels; gray or RGB.
         dim: of a token.
         depth: blocks.
         heads: of attention.
@@ -91,19 +90,14 @@ class SmallViT(Classifier):
     """
 
     def __init__(
-        self,
-        channels: int = 1,
-        classes: int = 10,
-        size: int = 64,
-        patch: int = 8,
-        dim: int = 96,
-        depth: int = 4,
-        heads: int = 4,
-        lr: float = 1e-3,
+        self, classes: int = 10, size: int = 64, dim: int = 64, depth: int = 3, heads: int = 4, lr: float = 6e-4
     ) -> None:
-        network = torchvision.models.VisionTransformer(size, patch, depth, heads, dim, 2 * dim, num_classes=classes)
-        network.conv_proj = nn.Conv2d(channels, dim, patch, patch)
+        stem = [ConvStemConfig(width, kernel_size=3, stride=2) for width in (16, 32, 64)]
+        network = VisionTransformer(size, 8, depth, heads, dim, 2 * dim, num_classes=classes, conv_stem_configs=stem)
         super().__init__(network, lr)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.network(images.expand(-1, 3, -1, -1))
 
 
 class FineTuned(Classifier):

@@ -30,7 +30,7 @@ def train(folder: Path, config: str, *options: str) -> str:
 
 @pytest.mark.parametrize(
     ("config", "layer"),
-    [("digits", "network.features"), ("vit", "network.encoder.layers.encoder_layer_3.ln_1")],
+    [("digits", "network.features"), ("vit", "network.encoder.layers.encoder_layer_2.ln_1")],
 )
 def test_the_digits_examples_log_grids(tmp_path, config, layer) -> None:
     """And end by printing the command that shows them."""
