@@ -228,7 +228,9 @@ def test_fast_dev_run_runs_on_in_silence(make_trainer, loader) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.filterwarnings("ignore", module="pytorch_lightning")
-        make_trainer(GradCAMCallback(), fast_dev_run=True).fit(Classifier(), loader, loader)
+        module = Classifier()
+        make_trainer(GradCAMCallback(), fast_dev_run=True).fit(module, loader, loader)
+    assert len(module.losses) == 1
 
 
 def test_tensorboard_among_several_loggers(make_trainer, events, loader, tmp_path) -> None:

@@ -7,8 +7,16 @@ from PIL import Image
 from torch import Tensor
 
 from lightning_gradcam.cam import Cams
-from lightning_gradcam.errors import SettingError
-from lightning_gradcam.render import Pixels, Statistics, Tile, draw_grid, name_of, to_caption, to_pictures
+from lightning_gradcam.render import (
+    Pixels,
+    Statistics,
+    Tile,
+    check_channels,
+    draw_grid,
+    name_of,
+    to_caption,
+    to_pictures,
+)
 from lightning_gradcam.targets import truths
 
 
@@ -52,8 +60,6 @@ def make_album(
     Raises:
         SettingError: mean or std of another length than the images have channels.
     """
-    for name, values in (("mean", mean), ("std", std)):
-        if isinstance(values, Sequence) and len(values) not in (1, images.shape[1]):
-            raise SettingError(f"{name} has {len(values)} numbers; the images have {images.shape[1]} channels")
+    check_channels(mean, std, images.shape[1])
     pixels = images.float() if images.is_floating_point() else images
     return Album(to_pictures(pixels.cpu().numpy(), mean, std), truths(labels, len(images)), class_names)

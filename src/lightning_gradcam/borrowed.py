@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_gradcam.layers import Layout, Reader, TargetLayer
+from lightning_gradcam.methods import full_precision
 
 CamClass = type[
     Any
@@ -140,14 +141,14 @@ class _Adapter(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         self._differentiated = torch.is_grad_enabled()  # not so in the hundreds of passes of a ScoreCAM
-        return _readable(self._forward(images))
+        return full_precision(self._forward(images))
 
     def before_hooks(self, module: nn.Module, inputs: object, output: Any) -> Any:
         if not (self._differentiated and isinstance(output, Tensor) and output.is_floating_point()):
             return None
         torch.set_grad_enabled(True)  # also within a forward that runs its backbone under no_grad
         self._dtypes[module] = output.dtype
-        return _readable(output if output.requires_grad else output.detach().requires_grad_())
+        return full_precision(output if output.requires_grad else output.detach().requires_grad_())
 
     def behind_hooks(self, module: nn.Module, inputs: object, output: Any) -> Any:
         if not (self._differentiated and isinstance(output, Tensor) and module in self._dtypes):
@@ -156,7 +157,3 @@ class _Adapter(nn.Module):
 
     def eval(self) -> "_Adapter":
         return self  # lent models are in evaluation mode; a module's own train() may do more than to set the flag
-
-
-def _readable(tensor: Tensor) -> Tensor:
-    return tensor if tensor.dtype == torch.float64 else tensor.float()

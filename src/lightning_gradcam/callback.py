@@ -116,7 +116,7 @@ class GradCAMCallback(Callback):
         self._worker = Worker(self._warn)
         target_name = target if isinstance(target, str) else str(classes_of(target))  # an object's changes run by run
         self._state_key = self._generate_state_key(
-            target_layer=_layer_key(target_layer), target=target_name, method=self._method_name()
+            target_layer=_layer_key(target_layer), target=target_name, method=self._settings.method_name
         )
 
     @property
@@ -284,7 +284,7 @@ class GradCAMCallback(Callback):
         else:
             heatmaps = cams.heatmaps(self._album.size)
         target = self._settings.target
-        subtitle = f"epoch {step}  ·  target: {self._target_name()}  ·  {self._method_name()}"
+        subtitle = f"epoch {step}  ·  target: {self._target_name()}  ·  {self._settings.method_name}"
         if self._scale == "run":
             subtitle += "  ·  scale: run"
         classes = classes_of(target) if isinstance(target, Sequence) else []
@@ -305,10 +305,6 @@ class GradCAMCallback(Callback):
             return target
         named = [name_of(one, self._class_names) for one in classes_of(target)]
         return ", ".join(named) or "custom"
-
-    def _method_name(self) -> str:
-        method = self._settings.method
-        return method if isinstance(method, str) else method.__name__
 
     def _warn(self, fault: Exception) -> None:
         """Warn once a kind of fault: the same one comes every epoch, and says nothing new."""

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from lightning_gradcam.borrowed import borrowed_class, borrowed_heatmaps, class_targets
 from lightning_gradcam.layers import Capture, LayerChoice, TargetLayer, capture, resolve_layers
-from lightning_gradcam.methods import METHODS, Method
+from lightning_gradcam.methods import METHODS, Method, full_precision
 from lightning_gradcam.settings import Output, Settings
 from lightning_gradcam.targets import (
     NO_CLASS,
@@ -195,14 +195,11 @@ def _raw(
     """The layer's maps before dividing by their peaks, (N, T, h, w)."""
     if layer.module not in captured.outputs:
         raise RuntimeError(f"the target layer {layer.name!r} was not called in this forward pass")
-    activations = _full(layer.read(captured.outputs[layer.module].detach()))
-    maps = [method(activations, _full(layer.read(gradient)), eigen_smooth) for gradient in gradients[layer.module]]
+    activations = full_precision(layer.read(captured.outputs[layer.module].detach()))
+    maps = [
+        method(activations, full_precision(layer.read(gradient)), eigen_smooth) for gradient in gradients[layer.module]
+    ]
     return torch.stack(maps, dim=1).relu()
-
-
-def _full(tensor: Tensor) -> Tensor:
-    """Half precision carries a gradient, but not the sum over 2,048 channels."""
-    return tensor if tensor.dtype == torch.float64 else tensor.float()
 
 
 def _cams(raw: Tensor, scores: Scores, classes: Tensor, layer: str) -> Cams:

@@ -18,7 +18,8 @@ from lightning_gradcam.cam import Cams, compute_cams, make_plan
 from lightning_gradcam.errors import SettingError
 from lightning_gradcam.layers import LayerChoice, Reader
 from lightning_gradcam.lend import lend
-from lightning_gradcam.render import Statistics, check_statistics, overlay
+from lightning_gradcam.probe import check_tensor
+from lightning_gradcam.render import Statistics, check_channels, check_statistics, overlay
 from lightning_gradcam.settings import Output, Settings
 from lightning_gradcam.targets import Target
 
@@ -123,7 +124,7 @@ def explain(
     with lend(model):
         plan = make_plan(model, inputs, known, settings)
         cams = compute_cams(model, inputs, known, plan)[0].copied()()
-    return _explanation(cams, album, f"{method if isinstance(method, str) else method.__name__}")
+    return _explanation(cams, album, settings.method_name)
 
 
 def _explanation(cams: Cams, album: Album, subtitle: str) -> Explanation:
@@ -148,8 +149,7 @@ def _inputs(
 ) -> tuple[Tensor, Tensor, tuple[Statistics | None, Statistics | None]]:
     """What the model gets, what is shown, and the statistics that showing has to undo."""
     if isinstance(images, Tensor):
-        if images.dim() != 4 or not images.numel():
-            raise SettingError(f"images is a tensor {tuple(images.shape)}; accepted is (N, C, H, W) with N >= 1")
+        check_tensor(images)
         if size is not None:
             raise SettingError(f"size={size!r} is for pictures; a tensor is taken as it is, so pass it at its size")
         ready = images.detach().clone()  # a clone: what was made in inference mode cannot be differentiated
@@ -157,9 +157,7 @@ def _inputs(
     pictures = _stack([_load(picture, place) for place, picture in enumerate(_checked_list(images))], size)
     if mean is None or std is None:
         return pictures, pictures, (0.0, 1.0)
-    for name, values in (("mean", mean), ("std", std)):
-        if isinstance(values, Sequence) and len(values) not in (1, pictures.shape[1]):
-            raise SettingError(f"{name} has {len(values)} numbers; the images have {pictures.shape[1]} channels")
+    check_channels(mean, std, pictures.shape[1])
     shift, scale = (torch.as_tensor(values, dtype=torch.float32).reshape(1, -1, 1, 1) for values in (mean, std))
     return (pictures - shift) / scale, pictures, (0.0, 1.0)
 

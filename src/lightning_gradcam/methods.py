@@ -7,6 +7,11 @@ import torch
 from torch import Tensor
 
 
+def full_precision(tensor: Tensor) -> Tensor:
+    """Half precision as float32: it carries a gradient, but not the sum over 2,048 channels, and NumPy has no bf16."""
+    return tensor if tensor.dtype == torch.float64 else tensor.float()
+
+
 @dataclass(frozen=True)
 class Method:
     """A method of the gradient family: what of a layer's activations (N, C, h, w) is summed over the channels.

@@ -64,7 +64,7 @@ def check_images(images: object) -> None:
     """
     items = list(images) if isinstance(images, Sequence) and not isinstance(images, str) else []
     if isinstance(images, Tensor):
-        _check_tensor(images)
+        check_tensor(images)
     elif any(isinstance(item, Tensor) for item in items):
         _check_pair(items)
     elif isinstance(images, int) and not isinstance(images, bool):
@@ -79,7 +79,12 @@ def check_images(images: object) -> None:
         )
 
 
-def _check_tensor(images: Tensor) -> None:
+def check_tensor(images: Tensor) -> None:
+    """Refuse a tensor that is not (N, C, H, W).
+
+    Raises:
+        SettingError: with its shape.
+    """
     if images.dim() != 4 or not images.numel():
         raise SettingError(f"images is a tensor {tuple(images.shape)}; accepted is (N, C, H, W) with N >= 1")
 
@@ -88,7 +93,7 @@ def _check_pair(items: Sequence[object]) -> None:
     if len(items) != 2 or not all(isinstance(item, Tensor) for item in items):
         raise SettingError(f"images holds {len(items)} items; accepted with tensors is (images, labels), both tensors")
     images, labels = (item for item in items if isinstance(item, Tensor))
-    _check_tensor(images)
+    check_tensor(images)
     if labels.dim() == 0 or len(labels) != len(images):
         raise SettingError(f"images has {len(images)} images, and labels of {tuple(labels.shape)}")
 
@@ -102,7 +107,7 @@ def given_probe(images: Images) -> Probe | None:
     return None
 
 
-def read_probe(loader: Any, images: int | Sequence[int], keys: Keys, transfer: Callable[[Any], Any]) -> Probe:
+def read_probe(loader: Any, images: Indices, keys: Keys, transfer: Callable[[Any], Any]) -> Probe:
     """Read images through a loader's own reading and collating, whatever its sampler does, and no random state moves.
 
     A number of images is spread evenly over the dataset (an ImageFolder is sorted by class: its first images are one
@@ -138,7 +143,7 @@ def spread(count: int, length: int) -> list[int]:
     return [(2 * i + 1) * length // (2 * count) for i in range(count)]
 
 
-def _batches(loader: Any, images: int | Sequence[int]) -> tuple[list[int], Iterable[Any]]:
+def _batches(loader: Any, images: Indices) -> tuple[list[int], Iterable[Any]]:
     """The dataset indices that are read, none where it has no indices, and the batches that hold them."""
     if not isinstance(loader, DataLoader):
         return [], loader
@@ -162,7 +167,7 @@ def _batches(loader: Any, images: int | Sequence[int]) -> tuple[list[int], Itera
     return chosen, DataLoader(loader.dataset, batch_sampler=chunks, **options)
 
 
-def _choose(loader: DataLoader[Any], images: int | Sequence[int]) -> list[int]:
+def _choose(loader: DataLoader[Any], images: Indices) -> list[int]:
     length = len(loader.dataset)  # type: ignore[arg-type]
     if not isinstance(images, int):
         if outside := [index for index in images if index >= length]:
@@ -234,5 +239,5 @@ def _describe(batch: Any) -> str:
     return f"a {type(batch).__name__} of {shapes}"
 
 
-def _count(images: int | Sequence[int]) -> int:
+def _count(images: Indices) -> int:
     return images if isinstance(images, int) else len(images)

@@ -101,6 +101,17 @@ def check_statistics(mean: Statistics | None, std: Statistics | None) -> None:
             )
 
 
+def check_channels(mean: Statistics | None, std: Statistics | None, channels: int) -> None:
+    """Refuse a mean or std of other than one number, or one a channel.
+
+    Raises:
+        SettingError: naming the argument.
+    """
+    for name, values in (("mean", mean), ("std", std)):
+        if isinstance(values, Sequence) and len(values) not in (1, channels):
+            raise SettingError(f"{name} has {len(values)} numbers; the images have {channels} channels")
+
+
 def to_pictures(images: Floats | Pixels, mean: Statistics | None, std: Statistics | None) -> list[Pixels]:
     """Images as people see them.
 

@@ -53,6 +53,11 @@ class Settings:
         given = self.target_layer
         return [given] if given is None or isinstance(given, (str, nn.Module)) else given
 
+    @property
+    def method_name(self) -> str:
+        """The method as captions and checkpoints name it."""
+        return self.method if isinstance(self.method, str) else str(self.method.__name__)
+
     def check_output(self, model: nn.Module) -> None:
         """Refuse the name of a method that the model does not have.
 

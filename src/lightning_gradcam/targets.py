@@ -223,9 +223,8 @@ def objectives(target: Target, batch: Batch) -> tuple[Tensor, Tensor]:
         rows = zip(objects, unwrap(batch.output), strict=True)
         return _column(torch.stack([one(row) for one, row in rows])), _no_class(values)
     if target == "label" and is_multi_label(batch.labels) and batch.labels is not None:
-        return _column((values * batch.labels.to(values, non_blocking=True)).sum(1)), _no_class(
-            values
-        )  # the evidence for all its classes
+        present = batch.labels.to(values, non_blocking=True)
+        return _column((values * present).sum(1)), _no_class(values)  # the evidence for all its classes
     classes = target_classes(target, batch)
     return values.gather(1, classes), classes
 
