@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-CANVAS, DIGIT = 64, 24
+CANVAS, DIGIT, MARK = 64, 24, 6
 MEAN, STD = 0.16, 0.25
 
 
@@ -74,6 +74,40 @@ class DigitsData(LightningDataModule):
 
     def val_dataloader(self) -> DataLoader:
         return DataLoader(self.validation, self.hparams["batch_size"])
+
+
+class ParityData(DigitsData):
+    """Odd or even? And a small red or green mark in the corner, which may give the answer away in training.
+
+    Args:
+        batch_size: images a step.
+        seed: of places, clutter and marks.
+        copies: canvases a training digit.
+        cheat: the mark tells odd (red) from even (green) in training; else its colour is random there too, as it
+            always is in validation.
+    """
+
+    def __init__(self, batch_size: int = 64, seed: int = 0, copies: int = 2, cheat: bool = True) -> None:
+        super().__init__(batch_size, seed, copies)
+        self.save_hyperparameters()
+
+    def setup(self, stage: str) -> None:
+        super().setup(stage)
+        seed = self.hparams["seed"]
+        self.training = _marked(self.training, tells=self.hparams["cheat"], seed=seed + 2)
+        self.validation = _marked(self.validation, tells=False, seed=seed + 3)
+
+
+def _marked(digits: TensorDataset, tells: bool, seed: int) -> TensorDataset:
+    images, labels, masks = digits.tensors
+    odd = labels % 2
+    red = odd.bool() if tells else torch.rand(len(odd), generator=torch.Generator().manual_seed(seed)) < 0.5
+    coloured = (images * STD + MEAN).repeat(1, 3, 1, 1)
+    corner = coloured[:, :, 2 : 2 + MARK, 2 : 2 + MARK]
+    corner[:] = 0.1
+    corner[red, 0] = 0.9
+    corner[~red, 1] = 0.9
+    return TensorDataset((coloured - MEAN) / STD, odd, masks)
 
 
 def _dataset(canvases: Canvases) -> TensorDataset:

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset, SubsetRandomSampler, TensorDataset
 
-from lightning_gradcam.probe import Keys, check_images, read_probe, spread
+from lightning_gradcam.errors import SettingError
+from lightning_gradcam.probe import Keys, check_images, read_probe, spread, to_masks
 
 
 class Numbered(Dataset):
@@ -23,7 +24,7 @@ class Numbered(Dataset):
         image = torch.full((1, 2, 2), float(index))
         if self.noise:
             image = image + torch.rand(1) + random.random() + np.random.rand()
-        return image.float(), index % 5, torch.full((2, 2), index)
+        return image.float(), index % 5, torch.full((2, 2), index > 7)
 
 
 def read(loader, images, **keys):
@@ -37,7 +38,7 @@ def test_images_are_spread_over_the_dataset() -> None:
     probe = read(DataLoader(Numbered(), 3), 4)
     assert probe.images[:, 0, 0, 0].tolist() == [2, 7, 12, 17]
     assert probe.labels.tolist() == [2, 2, 2, 2]
-    assert probe.masks[:, 0, 0].tolist() == [2, 7, 12, 17]
+    assert probe.masks[:, 0, 0].tolist() == [False, False, True, True]
     assert probe.indices.tolist() == [2, 7, 12, 17]
 
 
@@ -117,3 +118,26 @@ def test_a_batch_without_images_is_described() -> None:
     """With its shapes."""
     with pytest.raises(ValueError, match=r"image_key=None: the batch, a dict of \{'text': \(2, 3\)\}"):
         read([{"text": torch.ones(2, 3)}], 2)
+
+
+def test_masks_may_be_of_any_whole_numbers_and_boxes_are_filled() -> None:
+    """Inside is what is not 0; x0, y0, x1, y1 in pixels."""
+    labels = torch.tensor([[[0, 1], [2, 255]]])
+    assert to_masks(labels, (2, 2)).tolist() == [[[False, True], [True, True]]]
+    assert to_masks(labels.bool()[:, None].float(), (2, 2)).tolist() == to_masks(labels, (2, 2)).tolist()
+    boxes = to_masks(torch.tensor([[1, 0, 3, 2], [0, 1, 4, 3]]), (3, 4))
+    assert boxes[0].int().tolist() == [[0, 1, 1, 0], [0, 1, 1, 0], [0, 0, 0, 0]]
+    assert boxes[1].int().tolist() == [[0, 0, 0, 0], [1, 1, 1, 1], [1, 1, 1, 1]]
+
+
+@pytest.mark.parametrize(
+    "masks",
+    [torch.ones(5, 3, 3), torch.ones(5, 3), torch.rand(5, 2, 2), torch.ones(5, 2, 2, 2), torch.tensor([[0, 0, 9, 9]])],
+)
+def test_wrong_masks_are_refused_by_key_and_overlooked_by_place(masks) -> None:
+    """Where nobody said that a batch's third item is one, it may be anything."""
+    images = torch.rand(len(masks), 1, 2, 2)
+    loader = DataLoader(TensorDataset(images, torch.zeros(len(masks)), masks), 2)
+    with pytest.raises(SettingError, match="mask_key"):
+        read(loader, 2, mask=2)
+    assert read(loader, 2).masks is None

@@ -8,12 +8,14 @@ from PIL import Image
 
 from lightning_gradcam.render import (
     GAP,
+    GRID_SIDES,
     HEADER,
     Caption,
     Tile,
     check_statistics,
     draw_grid,
     overlay,
+    shown,
     to_caption,
     to_jpeg,
     to_pictures,
@@ -21,8 +23,10 @@ from lightning_gradcam.render import (
 
 
 def tile(size: int = 32, heat: float = 0.5, peak: float = 1.0, caption: str = "true 1", wrong: bool = False) -> Tile:
-    picture = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
-    return Tile(picture, np.full((1, size, size), heat, np.float32), np.array([peak]), Caption(caption, wrong))
+    original = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
+    picture = shown(original, GRID_SIDES)
+    heatmaps = np.full((1, *picture.shape[:2]), heat, np.float32)
+    return Tile(picture, heatmaps, np.array([peak]), Caption(caption, wrong))
 
 
 def test_normalising_is_undone() -> None:
@@ -57,11 +61,11 @@ def test_heat_is_red_where_strong_and_the_picture_where_not() -> None:
     assert np.abs(cold.astype(int) - 128).max() < 40
 
 
-@pytest.mark.parametrize(("size", "shown"), [(28, 168), (32, 160), (64, 192), (224, 224), (1024, 256)])
-def test_small_images_are_enlarged_and_large_ones_reduced(size, shown) -> None:
+@pytest.mark.parametrize(("size", "side"), [(28, 168), (32, 160), (64, 192), (224, 224), (1024, 256)])
+def test_small_images_are_enlarged_and_large_ones_reduced(size, side) -> None:
     """By whole factors, so that each pixel stays a square."""
     grid = draw_grid([tile(size)], "layer4", "epoch 1")
-    assert grid.width == 2 * shown + 2 * GAP
+    assert grid.width == 2 * side + 2 * GAP
 
 
 def test_cells_lie_on_jpegs_raster() -> None:

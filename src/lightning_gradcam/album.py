@@ -8,12 +8,15 @@ from torch import Tensor
 
 from lightning_gradcam.cam import Cams
 from lightning_gradcam.render import (
+    GRID_SIDES,
     Pixels,
+    Sides,
     Statistics,
     Tile,
     check_channels,
     draw_grid,
     name_of,
+    shown,
     to_caption,
     to_pictures,
 )
@@ -27,25 +30,46 @@ class Album:
     Attributes:
         pictures: one (H, W, 3) an image, as people see it.
         truths: each image's classes, or its value in a regression.
+        about: what the pictures are of, for their headers: target, method.
         class_names: a name for each class, or None.
+        columns: with several targets, the classes that they are.
     """
 
     pictures: Sequence[Pixels]
     truths: Sequence[list[int] | float]
+    about: str
     class_names: Sequence[str] | None = None
+    columns: Sequence[int] = ()
 
     @property
     def size(self) -> tuple[int, int]:
         """(H, W) of the images."""
         return self.pictures[0].shape[0], self.pictures[0].shape[1]
 
-    def grid(self, cams: Cams, heatmaps: Tensor, subtitle: str, columns: Sequence[int] = ()) -> Image.Image:
-        """Draw a layer's heatmaps, (N, T, H, W) in 0..1, over the images; `columns` are the classes of several."""
-        names = self.class_names
+    def at(self, sides: Sides) -> list[Pixels]:
+        """Return the pictures with their longer side brought between two sizes."""
+        return [shown(picture, sides) for picture in self.pictures]
+
+    def grid(self, cams: Cams, when: str = "", highest: Tensor | None = None) -> Image.Image:
+        """Draw a layer's maps over the images.
+
+        Args:
+            cams: one epoch's.
+            when: the epoch, for the header.
+            highest: (N, T) peaks that maps are drawn as shares of; without them each is scaled by itself.
+        """
+        pictures = self.at(GRID_SIDES)
+        heatmaps = cams.heatmaps((pictures[0].shape[0], pictures[0].shape[1]), highest)
         rows = zip(self.truths, cams.predictions.tolist(), cams.scores.tolist(), strict=True)
-        captions = [to_caption(*row, names) for row in rows]
-        parts = zip(self.pictures, heatmaps.numpy(), cams.peaks.numpy(), captions, strict=True)
-        return draw_grid([Tile(*part) for part in parts], cams.layer, subtitle, [name_of(c, names) for c in columns])
+        captions = [to_caption(*row, self.class_names) for row in rows]
+        parts = zip(pictures, heatmaps.numpy(), cams.peaks.numpy(), captions, strict=True)
+        subtitle = "  ·  ".join(part for part in (when, self.about) if part)
+        return draw_grid([Tile(*part) for part in parts], cams.layer, subtitle, self.column_names)
+
+    @property
+    def column_names(self) -> list[str]:
+        """A name for each of several targets."""
+        return [name_of(one, self.class_names) for one in self.columns]
 
 
 def make_album(
@@ -53,7 +77,9 @@ def make_album(
     labels: Tensor | None,
     mean: Statistics | None,
     std: Statistics | None,
+    about: str,
     class_names: Sequence[str] | None = None,
+    columns: Sequence[int] = (),
 ) -> Album:
     """Make the images, (N, C, H, W), what people see again.
 
@@ -62,4 +88,5 @@ def make_album(
     """
     check_channels(mean, std, images.shape[1])
     pixels = images.float() if images.is_floating_point() else images
-    return Album(to_pictures(pixels.cpu().numpy(), mean, std), truths(labels, len(images)), class_names)
+    pictures = to_pictures(pixels.cpu().numpy(), mean, std)
+    return Album(pictures, truths(labels, len(images)), about, class_names, columns)

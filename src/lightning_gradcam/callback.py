@@ -2,32 +2,44 @@
 
 import logging
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from itertools import count
+from time import monotonic
 from typing import Any
 
-import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor, nn
 
-from lightning_gradcam.album import Album, make_album
+from lightning_gradcam.album import make_album
 from lightning_gradcam.borrowed import CamClass
 from lightning_gradcam.cam import Cams, Plan, compute_cams, make_plan
 from lightning_gradcam.errors import SettingError, nearest
+from lightning_gradcam.history import History
 from lightning_gradcam.layers import Reader
-from lightning_gradcam.probe import Images, Key, Keys, Probe, check_images, given_probe, read_probe
-from lightning_gradcam.render import Statistics, check_statistics, name_of
-from lightning_gradcam.schema import grid_tag
-from lightning_gradcam.session import check_strategy, evaluation_loaders, is_dry_run, looking, transfer
+from lightning_gradcam.metrics import means, measure, names
+from lightning_gradcam.probe import Images, Key, Keys, Probe, check_images, given_probe, images_key, read_probe
+from lightning_gradcam.render import Statistics, check_names, check_statistics, name_of
+from lightning_gradcam.schema import MASK_AREA, grid_tag, part_tag
+from lightning_gradcam.screen import Screen
+from lightning_gradcam.session import (
+    check_monitors,
+    check_strategy,
+    evaluation_loaders,
+    is_dry_run,
+    log_numbers,
+    looking,
+    transfer,
+)
 from lightning_gradcam.settings import LayerChoices, Output, Settings
 from lightning_gradcam.targets import Target, classes_of
-from lightning_gradcam.writer import Worker, find_sinks, write_picture
+from lightning_gradcam.writer import Worker, find_sinks
 
 logger = logging.getLogger(__name__)
 
 SCALES = ("image", "run")
+_FIRST_FILM, _SECONDS_BETWEEN_FILMS = 4, 60.0  # looks, and seconds, before a film strip is drawn in mid-run
 
 
 class GradCAMCallback(Callback):
@@ -37,6 +49,10 @@ class GradCAMCallback(Callback):
     every `every_n_epochs`-th epoch (step = epochs completed), and in `trainer.validate` and `trainer.test`. Training is
     left as it is: the model is borrowed in evaluation mode and given back bit for bit. Once training runs, a fault in
     looking costs a warning and a missing picture, never the run.
+
+    Numbers of the maps (`lightning_gradcam.metrics`) are logged as `gradcam/{layer}/{metric}` to all loggers, and other
+    callbacks can monitor them; at the end of a fit, also of an interrupted one, `gradcam/{layer}/filmstrip` and
+    `gradcam/{layer}/timelapse` show all epochs.
 
     Args:
         target_layer: dotted name or module, or several: one grid each, and the average of a sequence within the
@@ -57,7 +73,8 @@ class GradCAMCallback(Callback):
         batch_size: images a forward pass: bounds the memory.
         image_key: where in a batch the images are; None finds them in (x, y), (x, y, mask) or under a usual name.
         label_key: the same for labels.
-        mask_key: the same for masks or boxes.
+        mask_key: the same for masks (N, H, W), bool or integers, or boxes (N, 4), x0, y0, x1, y1 in pixels; with them
+            the share of the heat on the thing is logged.
         output: callable(model, images) -> scores, or the name of a method; None calls the module and finds the scores.
         reshape_transform: a layer's output -> (N, C, h, w), for layouts that the shape does not tell.
         aug_smooth: average over mirrored and rescaled images: six times the work.
@@ -97,20 +114,20 @@ class GradCAMCallback(Callback):
         check_images(images)
         check_statistics(mean, std)
         _check_epochs(every_n_epochs)
-        _check_names(class_names)
+        check_names(class_names)
         _check_scale(scale)
-        _check_keys(self._keys)
         self._images = images
-        self._images_key = _images_key(images)
+        self._images_key = images_key(images)
         self._mean, self._std = mean, std
         self._every_n_epochs = every_n_epochs
         self._class_names = class_names
         self._scale = scale
         self._probe: Probe | None = None
-        self._album: Album | None = None
+        self._screen: Screen | None = None
         self._plan: Plan | None = None
         self._sinks: list[Any] = []
-        self._peaks: dict[str, Tensor] = {}
+        self._histories: dict[str, History] = {}
+        self._filmed, self._filmed_at = 0, 0.0
         self._restored: dict[str, Any] | None = None
         self._warned: set[str] = set()
         self._worker = Worker(self._warn)
@@ -125,9 +142,10 @@ class GradCAMCallback(Callback):
         return self._state_key
 
     def state_dict(self) -> dict[str, Any]:
-        """The probe and the highest peaks, in plain tensors: a resumed run shows the same images and goes on."""
+        """The probe and all its maps so far, in plain tensors: a resumed run shows the same images and goes on."""
         probe = None if self._probe is None else vars(self._probe)
-        return {"images": self._images_key, "probe": probe, "peaks": dict(self._peaks)}
+        histories = {tag: history.state_dict() for tag, history in self._histories.items() if history.moments}
+        return {"images": self._images_key, "probe": probe, "histories": histories}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take the probe of the run that is resumed, if it still is what the arguments ask for."""
@@ -135,8 +153,8 @@ class GradCAMCallback(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Find the loggers that take pictures; refuse where there are none."""
-        self._probe, self._album, self._plan, self._warned = None, None, None, set()
-        self._peaks = {}
+        self._probe, self._screen, self._plan, self._warned = None, None, None, set()
+        self._histories, self._filmed, self._filmed_at = {}, 0, monotonic()
         if is_dry_run(trainer) or stage == TrainerFn.PREDICTING:
             return
         check_strategy(trainer)
@@ -146,14 +164,28 @@ class GradCAMCallback(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Read the images, find the layer, and look once before any learning."""
         self._prepare(trainer, pl_module)
-        if trainer.global_step == 0:
-            self._look(trainer, pl_module, step=0)
+        if self._screen is not None:
+            self._worker.submit(self._screen.record_probe)
+        numbers = self._look(trainer, pl_module, step=0) if trainer.global_step == 0 else {}
+        if self._probe is not None and self._probe.masks is not None:
+            numbers[MASK_AREA] = float(self._probe.masks.float().mean())  # what in_mask is by chance
+        try:
+            for sink in trainer.loggers if numbers else []:  # Lightning's own log has no place before the first epoch
+                sink.log_metrics(numbers, trainer.global_step)
+        except Exception as fault:
+            self._warn(fault)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look after the epoch."""
         completed = trainer.current_epoch + 1
         if completed % self._every_n_epochs == 0:
-            self._look(trainer, pl_module, step=completed)
+            log_numbers(trainer, self._look(trainer, pl_module, step=completed))
+            if self._film_is_due():
+                self._show_film(trainer, moving=False)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw the film strip and the time-lapse."""
+        self._show_film(trainer, moving=True)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Prepare for `trainer.validate`."""
@@ -163,7 +195,7 @@ class GradCAMCallback(Callback):
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look in `trainer.validate`."""
         if trainer.state.fn == TrainerFn.VALIDATING:
-            self._look(trainer, pl_module, step=trainer.current_epoch)
+            log_numbers(trainer, self._look(trainer, pl_module, step=trainer.current_epoch))
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Prepare for `trainer.test`."""
@@ -171,20 +203,21 @@ class GradCAMCallback(Callback):
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look in `trainer.test`."""
-        self._look(trainer, pl_module, step=trainer.current_epoch)
+        log_numbers(trainer, self._look(trainer, pl_module, step=trainer.current_epoch))
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Let all that was logged reach the disk before a checkpoint says that it was."""
         self._worker.drain()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Let all that was logged reach the disk."""
+        """Draw the film strip and the time-lapse so far, and let all that was logged reach the disk."""
+        self._show_film(trainer, moving=True)
         self._worker.close()  # teardown does not come after an exception
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Finish writing; hold on to no model and no image."""
+        """Finish writing; hold on to no model, and only to what a checkpoint saved from now on should have."""
         self._worker.close()
-        self._probe, self._album, self._plan, self._sinks = None, None, None, []
+        self._screen, self._plan, self._sinks = None, None, []
 
     def _find_sinks(self, trainer: Trainer, stage: str) -> list[Any]:
         try:
@@ -201,7 +234,8 @@ class GradCAMCallback(Callback):
             return
         try:
             with looking(trainer, module):
-                self._made_plan(trainer, module)
+                plan = self._made_plan(trainer, module)
+            check_monitors(trainer, self, self._logged(trainer, plan))
         except SettingError:
             raise
         except NotImplementedError as error:
@@ -212,37 +246,76 @@ class GradCAMCallback(Callback):
         except Exception as fault:  # the user's own code, on these images: no reason not to train
             self._warn(fault)
 
-    def _look(self, trainer: Trainer, module: LightningModule, step: int) -> None:
-        """Explain the probe and hand the maps to the worker; a fault costs a warning and this picture."""
+    def _logged(self, trainer: Trainer, plan: Plan) -> list[str]:
+        """The names of the numbers that will be logged."""
+        masked = self._read_probe(trainer).masks is not None
+        tags = [grid_tag(name, test=trainer.testing) for name in plan.names]
+        return [part_tag(tag, name) for tag in tags for name in names(masked)]
+
+    def _look(self, trainer: Trainer, module: LightningModule, step: int) -> dict[str, float]:
+        """Explain the probe, let its maps be drawn, and return their numbers; a fault costs a warning and all these."""
         if not self._sinks:
-            return
+            return {}
         try:
             with looking(trainer, module):
                 plan = self._made_plan(trainer, module)
                 probe = self._read_probe(trainer)
                 found = compute_cams(module, probe.images, probe.labels, plan)
-            for cams in found:
-                tag = grid_tag(cams.layer, test=trainer.testing)
-                self._worker.submit(partial(self._write, cams.copied(), tag, step, trainer.global_step))
+            copies = [cams.copied() for cams in found]
+            numbers: dict[str, float] = {}
+            for copy in copies:
+                numbers |= self._keep(trainer, copy(), step)
+            return numbers
         except Exception as fault:
             self._warn(fault)
+            return {}
+
+    def _keep(self, trainer: Trainer, cams: Cams, step: int) -> dict[str, float]:
+        """Add one layer's maps to its history, let them be drawn, and return their numbers by tag."""
+        assert self._screen is not None
+        assert self._probe is not None
+        tag = grid_tag(cams.layer, test=trainer.testing)
+        history = self._histories.get(tag, History(cams.layer)).with_look(step, cams)
+        self._histories[tag] = history
+        self._worker.submit(partial(self._screen.show, cams, history, tag, step, trainer.global_step))
+        values = measure(history.view(self._probe.masks))
+        if trainer.state.fn == TrainerFn.FITTING:
+            self._worker.submit(partial(self._screen.record, history, values, tag))
+        return {part_tag(tag, name): mean for name, mean in means(values).items()}
+
+    def _film_is_due(self) -> bool:
+        """Whether as many epochs were added as make another film worth its bytes: over a long run a few dozen are."""
+        grown = self._looks() >= max(_FIRST_FILM, 1.25 * self._filmed)
+        return grown and monotonic() - self._filmed_at >= _SECONDS_BETWEEN_FILMS
+
+    def _show_film(self, trainer: Trainer, moving: bool) -> None:
+        """Let the worker draw all epochs of a fit so far, if there is more than one."""
+        if trainer.state.fn != TrainerFn.FITTING or self._looks() < 2 or self._screen is None:
+            return
+        self._filmed, self._filmed_at = self._looks(), monotonic()
+        for tag, history in self._histories.items():
+            self._worker.submit(partial(self._screen.film, history, tag, trainer.global_step, moving))
+
+    def _looks(self) -> int:
+        return max((len(history.moments) for history in self._histories.values()), default=0)
 
     def _read_probe(self, trainer: Trainer) -> Probe:
         """The probe, read at the first call."""
         if self._probe is None:
             restored = self._restored_probe(trainer)
-            self._probe = given_probe(self._images) or restored or self._probe_of(trainer)
+            probe = given_probe(self._images) or restored or self._probe_of(trainer)
+            self._probe = probe.pinned() if trainer.strategy.root_device.type == "cuda" else probe
         return self._probe
 
     def _restored_probe(self, trainer: Trainer) -> Probe | None:
-        """The probe of the run that is resumed, with its highest peaks; None where it does not fit the arguments."""
+        """The probe of the run that is resumed, with its maps; None where it does not fit the arguments."""
         state, self._restored = self._restored, None
         if state is None or state["probe"] is None or trainer.state.fn != TrainerFn.FITTING:
             return None
         if state["images"] != self._images_key:
             logger.warning("images: the checkpoint's are other ones than asked for; the resumed run shows new ones")
             return None
-        self._peaks = dict(state["peaks"])
+        self._histories = {tag: History.from_state_dict(history) for tag, history in state["histories"].items()}
         return Probe(**state["probe"])
 
     def _probe_of(self, trainer: Trainer) -> Probe:
@@ -261,8 +334,13 @@ class GradCAMCallback(Callback):
     def _made_plan(self, trainer: Trainer, module: LightningModule) -> Plan:
         """The plan, made at the first call, with all that it stands on."""
         probe = self._read_probe(trainer)
-        if self._album is None:
-            self._album = make_album(probe.images, probe.labels, self._mean, self._std, self._class_names)
+        if self._screen is None:
+            about = f"target: {self._target_name(probe)}  ·  {self._settings.method_name}" + (
+                "  ·  scale: run" if self._scale == "run" else ""
+            )
+            names, columns = self._class_names, self._settings.columns
+            album = make_album(probe.images, probe.labels, self._mean, self._std, about, names, columns)
+            self._screen = Screen(album, self._sinks, by_run=self._scale == "run")
         if self._plan is None:
             self._plan = self._make_plan(module, probe)
         return self._plan
@@ -275,31 +353,9 @@ class GradCAMCallback(Callback):
             logger.info("target_layer=None: looking at %r, the last layer whose output is a map", plan.names[0])
         return plan
 
-    def _write(self, copy: Callable[[], Cams], tag: str, step: int, global_step: int) -> None:
-        """On the worker's thread: draw one layer's grid and write it."""
-        assert self._album is not None
-        cams = copy()
-        if self._scale == "run" and not cams.finished:
-            heatmaps = cams.strengths(self._album.size, self._highest_peaks(tag, cams.peaks))
-        else:
-            heatmaps = cams.heatmaps(self._album.size)
+    def _target_name(self, probe: Probe) -> str:
         target = self._settings.target
-        subtitle = f"epoch {step}  ·  target: {self._target_name()}  ·  {self._settings.method_name}"
-        if self._scale == "run":
-            subtitle += "  ·  scale: run"
-        classes = classes_of(target) if isinstance(target, Sequence) else []
-        grid = self._album.grid(cams, heatmaps, subtitle, classes)
-        write_picture(self._sinks, tag, grid, step, global_step)
-
-    def _highest_peaks(self, tag: str, peaks: Tensor) -> Tensor:
-        """Each map's highest peak of the run so far."""
-        finite = peaks.nan_to_num(0, posinf=0)
-        self._peaks[tag] = torch.maximum(self._peaks.get(tag, finite), finite)
-        return self._peaks[tag]
-
-    def _target_name(self) -> str:
-        target, probe = self._settings.target, self._probe
-        if target == "label" and (probe is None or probe.labels is None):
+        if target == "label" and probe.labels is None:
             return "predicted"
         if isinstance(target, str):
             return target
@@ -333,12 +389,6 @@ def _layer_key(target_layer: object) -> str:
     return str([_layer_key(one) for one in target_layer]) if isinstance(target_layer, Sequence) else ""
 
 
-def _images_key(images: Images) -> str:
-    """What was asked for: a number, indices, or the shape of what was given."""
-    given = given_probe(images)
-    return str(images) if given is None else f"tensor {tuple(given.images.shape)}"
-
-
 def _check_epochs(every_n_epochs: object) -> None:
     if isinstance(every_n_epochs, bool) or not isinstance(every_n_epochs, int):
         raise TypeError(f"every_n_epochs={every_n_epochs!r} is not an int; accepted is 1 or more")
@@ -346,21 +396,6 @@ def _check_epochs(every_n_epochs: object) -> None:
         raise SettingError(f"every_n_epochs={every_n_epochs}; accepted is 1 or more")
 
 
-def _check_names(class_names: object) -> None:
-    if class_names is None:
-        return
-    if isinstance(class_names, str) or not isinstance(class_names, Sequence):
-        raise TypeError(f"class_names={class_names!r}; accepted is a sequence of names, one a class")
-    if not class_names or not all(isinstance(name, str) for name in class_names):
-        raise TypeError(f"class_names={class_names!r}; accepted are strings, one a class")
-
-
 def _check_scale(scale: object) -> None:
     if scale not in SCALES:
         raise SettingError(f"scale={scale!r} is neither 'image' nor 'run'{nearest(str(scale), SCALES)}")
-
-
-def _check_keys(keys: Keys) -> None:
-    for role, key in vars(keys).items():
-        if key is not None and (isinstance(key, bool) or not isinstance(key, (str, int))):
-            raise TypeError(f"{role}_key={key!r}; accepted is a key (str) or a place (int) in a batch")

@@ -49,13 +49,18 @@ class Cams:
     layer: str
     finished: bool = False
 
-    def heatmaps(self, size: tuple[int, int]) -> Tensor:
-        """Return the maps at the images' size, (N, T, H, W) in 0..1: enlarged bilinearly and scaled to 0..1 each."""
-        return self.maps.float() if self.finished else _scaled(_enlarged(_scaled(self.maps.float()), size))
+    def heatmaps(self, size: tuple[int, int], highest: Tensor | None = None) -> Tensor:
+        """Return the maps enlarged bilinearly to (H, W): (N, T, H, W) in 0..1.
 
-    def strengths(self, size: tuple[int, int], peaks: Tensor) -> Tensor:
-        """Return the maps at the images' size, (N, T, H, W) in 0..1, as shares of the given peaks, (N, T)."""
-        shares = (self.peaks / peaks).nan_to_num(0, posinf=0)[..., None, None]
+        Args:
+            size: (H, W).
+            highest: (N, T) peaks that the maps are drawn as shares of; without them each is scaled to 0..1 by itself.
+        """
+        if self.finished and self.maps.shape[2:] == size:
+            return self.maps.float()
+        if highest is None or self.finished:
+            return _scaled(_enlarged(_scaled(self.maps.float()), size))
+        shares = (self.peaks / highest).nan_to_num(0, posinf=0)[..., None, None]
         return (_enlarged(self.maps.float(), size) * shares).clamp(0, 1)
 
     def blank(self) -> Tensor:

@@ -53,7 +53,6 @@ class Explanation:
     layer: str
     _album: Album = field(repr=False)
     _cams: Cams = field(repr=False)
-    _subtitle: str = field(repr=False)
 
     def overlays(self) -> list[Image.Image]:
         """Return each image with its heatmap over it, at the size the model saw; of several targets the first."""
@@ -62,9 +61,7 @@ class Explanation:
 
     def grid(self) -> Image.Image:
         """Return one labelled picture of all images beside their overlays."""
-        heatmaps = self._cams.heatmaps(self._album.size)
-        columns = self.targets[0].tolist() if self.targets.dim() == 2 else []
-        return self._album.grid(self._cams, heatmaps, self._subtitle, columns)
+        return self._album.grid(self._cams)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Save the grid; the file's ending tells the format."""
@@ -120,14 +117,14 @@ def explain(
     check_statistics(mean, std)
     inputs, shown, undo = _inputs(images, size, mean, std)
     known = _checked_labels(labels, len(inputs))
-    album = make_album(shown, known, *undo)
+    album = make_album(shown, known, *undo, settings.method_name, columns=settings.columns)
     with lend(model):
         plan = make_plan(model, inputs, known, settings)
         cams = compute_cams(model, inputs, known, plan)[0].copied()()
-    return _explanation(cams, album, settings.method_name)
+    return _explanation(cams, album)
 
 
-def _explanation(cams: Cams, album: Album, subtitle: str) -> Explanation:
+def _explanation(cams: Cams, album: Album) -> Explanation:
     column = 0 if cams.maps.shape[1] == 1 else slice(None)
     raw = cams.maps if cams.finished else cams.maps * cams.peaks.nan_to_num(0, posinf=0)[..., None, None]
     return Explanation(
@@ -140,7 +137,6 @@ def _explanation(cams: Cams, album: Album, subtitle: str) -> Explanation:
         cams.layer,
         album,
         cams,
-        subtitle,
     )
 
 

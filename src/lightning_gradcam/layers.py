@@ -63,13 +63,16 @@ class Capture:
         """Forward hook: keep the output as a point to differentiate with respect to, and hand on a copy of it.
 
         The copy is what later in-place operations overwrite (grad-cam and torch-cam keep the output itself, and err
-        on a layer in front of an in-place ReLU). Gradients open here: nothing in front of the first layer is kept.
+        on a layer in front of an in-place ReLU). A layer that hands its input through, as a dropout does in
+        evaluation, is kept as a copy too: others hold that input. Gradients open here: nothing in front of the first
+        layer is kept.
         """
         tensor = _tensor_of(output)
         if tensor is None or not tensor.is_floating_point():
             return None
         torch.set_grad_enabled(True)  # also within a forward that runs its backbone under no_grad
-        activation = tensor if tensor.requires_grad else tensor.detach().clone().requires_grad_()
+        own = tensor.clone() if tensor.is_inference() or _shares_memory(tensor, inputs) else tensor
+        activation = own if own.requires_grad else own.detach().requires_grad_()
         self.outputs.pop(module, None)
         self.outputs[module] = activation
         return _with_tensor(output, tensor, activation.clone())
@@ -297,6 +300,12 @@ def _tensor_of(output: Any) -> Tensor | None:
     if isinstance(output, (tuple, list)):
         return next((item for item in output if isinstance(item, Tensor)), None)
     return None
+
+
+def _shares_memory(tensor: Tensor, inputs: object) -> bool:
+    given = [one for one in inputs if isinstance(one, Tensor)] if isinstance(inputs, tuple) else []
+    storage = tensor.untyped_storage().data_ptr()
+    return any(one.untyped_storage().data_ptr() == storage for one in given)
 
 
 def _with_tensor(output: Any, tensor: Tensor, copy: Tensor) -> Any:

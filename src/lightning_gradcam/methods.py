@@ -14,30 +14,35 @@ def full_precision(tensor: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Method:
-    """A method of the gradient family: what of a layer's activations (N, C, h, w) is summed over the channels.
+    """A method of the gradient family: how a layer's activations are weighted before they are summed over the channels.
 
     Attributes:
-        weigh: (activations, gradients) -> weighted activations, all (N, C, h, w).
+        weights: (activations, gradients), both (N, C, h, w) -> (N, C, h, w), or (N, C, 1, 1) for whole channels.
         project: take the first principal component over the channels in place of their sum.
     """
 
-    weigh: Callable[[Tensor, Tensor], Tensor]
+    weights: Callable[[Tensor, Tensor], Tensor]
     project: bool = False
 
     def __call__(self, activations: Tensor, gradients: Tensor, eigen_smooth: bool = False) -> Tensor:
         """Return the map before its negative part is cut off, (N, h, w)."""
-        weighted = self.weigh(activations, gradients)
-        return _first_component(weighted) if self.project or eigen_smooth else weighted.sum(1)
+        weights = self.weights(activations, gradients)
+        if self.project or eigen_smooth:
+            return _first_component(weights * activations)
+        if weights.shape[2:] == activations.shape[2:]:
+            return (weights * activations).sum(1)
+        # a product of matrices: of an early layer's activations no weighted copy is made
+        return (weights.flatten(1)[:, None] @ activations.flatten(2)).reshape(-1, *activations.shape[2:])
 
 
 def gradcam(activations: Tensor, gradients: Tensor) -> Tensor:
     """Channels weighted by their mean gradient (Selvaraju et al., arXiv 1610.02391)."""
-    return gradients.mean((2, 3), keepdim=True) * activations
+    return gradients.mean((2, 3), keepdim=True)
 
 
 def hirescam(activations: Tensor, gradients: Tensor) -> Tensor:
     """Activations weighted by their gradients, position by position (Draelos and Carin, arXiv 2011.08891)."""
-    return gradients * activations
+    return gradients
 
 
 def gradcam_plus_plus(activations: Tensor, gradients: Tensor) -> Tensor:
@@ -45,28 +50,28 @@ def gradcam_plus_plus(activations: Tensor, gradients: Tensor) -> Tensor:
     squared = gradients**2
     total = activations.sum((2, 3), keepdim=True)
     alpha = torch.where(gradients != 0, squared / (2 * squared + total * squared * gradients + 1e-6), 0)
-    return (gradients.relu() * alpha).sum((2, 3), keepdim=True) * activations
+    return (gradients.relu() * alpha).sum((2, 3), keepdim=True)
 
 
 def xgradcam(activations: Tensor, gradients: Tensor) -> Tensor:
     """Channels weighted by gradients averaged by activation (Fu et al., arXiv 2008.02312)."""
     total = activations.sum((2, 3), keepdim=True)
-    return (gradients * activations / (total + 1e-7)).sum((2, 3), keepdim=True) * activations
+    return (gradients * activations / (total + 1e-7)).sum((2, 3), keepdim=True)
 
 
 def layercam(activations: Tensor, gradients: Tensor) -> Tensor:
     """Activations weighted by their positive gradients (Jiang et al., IEEE 9462463)."""
-    return gradients.relu() * activations
+    return gradients.relu()
 
 
 def gradcam_elementwise(activations: Tensor, gradients: Tensor) -> Tensor:
     """Positive products of activation and gradient, summed (grad-cam's GradCAMElementWise)."""
-    return (gradients * activations).relu()
+    return torch.where(gradients * activations > 0, gradients, 0)
 
 
 def eigencam(activations: Tensor, gradients: Tensor) -> Tensor:
     """The activations themselves, for their first principal component (arXiv 2008.00299)."""
-    return activations
+    return torch.ones_like(activations[:, :, :1, :1])
 
 
 METHODS = {

@@ -3,7 +3,7 @@
 import logging
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -36,7 +36,7 @@ class Probe:
     Attributes:
         images: (N, C, H, W), as the model gets them.
         labels: (N, ...) or None.
-        masks: (N, H, W) or boxes (N, 4), or None.
+        masks: (N, H, W) bool, true on the thing, or None.
         indices: (N,) where in the dataset they are, or None.
     """
 
@@ -44,6 +44,10 @@ class Probe:
     labels: Tensor | None = None
     masks: Tensor | None = None
     indices: Tensor | None = None
+
+    def pinned(self) -> "Probe":
+        """Return the probe with its images where a GPU fetches them by itself, while the training thread goes on."""
+        return replace(self, images=self.images.pin_memory())
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,11 @@ class Keys:
     image: Key | None = None
     label: Key | None = None
     mask: Key | None = None
+
+    def __post_init__(self) -> None:
+        for role, key in vars(self).items():
+            if key is not None and (isinstance(key, bool) or not isinstance(key, (str, int))):
+                raise TypeError(f"{role}_key={key!r}; accepted is a key (str) or a place (int) in a batch")
 
 
 def check_images(images: object) -> None:
@@ -107,6 +116,12 @@ def given_probe(images: Images) -> Probe | None:
     return None
 
 
+def images_key(images: Images) -> str:
+    """Say what was asked for, to tell whether a checkpoint's probe is still it: a number, indices, or a shape."""
+    given = given_probe(images)
+    return str(images) if given is None else f"tensor {tuple(given.images.shape)}"
+
+
 def read_probe(loader: Any, images: Indices, keys: Keys, transfer: Callable[[Any], Any]) -> Probe:
     """Read images through a loader's own reading and collating, whatever its sampler does, and no random state moves.
 
@@ -120,7 +135,8 @@ def read_probe(loader: Any, images: Indices, keys: Keys, transfer: Callable[[Any
         transfer: what makes of a collated batch what the model sees.
 
     Raises:
-        SettingError: an index that the dataset does not have, or a batch without images (N, C, H, W).
+        SettingError: an index that the dataset does not have, a batch without images (N, C, H, W), or masks that are
+            none under the key that was given.
     """
     with preserved_rng(), torch.inference_mode(False), torch.no_grad():
         random.seed(0)
@@ -135,12 +151,62 @@ def read_probe(loader: Any, images: Indices, keys: Keys, transfer: Callable[[Any
     assert found is not None
     if not chosen and len(found) < _count(images):
         logger.warning("images=%d, but the validation data has only %d: these are used", images, len(found))
-    return Probe(found, labels, masks, torch.tensor(chosen) if chosen else None)
+    return Probe(found, labels, _masks_of(masks, found, keys), torch.tensor(chosen) if chosen else None)
 
 
 def spread(count: int, length: int) -> list[int]:
     """Return the middles of `count` equal parts of `range(length)`."""
     return [(2 * i + 1) * length // (2 * count) for i in range(count)]
+
+
+def to_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
+    """Make masks of what a batch holds, (N, H, W) bool.
+
+    Args:
+        masks: (N, H, W) or (N, 1, H, W), bool or whole numbers: inside is what is not 0; or boxes (N, 4), x0, y0, x1,
+            y1 in pixels.
+        size: (H, W) of the images.
+
+    Raises:
+        SettingError: other sizes or values.
+    """
+    whole = not masks.is_floating_point() or bool(((masks == 0) | (masks == 1)).all())
+    if masks.dim() == 2 and masks.shape[1] == 4:
+        return _boxes_to_masks(masks, size)
+    if masks.dim() == 4 and masks.shape[1] == 1:
+        masks = masks[:, 0]
+    if masks.shape[1:] != size or not whole:
+        raise SettingError(
+            f"mask_key: the batch has {tuple(masks.shape)} of {masks.dtype}; accepted are masks (N, {size[0]}, "
+            f"{size[1]}) as large as the images, bool or integers, or boxes (N, 4), x0, y0, x1, y1 in pixels"
+        )
+    return masks.bool()
+
+
+def _boxes_to_masks(boxes: Tensor, size: tuple[int, int]) -> Tensor:
+    x0, y0, x1, y1 = boxes.float().T[..., None]
+    height, width = size
+    if not bool(((x0 < x1) & (y0 < y1) & (x0 >= 0) & (y0 >= 0) & (x1 <= width) & (y1 <= height)).all()):
+        raise SettingError(
+            f"mask_key: boxes are x0 < x1, y0 < y1 in pixels of the images, {height}x{width}; given were "
+            f"{boxes.tolist()[:4]}"
+        )
+    rows, columns = torch.arange(height) + 0.5, torch.arange(width) + 0.5
+    inside: Tensor = ((rows > y0) & (rows < y1))[:, :, None] & ((columns > x0) & (columns < x1))[:, None, :]
+    return inside
+
+
+def _masks_of(found: Tensor | None, images: Tensor, keys: Keys) -> Tensor | None:
+    """The masks; None where nobody said that what lies in a mask's usual place is one, and it is none."""
+    if found is None:
+        return None
+    try:
+        return to_masks(found, (images.shape[-2], images.shape[-1]))
+    except SettingError as error:
+        if keys.mask is not None:
+            raise
+        logger.info("no in_mask, no pointing: %s", error)
+        return None
 
 
 def _batches(loader: Any, images: Indices) -> tuple[list[int], Iterable[Any]]:

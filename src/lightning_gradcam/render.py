@@ -1,4 +1,4 @@
-"""Maps and images to pictures: one labelled grid of all probe images."""
+"""Maps over images, as pictures: one labelled grid of all probe images, and what other pictures are drawn with."""
 
 import math
 from collections.abc import Sequence
@@ -21,7 +21,8 @@ Statistics = float | Sequence[float]  # one for all channels, or one a channel
 
 # JPEG codes blocks of 8x8 pixels: on this raster no block holds two cells, so a picture is the same pixels each epoch.
 BLOCK = 8
-SMALLEST, LARGEST = 160, 256  # of a picture's longer side: captions stay legible, grids stay small
+Sides = tuple[int, int]  # the smallest and the largest that a picture's longer side is shown at
+GRID_SIDES: Sides = (160, 256)  # captions stay legible, grids stay small
 LINE = 24
 HEADER = 64
 GAP = 16
@@ -41,7 +42,7 @@ class Tile:
     """One image of the probe with its overlays.
 
     Attributes:
-        picture: (H, W, 3) uint8.
+        picture: (H, W, 3) uint8, as large as it is shown.
         heatmaps: (T, H, W) in 0..1.
         peaks: (T,) the maps' raw maxima: 0 and what is not finite is said, not drawn.
         caption: what stands below.
@@ -64,20 +65,39 @@ def to_caption(
         score: its probability in 0..1; a regression's predicted value.
         class_names: a name for each class; without them the numbers are shown.
     """
+    true = to_truth(truth, class_names)
     if isinstance(truth, float):
-        return Caption(f"true {truth:.3g} · predicted {score:.3g}")
+        return Caption(f"{true} · predicted {score:.3g}")
     predicted = f"predicted {name_of(prediction, class_names)}"
     if math.isfinite(score):
         predicted += f" ({score:.0%})"
-    if not truth:
-        return Caption(predicted)
-    named = ", ".join(name_of(one, class_names) for one in truth)
-    return Caption(f"true {named} · {predicted}", wrong=prediction not in truth)
+    return Caption(f"{true} · {predicted}", wrong=prediction not in truth) if truth else Caption(predicted)
+
+
+def to_truth(truth: Sequence[int] | float, class_names: Sequence[str] | None) -> str:
+    """Say an image's truth; nothing where it is unknown."""
+    if isinstance(truth, float):
+        return f"true {truth:.3g}"
+    return f"true {', '.join(name_of(one, class_names) for one in truth)}" if truth else ""
 
 
 def name_of(category: int, class_names: Sequence[str] | None) -> str:
     """Return a class's name, or its number where it has none."""
     return class_names[category] if class_names and 0 <= category < len(class_names) else str(category)
+
+
+def check_names(class_names: object) -> None:
+    """Refuse what are no names of classes.
+
+    Raises:
+        TypeError: other than a sequence of strings, at least one.
+    """
+    if class_names is None:
+        return
+    if isinstance(class_names, str) or not isinstance(class_names, Sequence):
+        raise TypeError(f"class_names={class_names!r}; accepted is a sequence of names, one a class")
+    if not class_names or not all(isinstance(name, str) for name in class_names):
+        raise TypeError(f"class_names={class_names!r}; accepted are strings, one a class")
 
 
 def check_statistics(mean: Statistics | None, std: Statistics | None) -> None:
@@ -141,10 +161,9 @@ def to_pictures(images: Floats | Pixels, mean: Statistics | None, std: Statistic
 
 def overlay(picture: Pixels, heatmap: Floats) -> Pixels:
     """Blend a heatmap, (H, W) in 0..1, over a picture, (H, W, 3): the stronger the heat, the less of the picture."""
-    heat = np.nan_to_num(heatmap).clip(0, 1)
-    colours = _colours()[(heat * 255).round().astype(np.uint8)]
-    weight = (0.25 + 0.4 * heat)[..., None]
-    blended: Pixels = ((1 - weight) * picture + weight * colours).round().astype(np.uint8)
+    keep, add = _blend()
+    level = (np.nan_to_num(heatmap).clip(0, 1) * 255).round().astype(np.uint8)
+    blended: Pixels = (picture * keep[level] + add[level]).round().astype(np.uint8)
     return blended
 
 
@@ -160,7 +179,7 @@ def draw_grid(tiles: Sequence[Tile], title: str, subtitle: str, columns: Sequenc
     Returns:
         An RGB picture; sides are multiples of 8.
     """
-    width, height = _cell_size(tiles[0].picture)
+    width, height = cell_size(tiles[0].picture)
     overlays = len(tiles[0].heatmaps)
     tile_width = (1 + overlays) * width
     tile_height = height + LINE * (2 if columns else 1)
@@ -168,7 +187,7 @@ def draw_grid(tiles: Sequence[Tile], title: str, subtitle: str, columns: Sequenc
     down = math.ceil(len(tiles) / across)
     page_width = GAP + across * (tile_width + GAP)
     page = Image.new("RGB", (page_width, HEADER + down * (tile_height + GAP)), PAPER)
-    _draw_header(ImageDraw.Draw(page), page_width, title, subtitle)
+    draw_header(ImageDraw.Draw(page), page_width, title, subtitle)
     for number, tile in enumerate(tiles):
         row, column = divmod(number, across)
         corner = (GAP + column * (tile_width + GAP), HEADER + row * (tile_height + GAP))
@@ -183,90 +202,92 @@ def to_jpeg(picture: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def _cell_size(picture: Pixels) -> tuple[int, int]:
-    width, height = _enlarged_size(picture)
-    return math.ceil(width / BLOCK) * BLOCK, math.ceil(height / BLOCK) * BLOCK
-
-
-def _enlarged_size(picture: Pixels) -> tuple[int, int]:
-    height, width = picture.shape[:2]
-    longer = max(height, width)
-    factor = math.ceil(SMALLEST / longer) if longer < SMALLEST else min(1, LARGEST / longer)
-    return max(1, round(width * factor)), max(1, round(height * factor))
-
-
-def _draw_header(draw: ImageDraw.ImageDraw, width: int, title: str, subtitle: str) -> None:
-    bold, plain = _font(17, bold=True), _font(14)
-    draw.text((GAP, 12), _shortened(title, bold, width - 2 * GAP), font=bold, fill=INK)
-    draw.text((GAP, 36), _shortened(subtitle, plain, width - 2 * GAP), font=plain, fill=FAINT)
+def draw_header(draw: ImageDraw.ImageDraw, width: int, title: str, subtitle: str) -> None:
+    """Draw the layer in bold and a line below it, shortened to the page."""
+    bold, plain = font_of(17, bold=True), font_of(14)
+    draw.text((GAP, 12), shortened(title, bold, width - 2 * GAP), font=bold, fill=INK)
+    draw.text((GAP, 36), shortened(subtitle, plain, width - 2 * GAP), font=plain, fill=FAINT)
 
 
 def _draw_tile(
     page: Image.Image, tile: Tile, corner: tuple[int, int], cell: tuple[int, int], columns: Sequence[str]
 ) -> None:
     (left, top), (width, height) = corner, cell
-    page.paste(_enlarged(tile.picture), (left, top))
+    page.paste(Image.fromarray(tile.picture), (left, top))
     for number, (heatmap, peak) in enumerate(zip(tile.heatmaps, tile.peaks, strict=True), start=1):
         cell_left = left + number * width
-        empty = "blank: no evidence" if peak == 0 else "" if np.isfinite(peak) else "not finite"
-        page.paste(
-            _no_heat(tile.picture, empty) if empty else _enlarged(overlay(tile.picture, heatmap)), (cell_left, top)
-        )
+        page.paste(heated(tile.picture, heatmap, float(peak)), (cell_left, top))
         if columns:
-            name = _shortened(columns[number - 1], _font(13), width)
-            ImageDraw.Draw(page).text((cell_left + 2, top + height + 4), name, font=_font(13), fill=FAINT)
+            name = shortened(columns[number - 1], font_of(13), width)
+            ImageDraw.Draw(page).text((cell_left + 2, top + height + 4), name, font=font_of(13), fill=FAINT)
     below = top + height + (LINE if columns else 0)
     _draw_caption(ImageDraw.Draw(page), tile.caption, (left, below), (1 + len(tile.heatmaps)) * width)
 
 
 def _draw_caption(draw: ImageDraw.ImageDraw, caption: Caption, corner: tuple[int, int], width: int) -> None:
     left, top = corner
-    font = _font(14, bold=caption.wrong)
+    font = font_of(14, bold=caption.wrong)
     if caption.wrong:  # told by the colour, and by the sign for those who do not see it
         draw.rectangle((left, top + 1, left + width - 1, top + LINE - 2), fill=(252, 232, 230))
-    text = _shortened(f"✗ {caption.text}" if caption.wrong else caption.text, font, width - 8)
+    text = shortened(f"✗ {caption.text}" if caption.wrong else caption.text, font, width - 8)
     draw.text((left + 4, top + 3), text, font=font, fill=WRONG if caption.wrong else INK)
 
 
-def _heated(picture: Pixels, heatmap: Floats) -> Image.Image:
-    """The overlay at the size it is shown in: the picture's pixels may show, the heat's steps must not."""
-    shown = _enlarged(picture)
-    heat = Image.fromarray(heatmap.astype(np.float32)).resize(shown.size, Image.Resampling.BILINEAR)
-    return Image.fromarray(overlay(np.asarray(shown), np.asarray(heat)))
+def heated(picture: Pixels, heatmap: Floats, peak: float) -> Image.Image:
+    """The picture with its heatmap over it; without colours, which would be noise, where the map shows nothing."""
+    if peak == 0:
+        return _no_heat(picture, "blank: no evidence")
+    return Image.fromarray(overlay(picture, heatmap)) if np.isfinite(peak) else _no_heat(picture, "not finite")
 
 
 def _no_heat(picture: Pixels, reason: str) -> Image.Image:
-    """The picture, pale and gray, with the reason on it: no colours, for they would be noise."""
-    gray = np.repeat(picture.mean(2, keepdims=True) * 0.35 + 150, 3, axis=2).astype(np.uint8)
-    cell = _enlarged(gray)
-    draw = ImageDraw.Draw(cell)
-    font = _font(13, bold=True)
-    text = _shortened(reason, font, cell.width - 4)
-    draw.text((cell.width / 2, cell.height / 2), text, font=font, fill=INK, anchor="mm")
+    """The picture, pale and gray, with the reason on it."""
+    cell = Image.fromarray(np.repeat(picture.mean(2, keepdims=True) * 0.35 + 150, 3, axis=2).astype(np.uint8))
+    font = font_of(13, bold=True)
+    text = shortened(reason, font, cell.width - 4)
+    ImageDraw.Draw(cell).text((cell.width / 2, cell.height / 2), text, font=font, fill=INK, anchor="mm")
     return cell
 
 
-def _enlarged(picture: Pixels) -> Image.Image:
-    """Enlarge small pictures pixel by pixel, so that nothing is invented; reduce large ones smoothly."""
-    size, image = _enlarged_size(picture), Image.fromarray(picture)
-    grows = size[0] >= image.width and size[1] >= image.height
-    return image.resize(size, Image.Resampling.NEAREST if grows else Image.Resampling.LANCZOS)
+def shown(picture: Pixels, sides: Sides) -> Pixels:
+    """Enlarge a small picture pixel by pixel, so that nothing is invented; reduce a large one smoothly.
+
+    Args:
+        picture: (H, W, 3).
+        sides: the smallest and the largest that its longer side is shown at, in pixels.
+    """
+    height, width = picture.shape[:2]
+    longer, (smallest, largest) = max(height, width), sides
+    factor = math.ceil(smallest / longer) if longer < smallest else min(1, largest / longer)
+    size = max(1, round(width * factor)), max(1, round(height * factor))
+    resampling = Image.Resampling.NEAREST if factor >= 1 else Image.Resampling.LANCZOS
+    return np.asarray(Image.fromarray(picture).resize(size, resampling))
+
+
+def cell_size(picture: Pixels) -> tuple[int, int]:
+    """Return the width and height that a picture takes on the page."""
+    height, width = picture.shape[:2]
+    return math.ceil(width / BLOCK) * BLOCK, math.ceil(height / BLOCK) * BLOCK
 
 
 @cache
-def _colours() -> Pixels:
+def _blend() -> tuple[Floats, Floats]:
+    """How much of a picture stays, (256, 1), and what colour is added, (256, 3), at each level of heat."""
     # Turbo keeps the reading of jet (red is strong) without its false edges.
-    table: Pixels = (colormaps["turbo"](np.arange(256))[:, :3] * 255).round().astype(np.uint8)
-    return table
+    heat = np.linspace(0, 1, 256, dtype=np.float32)
+    weight = (0.25 + 0.4 * heat)[:, None]
+    return 1 - weight, weight * np.float32(255) * colormaps["turbo"](heat)[:, :3].astype(np.float32)
 
 
 @cache
-def _font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
+def font_of(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
+    """Return DejaVu Sans, which has most scripts, at a size in pixels."""
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
     return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name, size)
 
 
-def _shortened(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
+def shortened(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
+    """Return as much of a text as fits in a width."""
     if font.getlength(text) <= width:
         return text
     while text and font.getlength(f"{text}…") > width:

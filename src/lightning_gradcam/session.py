@@ -1,15 +1,17 @@
 """The trainer's side of looking: where it can be done, as what stage, and how batches reach the model."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.trainer.states import RunningStage
 from pytorch_lightning.utilities import CombinedLoader
 
-from lightning_gradcam.errors import SettingError
+from lightning_gradcam.errors import SettingError, nearest
 from lightning_gradcam.lend import lend
+from lightning_gradcam.schema import ROOT
 
 
 def check_strategy(trainer: Trainer) -> None:
@@ -23,6 +25,40 @@ def check_strategy(trainer: Trainer) -> None:
             f"strategy: {type(trainer.strategy).__name__} splits the model over the processes, where GradCAMCallback "
             "cannot look into it; accepted are those that replicate it (single device, ddp, deepspeed up to stage 2)"
         )
+
+
+def check_monitors(trainer: Trainer, callback: Callback, logged: Sequence[str]) -> None:
+    """Refuse a callback that monitors a number that is not logged, or that asks for it before it is.
+
+    Args:
+        trainer: with all its callbacks.
+        callback: the one that logs.
+        logged: the names that it will log.
+    """
+    callbacks = trainer.callbacks  # type: ignore[attr-defined]
+    alone = not any(isinstance(one, type(callback)) for one in callbacks if one is not callback)
+    for place, other in enumerate(callbacks):
+        monitor, name = getattr(other, "monitor", None), type(other).__name__
+        if not isinstance(monitor, str) or not monitor.startswith(f"{ROOT}/"):
+            continue
+        if monitor not in logged and alone:
+            raise SettingError(f"{name}(monitor={monitor!r}): no such number is logged{nearest(monitor, logged)}")
+        if monitor in logged and place < callbacks.index(callback) and not isinstance(other, Checkpoint):
+            raise SettingError(
+                f"{name}(monitor={monitor!r}) runs before the number is logged; put it behind "
+                f"{type(callback).__name__} in Trainer(callbacks=[...])"
+            )
+
+
+def log_numbers(trainer: Trainer, numbers: Mapping[str, float]) -> None:
+    """Log through Lightning: to all loggers, and where EarlyStopping and ModelCheckpoint look; alike on every rank.
+
+    The ranks that do not look need the numbers too: an EarlyStopping of theirs asks for them.
+    """
+    if trainer.world_size > 1:
+        numbers = trainer.strategy.broadcast(dict(numbers))
+    for name, value in numbers.items():
+        trainer.lightning_module.log(name, value, on_step=False, on_epoch=True, sync_dist=True)
 
 
 def is_dry_run(trainer: Trainer) -> bool:

@@ -10,7 +10,7 @@ from lightning_gradcam.borrowed import CamClass, augments, borrowed_class, borro
 from lightning_gradcam.errors import SettingError, nearest
 from lightning_gradcam.layers import LayerChoice, Reader
 from lightning_gradcam.methods import METHODS
-from lightning_gradcam.targets import Target, check_target
+from lightning_gradcam.targets import Target, check_target, classes_of
 
 Output = Callable[[nn.Module, Tensor], Any] | str
 LayerChoices = LayerChoice | Sequence[LayerChoice | Sequence[LayerChoice]]
@@ -52,6 +52,11 @@ class Settings:
         """What each map is of: a layer, several to be averaged, or the layer that is found."""
         given = self.target_layer
         return [given] if given is None or isinstance(given, (str, nn.Module)) else given
+
+    @property
+    def columns(self) -> list[int]:
+        """The classes that several targets are; none where there is one target."""
+        return classes_of(self.target) if isinstance(self.target, Sequence) else []
 
     @property
     def method_name(self) -> str:

@@ -3,15 +3,20 @@
 import os
 import threading
 from collections.abc import Callable, Sequence
+from io import BytesIO
 from queue import Queue
 from typing import Any
 
 from PIL import Image
-from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.compat.proto.summary_pb2 import DataClass, Summary, SummaryMetadata
+from tensorboard.compat.proto.tensor_pb2 import TensorProto
+from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
+from tensorboard.compat.proto.types_pb2 import DataType
 from torch.utils.tensorboard.writer import SummaryWriter
 
 from lightning_gradcam.errors import SettingError
 from lightning_gradcam.render import to_jpeg
+from lightning_gradcam.schema import PLUGIN
 
 Job = Callable[[], None]
 
@@ -26,8 +31,13 @@ class Worker:
 
     def __init__(self, on_fault: Callable[[Exception], None], depth: int = 2) -> None:
         self._on_fault = on_fault
+        self._depth = depth
         self._jobs: Queue[Job | None] = Queue(depth)
         self._thread: threading.Thread | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # strategies that spawn processes pickle the trainer with its callbacks; a queue and a thread stay behind
+        return Worker, (self._on_fault, self._depth)
 
     def submit(self, job: Job) -> None:
         """Run the job after those before it."""
@@ -89,25 +99,43 @@ def write_picture(sinks: Sequence[Any], tag: str, picture: Image.Image, step: in
         step: epochs completed: TensorBoard's step.
         global_step: optimizer steps, which other loggers count by.
     """
-    summary = _image_summary(tag, picture)
+    _write_encoded(sinks, tag, to_jpeg(picture), picture.size, step)
     for sink in sinks:
-        if writer := _summary_writer(sink):
-            if "://" not in writer.log_dir:
-                os.makedirs(writer.log_dir, exist_ok=True)  # without it a folder removed in mid-run ends the run
-            # SummaryWriter.add_image knows PNG only: for these grids 100 times the time and 5 times the bytes
-            writer._get_file_writer().add_summary(summary, step)  # type: ignore[no-untyped-call]
-            writer.flush()
-        else:
+        if not _summary_writer(sink):
             sink.log_image(key=tag, images=[picture], step=global_step)
+
+
+def write_animation(sinks: Sequence[Any], tag: str, encoded: bytes, step: int) -> None:
+    """Write an animated picture, encoded, to TensorBoard; what others' `log_image` takes does not move."""
+    with Image.open(BytesIO(encoded)) as picture:
+        _write_encoded(sinks, tag, encoded, picture.size, step)
+
+
+def write_data(sinks: Sequence[Any], tag: str, parts: Sequence[bytes], step: int) -> None:
+    """Write data for the Attention tab to TensorBoard: a tensor of strings, of this package's plugin."""
+    metadata = SummaryMetadata(
+        plugin_data=SummaryMetadata.PluginData(plugin_name=PLUGIN), data_class=DataClass.DATA_CLASS_TENSOR
+    )
+    shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=len(parts))])
+    tensor = TensorProto(dtype=DataType.DT_STRING, tensor_shape=shape, string_val=parts)
+    _write(sinks, Summary.Value(tag=tag, metadata=metadata, tensor=tensor), step)
+
+
+def _write_encoded(sinks: Sequence[Any], tag: str, encoded: bytes, size: tuple[int, int], step: int) -> None:
+    image = Summary.Image(width=size[0], height=size[1], colorspace=3, encoded_image_string=encoded)
+    _write(sinks, Summary.Value(tag=tag, image=image), step)
+
+
+def _write(sinks: Sequence[Any], value: Summary.Value, step: int) -> None:
+    summary = Summary(value=[value])
+    for writer in filter(None, map(_summary_writer, sinks)):
+        if "://" not in writer.log_dir:
+            os.makedirs(writer.log_dir, exist_ok=True)  # without it a folder removed in mid-run ends the run
+        # SummaryWriter.add_image knows PNG only: for these grids 100 times the time and 5 times the bytes
+        writer._get_file_writer().add_summary(summary, step)  # type: ignore[no-untyped-call]
+        writer.flush()
 
 
 def _summary_writer(logger: Any) -> SummaryWriter | None:
     experiment = getattr(logger, "experiment", None)
     return experiment if isinstance(experiment, SummaryWriter) else None
-
-
-def _image_summary(tag: str, picture: Image.Image) -> Summary:
-    image = Summary.Image(
-        height=picture.height, width=picture.width, colorspace=3, encoded_image_string=to_jpeg(picture)
-    )
-    return Summary(value=[Summary.Value(tag=tag, image=image)])

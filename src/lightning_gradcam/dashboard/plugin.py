@@ -1,0 +1,202 @@
+"""The tab's back end: two static files and three views of the data, read through TensorBoard's DataProvider alone."""
+
+import base64
+import json
+import logging
+from collections.abc import Callable, Iterable
+from functools import wraps
+from importlib import resources
+from typing import Any
+
+from tensorboard import errors, plugin_util
+from tensorboard.backend.http_util import Respond
+from tensorboard.data.provider import RunTagFilter
+from tensorboard.plugins import base_plugin
+from werkzeug import Request, Response
+
+from lightning_gradcam.schema import MAPS, PLUGIN, PROBE, ROOT, VERSION, layer_of, moment_lengths
+
+logger = logging.getLogger(__name__)
+
+STATIC = {"/index.js": "text/javascript", "/style.css": "text/css"}
+ALL = 1_000_000  # steps: what a DataProvider is asked for at most, for it wants a bound
+
+Data = list[bytes]
+View = Callable[["AttentionPlugin", Request], Response]
+
+
+class RequestError(Exception):
+    """What a request asks for is not there; told with 400 or 404."""
+
+    def __init__(self, reason: str, code: int = 404) -> None:
+        super().__init__(reason)
+        self.code = code
+
+
+def _respond(request: Request, content: str | bytes, content_type: str, code: int = 200) -> Response:
+    response: Response = Respond(request, content, content_type, code=code)
+    return response
+
+
+def _view(view: View) -> Callable[["AttentionPlugin"], Any]:
+    """Answer GET alone; what cannot be answered is told in one sentence, and never by a traceback."""
+
+    def bind(plugin: "AttentionPlugin") -> Any:
+        @wraps(view)
+        def answer(request: Request) -> Response:
+            try:
+                if request.method != "GET":
+                    raise RequestError(f"{request.method} is not answered here; GET is", 400)
+                return view(plugin, request)
+            except RequestError as bad:
+                return _respond(request, str(bad), "text/plain", code=bad.code)
+            except errors.PublicError as error:
+                return _respond(request, str(error), "text/plain", code=error.http_code)
+            except Exception as error:
+                logger.exception("lightning-gradcam: %s", request.path)
+                return _respond(request, f"{type(error).__name__} in the Attention tab", "text/plain", code=500)
+
+        return Request.application(answer)
+
+    return bind
+
+
+class AttentionPlugin(base_plugin.TBPlugin):
+    """Attention over the epochs."""
+
+    plugin_name = PLUGIN
+
+    def __init__(self, context: base_plugin.TBContext) -> None:
+        self._provider = context.data_provider
+
+    def is_active(self) -> bool:
+        """Leave it to TensorBoard, which lights the tab when there are data of the plugin."""
+        return False
+
+    def frontend_metadata(self) -> base_plugin.FrontendMetadata:
+        """Name the tab."""
+        return base_plugin.FrontendMetadata(es_module_path="/index.js", tab_name="Attention")
+
+    def get_plugin_apps(self) -> dict[str, Any]:
+        """Return the routes."""
+        views = {"/runs": _runs, "/probe": _probe, "/maps": _maps} | dict.fromkeys(STATIC, _static)
+        return {route: _view(view)(self) for route, view in views.items()}
+
+    def tags(self, request: Request) -> dict[str, list[str]]:
+        """Return the tags of each run."""
+        context, experiment = _where(request)
+        found = self._provider.list_tensors(context, experiment_id=experiment, plugin_name=PLUGIN)
+        return {run: sorted(tags) for run, tags in found.items()}
+
+    def read(self, request: Request, run: str, tag: str) -> list[tuple[int, Data]]:
+        """Return all steps of one tensor of strings.
+
+        Raises:
+            RequestError: no such run or tag.
+        """
+        if tag not in self.tags(request).get(run, []):
+            raise RequestError(f"there is no {tag!r} in the run {run!r}")
+        context, experiment = _where(request)
+        found = self._provider.read_tensors(
+            context,
+            experiment_id=experiment,
+            plugin_name=PLUGIN,
+            downsample=ALL,
+            run_tag_filter=RunTagFilter(runs=[run], tags=[tag]),
+        )
+        return [(datum.step, _strings(datum.numpy)) for datum in found.get(run, {}).get(tag, [])]
+
+
+def _static(plugin: AttentionPlugin, request: Request) -> Response:
+    name = "/" + request.path.rsplit("/", 1)[-1]
+    if name not in STATIC:
+        raise RequestError("there is no such file")
+    try:
+        content = (resources.files(__package__) / "static" / name[1:]).read_bytes()
+    except OSError as error:
+        raise RequestError(f"{name[1:]} is missing from this installation of lightning-gradcam") from error
+    return _respond(request, content, STATIC[name])
+
+
+def _runs(plugin: AttentionPlugin, request: Request) -> Response:
+    """Each run's layers, by the tags of their maps."""
+    runs = {
+        run: {tag: layer_of(tag) for tag in tags if tag.startswith(f"{ROOT}/") and tag.endswith(f"/{MAPS}")}
+        for run, tags in plugin.tags(request).items()
+    }
+    return _respond(request, json.dumps({run: layers for run, layers in runs.items() if layers}), "application/json")
+
+
+def _probe(plugin: AttentionPlugin, request: Request) -> Response:
+    """A run's images, as data: URLs, and what is known of them; null where it has none that can be read."""
+    found = None
+    for _, parts in plugin.read(request, _asked(request, "run"), PROBE):
+        header = _header(parts)
+        if header is None or not all(part.startswith(b"\xff\xd8\xff") for part in parts[1:]):
+            continue
+        images = ["data:image/jpeg;base64," + base64.b64encode(part).decode() for part in parts[1:]]
+        if len(header.get("truths", [])) == len(images):
+            found = {**header, "images": images}
+    return _respond(request, json.dumps(found), "application/json")
+
+
+def _maps(plugin: AttentionPlugin, request: Request) -> Response:
+    """A layer's moments behind a step: a line of JSON, then the bytes of each as `schema.MOMENT_PARTS` has them."""
+    after = _step(request)
+    moments, payload, broken = {}, {}, 0
+    for step, parts in plugin.read(request, _asked(request, "run"), _asked(request, "tag")):
+        header = _moment_header(parts)
+        if header is None:
+            broken += 1
+        elif step > after:  # of a step that is there twice, as a resumed run writes it, the last counts
+            moments[step], payload[step] = {"step": step, **header}, b"".join(parts[1:])
+    steps = sorted(moments)
+    head = json.dumps({"moments": [moments[step] for step in steps], "broken": broken}).encode()
+    return _respond(request, head + b"\n" + b"".join(payload[step] for step in steps), "application/octet-stream")
+
+
+def _where(request: Request) -> tuple[Any, str]:
+    return plugin_util.context(request.environ), plugin_util.experiment_id(request.environ)
+
+
+def _asked(request: Request, name: str) -> str:
+    value = request.args.get(name)
+    if value is None:
+        raise RequestError(f"the parameter {name!r} is missing", 400)
+    return value
+
+
+def _step(request: Request) -> int:
+    value = request.args.get("after", "-1")
+    try:
+        return int(value)
+    except ValueError:
+        raise RequestError(f"after={value!r} is no step", 400) from None
+
+
+def _strings(array: Any) -> Data:
+    parts: Iterable[object] = array.ravel().tolist()
+    return [part if isinstance(part, bytes) else b"" for part in parts]
+
+
+def _header(parts: Data) -> dict[str, Any] | None:
+    """The header of a tensor that this version can read, else None."""
+    try:
+        header = json.loads(parts[0])
+    except (ValueError, IndexError):
+        return None
+    return header if isinstance(header, dict) and header.get("version") == VERSION else None
+
+
+def _moment_header(parts: Data) -> dict[str, Any] | None:
+    """The header, if all parts have the lengths that it says."""
+    header = _header(parts)
+    if header is None:
+        return None
+    shape: Any = header.get("shape")
+    metrics: Any = header.get("metrics")
+    whole = isinstance(shape, list) and len(shape) == 4 and all(isinstance(n, int) and n > 0 for n in shape)
+    if not whole or not isinstance(metrics, list) or not all(isinstance(name, str) for name in metrics):
+        return None
+    fits = [len(part) for part in parts[1:]] == moment_lengths(shape, len(metrics))
+    return {"shape": shape, "metrics": metrics} if fits else None

@@ -1,0 +1,486 @@
+"""What looking costs, beside the same looking written by hand with grad-cam, torch-cam and captum.
+
+    python tests/benchmarks/cost.py [models | images | layers | targets | import] [--all] [--accelerator gpu] ...
+
+All contenders take turns at the ends of one real fit's epochs, on crops of real photographs. Every cost is a ratio to
+one forward of the same images without gradients, made in the same epoch; printed are medians over the epochs:
+
+    compute   the maps alone, until the device has them
+    stall     the training thread's whole end of epoch: maps, overlays, grid, event file
+    CPU       processor seconds of all threads for the same, until the event file has it
+    memory    peak during the same, beyond what was there before (the GPU's own count, or resident memory); once
+    event     MB an epoch in the event file
+"""
+
+import argparse
+import ctypes
+import gc
+import logging
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import captum.attr
+import numpy as np
+import psutil
+import pytorch_grad_cam
+import torch
+import torchcam.methods
+import torchvision
+from pytorch_grad_cam.utils.image import show_cam_on_image
+from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.loggers import TensorBoardLogger
+from sklearn.datasets import load_sample_images
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+from lightning_gradcam import GradCAMCallback
+from lightning_gradcam.cam import compute_cams
+from lightning_gradcam.session import looking
+
+SIDE, CLASSES = 224, 1000
+MEAN, STD = 0.45, 0.23
+MODELS = {
+    "resnet18": "layer4",
+    "resnet50": "layer4",
+    "mobilenet_v3_large": "features",
+    "vit_b_16": "encoder.layers.encoder_layer_11.ln_1",
+}
+MB = 2**20
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is explained: images (N, C, H, W) and their classes, at some layers of a model, for T targets."""
+
+    model: str
+    layers: tuple[str, ...]
+    images: Tensor
+    labels: Tensor
+    targets: tuple[int, ...] = ()
+
+    @property
+    def columns(self) -> list[list[int]]:
+        """The classes to explain: a list an image, one for each target."""
+        return [[one] * len(self.images) for one in self.targets] or [self.labels.tolist()]
+
+
+class Network(LightningModule):
+    """A classifier of torchvision in training."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.network = torchvision.models.get_model(name, weights=None)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.network(images)
+
+    def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
+        return F.cross_entropy(self(batch[0]), batch[1])
+
+    def validation_step(self, batch: list[Tensor], batch_idx: int) -> None:
+        self(batch[0])
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), 1e-3)
+
+
+class Ours:
+    """`GradCAMCallback`, whose hooks the benchmark calls."""
+
+    name = "lightning-gradcam"
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self.callback = GradCAMCallback(
+            [f"network.{layer}" for layer in task.layers],
+            images=(task.images, task.labels),
+            target=list(task.targets) or "label",
+            mean=MEAN,
+            std=STD,
+        )
+
+    def maps(self, trainer: Trainer, module: Network) -> None:
+        callback = self.callback
+        with looking(trainer, module):
+            compute_cams(module, callback._probe.images, callback._probe.labels, callback._plan)
+
+    def look(self, trainer: Trainer, module: Network) -> None:
+        self.callback.on_train_epoch_end(trainer, module)
+        if self.callback._warned:
+            raise RuntimeError(f"our own callback warned of {self.callback._warned}")
+
+    def finish(self) -> None:
+        self.callback._worker.drain()
+
+
+class ByHand:
+    """What people write: maps by a library, its heat over the images, a grid, `add_image`."""
+
+    def __init__(self, task: Task, folder: Path) -> None:
+        self.task = task
+        self.writer = SummaryWriter(str(folder))
+        self.steps = 0
+
+    def explain(self, network: nn.Module, images: Tensor, layer: str, classes: list[int]) -> np.ndarray:
+        """Maps of one layer for a class an image, (N, H, W) in 0..1."""
+        raise NotImplementedError
+
+    def maps(self, trainer: Trainer, module: Network) -> list[np.ndarray]:
+        images = self.task.images.to(module.device)
+        with trainer.precision_plugin.forward_context(), torch.enable_grad():
+            module.eval()
+            found = [
+                self.explain(module.network, images, layer, classes)
+                for layer in self.task.layers
+                for classes in self.task.columns
+            ]
+        module.train()
+        return found
+
+    def look(self, trainer: Trainer, module: Network) -> None:
+        found = self.maps(trainer, module)
+        shown = (self.task.images * STD + MEAN).clamp(0, 1)
+        self.steps += 1
+        columns = len(self.task.columns)
+        for place, layer in enumerate(self.task.layers):
+            of_layer = found[place * columns : (place + 1) * columns]
+            tiles = [
+                tile
+                for number, image in enumerate(shown)
+                for tile in [image, *(_overlaid(image, maps[number]) for maps in of_layer)]
+            ]
+            grid = torchvision.utils.make_grid(tiles, nrow=8)
+            self.writer.add_image(f"{self.name}/{layer}", grid, self.steps)
+
+    def finish(self) -> None:
+        self.writer.flush()
+
+
+def _overlaid(image: Tensor, heatmap: np.ndarray) -> Tensor:
+    over = show_cam_on_image(image.permute(1, 2, 0).numpy(), heatmap, use_rgb=True)
+    return torch.from_numpy(over).permute(2, 0, 1) / 255
+
+
+class GradCAMBatch(ByHand):
+    """grad-cam on the whole batch."""
+
+    name = "grad-cam, batch"
+
+    def explain(self, network: nn.Module, images: Tensor, layer: str, classes: list[int]) -> np.ndarray:
+        reshape = _tokens_to_map if self.task.model.startswith("vit") else None
+        targets = [ClassifierOutputTarget(one) for one in classes]
+        with pytorch_grad_cam.GradCAM(network, [network.get_submodule(layer)], reshape_transform=reshape) as cam:
+            return cam(images, targets)
+
+
+class GradCAMImageByImage(GradCAMBatch):
+    """grad-cam on one image after the other."""
+
+    name = "grad-cam, image by image"
+
+    def explain(self, network: nn.Module, images: Tensor, layer: str, classes: list[int]) -> np.ndarray:
+        explain = super().explain
+        return np.concatenate(
+            [explain(network, image[None], layer, [one]) for image, one in zip(images, classes, strict=True)]
+        )
+
+
+class TorchCAM(ByHand):
+    """torch-cam; of token layers it makes no map."""
+
+    name = "torch-cam"
+
+    def explain(self, network: nn.Module, images: Tensor, layer: str, classes: list[int]) -> np.ndarray:
+        with torchcam.methods.GradCAM(network, network.get_submodule(layer)) as extractor:
+            maps = extractor(classes, network(images))[0]
+        return _enlarged(maps)
+
+
+class Captum(ByHand):
+    """captum's LayerGradCam; of token layers it makes no map."""
+
+    name = "captum"
+
+    def explain(self, network: nn.Module, images: Tensor, layer: str, classes: list[int]) -> np.ndarray:
+        method = captum.attr.LayerGradCam(network, network.get_submodule(layer))
+        raw = method.attribute(images, target=classes, relu_attributions=True)[:, 0]
+        return _enlarged(raw / (raw.amax((1, 2), keepdim=True) + 1e-7))
+
+
+def _enlarged(maps: Tensor) -> np.ndarray:
+    sized = F.interpolate(maps.detach().float().nan_to_num(0)[:, None], (SIDE, SIDE), mode="bilinear")[:, 0]
+    return sized.clamp(0, 1).cpu().numpy()
+
+
+def _tokens_to_map(tokens: Tensor) -> Tensor:
+    side = round((tokens.shape[1] - 1) ** 0.5)
+    return tokens[:, 1:].transpose(1, 2).reshape(len(tokens), -1, side, side)
+
+
+@dataclass
+class Cost:
+    """What one contender's looks took, an entry an epoch; seconds, bytes."""
+
+    compute: list[float] = field(default_factory=list)
+    stall: list[float] = field(default_factory=list)
+    processor: list[float] = field(default_factory=list)
+    memory: list[float] = field(default_factory=list)
+    written: list[float] = field(default_factory=list)
+    fault: str = ""
+
+
+class Race(Callback):
+    """At each epoch's end: a forward without gradients, then every contender in turn.
+
+    The first epoch warms up; in the last one memory is measured, with an allocator too slow to be timed.
+    """
+
+    def __init__(self, task: Task, contenders: list[Ours | ByHand]) -> None:
+        self.task = task
+        self.contenders = contenders
+        self.costs = {contender.name: Cost() for contender in contenders}
+        self.forward = Cost()
+
+    def setup(self, trainer: Trainer, pl_module: Network, stage: str) -> None:
+        self._tell_ours("setup", trainer, pl_module, stage)
+
+    def on_train_start(self, trainer: Trainer, pl_module: Network) -> None:
+        self._tell_ours("on_train_start", trainer, pl_module)
+
+    def teardown(self, trainer: Trainer, pl_module: Network, stage: str) -> None:
+        self._tell_ours("teardown", trainer, pl_module, stage)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: Network) -> None:
+        warming_up = trainer.current_epoch == 0
+        measure = self._measure_memory if trainer.current_epoch == trainer.max_epochs - 1 else self._measure_time
+        measure(trainer, pl_module, Cost() if warming_up else self.forward, self)
+        for contender in self.contenders:
+            cost = self.costs[contender.name]
+            if cost.fault:
+                continue
+            try:
+                measure(trainer, pl_module, Cost() if warming_up else cost, contender)
+            except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as fault:
+                cost.fault = f"{type(fault).__name__}: {fault}"[:150]
+                pl_module.train()
+
+    def _tell_ours(self, hook: str, *args: object) -> None:
+        for contender in self.contenders:
+            if isinstance(contender, Ours):
+                getattr(contender.callback, hook)(*args)
+
+    def maps(self, trainer: Trainer, module: Network) -> None:
+        """The forward that all else is compared with."""
+        module.eval()
+        with torch.no_grad(), trainer.precision_plugin.forward_context():
+            for chunk in self.task.images.split(32):
+                module(chunk.to(module.device))
+        module.train()
+
+    def look(self, trainer: Trainer, module: Network) -> None:
+        self.maps(trainer, module)
+        _settle(collect=False)
+
+    def finish(self) -> None:
+        pass
+
+    def _measure_time(self, trainer: Trainer, module: Network, cost: Cost, who: "Ours | ByHand | Race") -> None:
+        folder = Path(trainer.default_root_dir)
+        before = _bytes_under(folder)
+        _settle()
+        start = time.perf_counter()
+        who.maps(trainer, module)
+        _settle(collect=False)
+        cost.compute.append(time.perf_counter() - start)
+        _settle()
+        start, processor = time.perf_counter(), time.process_time()
+        who.look(trainer, module)
+        cost.stall.append(time.perf_counter() - start)
+        who.finish()
+        cost.processor.append(time.process_time() - processor)
+        cost.written.append(_bytes_under(folder) - before)
+
+    def _measure_memory(self, trainer: Trainer, module: Network, cost: Cost, who: "Ours | ByHand | Race") -> None:
+        with _peak_memory(cost.memory):
+            who.look(trainer, module)
+            who.finish()
+
+
+def _settle(collect: bool = True) -> None:
+    if collect:
+        gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+@contextmanager
+def _peak_memory(peaks: list[float]) -> Iterator[None]:
+    """Add the peak of memory inside, beyond what was there before: the GPU's, or this process's resident memory."""
+    _settle()
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        yield
+        peaks.append(torch.cuda.max_memory_allocated() - before)
+        return
+    allocator = ctypes.CDLL(None)
+    allocator.mallopt(_MMAP_THRESHOLD, 2**16)  # tensors come from the system and go back to it: no hidden reserve
+    allocator.malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
+    before = psutil.Process().memory_info().rss
+    yield
+    peaks.append(_status("VmHWM") - before)
+
+
+_MMAP_THRESHOLD = -3
+
+
+def _status(name: str) -> int:
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name))
+    return int(line.split()[1]) * 1024
+
+
+def _bytes_under(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("events.*"))
+
+
+def crops(count: int) -> Tensor:
+    """Crops of scikit-learn's two photographs, (N, 3, 224, 224), normalised."""
+    photos = [torch.from_numpy(photo.copy()).permute(2, 0, 1) / 255 for photo in load_sample_images().images]
+    generator = torch.Generator().manual_seed(0)
+    images = []
+    for number in range(count):
+        photo = photos[number % 2]
+        top = int(torch.randint(photo.shape[1] - SIDE, (), generator=generator))
+        left = int(torch.randint(photo.shape[2] - SIDE, (), generator=generator))
+        images.append(photo[:, top : top + SIDE, left : left + SIDE])
+    return (torch.stack(images) - MEAN) / STD
+
+
+def race(task: Task, kinds: list[type], options: argparse.Namespace) -> Race:
+    """Run the contenders in one fit."""
+    torch.manual_seed(0)
+    with tempfile.TemporaryDirectory() as folder:
+        contenders = [Ours(task) if kind is Ours else kind(task, Path(folder, kind.name)) for kind in kinds]
+        run = Race(task, contenders)
+        trainer = Trainer(
+            max_epochs=options.repeats + 2,
+            accelerator=options.accelerator,
+            devices=1,
+            precision=options.precision,
+            logger=TensorBoardLogger(folder, name="", version="run"),
+            default_root_dir=folder,
+            callbacks=[run],
+            limit_train_batches=1,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            enable_progress_bar=False,
+        )
+        loader = DataLoader(TensorDataset(task.images[:4], task.labels[:4]), 4)
+        module = Network(task.model)
+        trainer.fit(torch.compile(module) if options.compile else module, loader, loader)
+    return run
+
+
+def report(run: Race, head: str) -> None:
+    """Print a row a contender, and the forward's own figures."""
+    forward = run.forward
+    base = [statistics.median(values) for values in (forward.compute, forward.processor, forward.memory)]
+    tqdm.write(
+        f"\n**{head}** (forward: {base[0] * 1e3:.0f} ms, {base[1]:.2f} CPU s, {base[2] / MB:.0f} MB)\n\n"
+        "| | compute | stall | CPU | memory | MB an epoch |\n|---|---|---|---|---|---|"
+    )
+    for name, cost in run.costs.items():
+        if cost.fault:
+            tqdm.write(f"| {name} | {cost.fault} | | | | |")
+            continue
+        pairs = ((cost.compute, base[0]), (cost.stall, base[0]), (cost.processor, base[1]), (cost.memory, base[2]))
+        ratios = " | ".join(f"{statistics.median(values) / one:.2f}" for values, one in pairs)
+        tqdm.write(f"| {name} | {ratios} | {statistics.median(cost.written) / MB:.2f} |")
+
+
+def tasks(what: str, names: list[str]) -> Iterator[tuple[str, Task]]:
+    """What a benchmark consists of, with a heading each."""
+    generator = torch.Generator().manual_seed(0)
+
+    def task(name: str, layers: tuple[str, ...], count: int = 16, targets: tuple[int, ...] = ()) -> Task:
+        return Task(name, layers, crops(count), torch.randint(CLASSES, (count,), generator=generator), targets)
+
+    blocks = ("layer4", "layer3", "layer2", "layer1")
+    if what == "models":
+        yield from ((f"{name}, 16 images, {MODELS[name]}", task(name, (MODELS[name],))) for name in names)
+    elif what == "images":
+        yield from ((f"resnet18, {count} images", task("resnet18", ("layer4",), count)) for count in (16, 64, 256))
+    elif what == "layers":
+        counts = (1, 2, 4)
+        yield from ((f"resnet50, {n} of layer4 to layer1", task("resnet50", blocks[:n])) for n in counts)
+    elif what == "targets":
+        chosen = ((), (1, 10, 100, 500, 900))
+        yield from ((f"resnet50, {len(t) or 1} targets", task("resnet50", ("layer4",), targets=t)) for t in chosen)
+
+
+def report_import(repeats: int) -> None:
+    """Print what importing the package takes beyond starting Python, and whether torch comes along."""
+
+    def seconds(code: str) -> float:
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-c", code], check=True)
+        return time.perf_counter() - start
+
+    plain = statistics.median(seconds("pass") for _ in range(repeats))
+    ours = statistics.median(seconds("import lightning_gradcam") for _ in range(repeats))
+    loaded = subprocess.check_output(
+        [sys.executable, "-c", "import sys, lightning_gradcam; print('torch' in sys.modules)"], text=True
+    )
+    print(f"import lightning_gradcam: {(ours - plain) * 1e3:.1f} ms; torch loaded: {loaded.strip()}")
+
+
+def machine() -> str:
+    """The machine, as the tables name it."""
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    model = next(
+        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
+        platform.processor(),
+    )
+    return f"{model}, {os.cpu_count()} cores, {device}; torch {torch.__version__}"
+
+
+def main() -> None:
+    """Print the tables that were asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    choices = ["models", "images", "layers", "targets", "import"]
+    parser.add_argument("what", nargs="*", choices=choices, default=choices, metavar="what")
+    parser.add_argument("--model", action="append", choices=list(MODELS), help="of 'models'; all four")
+    parser.add_argument("--repeats", type=int, default=7, help="epochs that count")
+    parser.add_argument("--accelerator", default="cpu")
+    parser.add_argument("--precision", default="32-true")
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--all", action="store_true", help="the others also in what is not 'models'")
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    print(f"{machine()}; precision {options.precision}{', compiled' if options.compile else ''}")
+    everybody = [Ours, GradCAMBatch, GradCAMImageByImage, TorchCAM, Captum]
+    for what in options.what:
+        if what == "import":
+            report_import(options.repeats)
+        for head, task in tqdm(list(tasks(what, options.model or list(MODELS))), desc=what, disable=what == "import"):
+            report(race(task, everybody if what == "models" or options.all else [Ours], options), head)
+
+
+if __name__ == "__main__":
+    main()
