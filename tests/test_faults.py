@@ -188,9 +188,9 @@ def test_a_lost_log_costs_no_run(act, make_trainer, plain) -> None:
 @pytest.mark.parametrize(
     ("place", "name", "error"),
     [
-        (writer, "_image_summary", OSError(28, "No space left on device")),
+        (writer, "_write_encoded", OSError(28, "No space left on device")),
         (writer, "to_jpeg", MemoryError()),
-        (render, "_font", OSError("cannot open resource")),
+        (render, "font_of", OSError("cannot open resource")),
     ],
 )
 def test_a_fault_on_the_worker_costs_no_run(place, name, error, make_trainer, plain, monkeypatch, events) -> None:
@@ -263,6 +263,7 @@ SCRIPT = """
                 os.kill(os.getpid(), {signal})
                 time.sleep(1)
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
     loader = DataLoader(make_pairs(), 8)
     trainer = Trainer(max_epochs=6, accelerator="cpu", callbacks=[GradCAMCallback(images=4), End()],
                       logger=TensorBoardLogger({folder!r}, name="", version="run"), enable_progress_bar=False,

@@ -171,12 +171,11 @@ def test_what_cannot_be_monitored_is_refused_before_training(make_trainer, loade
     assert not module.losses
 
 
-def test_validate_and_test_report_the_numbers(make_trainer, pairs) -> None:
+def test_validate_and_test_report_the_numbers(make_trainer, loader) -> None:
     """In the dicts that they return."""
-    loader = with_masks(pairs)
     trainer = make_trainer(GradCAMCallback(images=4))
-    assert f"{LAYER}/in_mask" in trainer.validate(Classifier(), loader, verbose=False)[0]
-    assert f"{LAYER}/test/in_mask" in trainer.test(Classifier(), loader, verbose=False)[0]
+    assert f"{LAYER}/blank" in trainer.validate(Classifier(), loader, verbose=False)[0]
+    assert f"{LAYER}/test/blank" in trainer.test(Classifier(), loader, verbose=False)[0]
 
 
 def test_a_fault_in_looking_leaves_the_numbers_out(make_trainer, tmp_path, loader) -> None:

@@ -80,7 +80,7 @@ def test_on_two_processes_rank_zero_looks_and_training_is_the_same(tmp_path) -> 
         said[name] = ran.stderr
     assert Events(tmp_path / "watched" / "run").steps(TAG) == [0, 1, 2]
     assert "rank zero alone fails" in said["failing"]
-    assert "sync_dist" not in said["watched"]
+    assert "self.log('gradcam" not in said["watched"]  # Lightning's advice on what differs between processes
     for name in variants:
         assert all(torch.equal(value, weights[name][key]) for key, value in weights["plain"].items()), name
 

@@ -1,0 +1,732 @@
+// The Attention tab: one module, no build. Text is only ever set as text.
+
+// ---- what is shown, and its place in the URL -------------------------------------------------------------------
+
+const DEFAULTS = {
+  run: '', layer: '', target: 0, step: -1, // -1: the last epoch, also when training adds one
+  compare: '', run2: '', step2: 0, // compare: '', 'epoch' or 'run'
+  opacity: 65, colour: 'turbo', scale: 'image', size: 160, speed: 5, sort: '', mistakes: 0, large: -1,
+};
+const PREFIX = 'p.gradcam.';
+const state = {...DEFAULTS};
+
+function page() { // TensorBoard's own window, so that its address can be sent to a colleague
+  try {
+    return window.parent.location.hash !== undefined ? window.parent : window;
+  } catch {
+    return window;
+  }
+}
+
+function readAddress() {
+  const given = new URLSearchParams(page().location.hash.replace(/^#/, ''));
+  for (const [name, usual] of Object.entries(DEFAULTS)) {
+    const value = given.get(PREFIX + name);
+    if (value === null) continue;
+    if (typeof usual === 'string') state[name] = value;
+    else if (Number.isFinite(Number(value))) state[name] = Number(value);
+  }
+}
+
+function writeAddress() {
+  const [tab, ...rest] = page().location.hash.replace(/^#/, '').split('&');
+  const others = rest.filter((part) => !part.startsWith(PREFIX));
+  const ours = Object.entries(state)
+    .filter(([name, value]) => value !== DEFAULTS[name])
+    .map(([name, value]) => `${PREFIX}${name}=${encodeURIComponent(value)}`);
+  const address = '#' + [tab || 'gradcam', ...others, ...ours].join('&');
+  if (address !== page().location.hash) page().history.replaceState(page().history.state, '', address);
+}
+
+// ---- data ------------------------------------------------------------------------------------------------------
+
+const NO_NUMBER = 65535, NUMBER_STEPS = 65534;
+const base = new URL('./', import.meta.url);
+
+async function ask(route, query = {}) {
+  const url = new URL(route, base);
+  for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value);
+  const answer = await fetch(url);
+  if (!answer.ok) throw new Error(await answer.text());
+  return answer;
+}
+
+/** One layer of one run: its moments, and what of all of them is needed to draw one. */
+class Series {
+  constructor(run, tag) {
+    this.run = run;
+    this.tag = tag;
+    this.moments = [];
+    this.broken = 0;
+  }
+
+  get steps() { return this.moments.map((moment) => moment.step); }
+  get images() { return this.moments.length ? this.moments[0].shape[0] : 0; }
+  get targets() { return this.moments.length ? this.moments[0].shape[1] : 0; }
+
+  /** Fetch what came behind the last moment, or all anew. */
+  async update(anew = false) {
+    const last = !anew && this.moments.length ? this.moments[this.moments.length - 1].step : -1;
+    const buffer = await (await ask('maps', {run: this.run, tag: this.tag, after: last})).arrayBuffer();
+    const end = new Uint8Array(buffer).indexOf(10);
+    const head = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 0, end)));
+    const found = readMoments(head.moments, buffer, end + 1);
+    const same = anew && found.length === this.moments.length && head.broken === this.broken;
+    this.moments = anew ? found : [...this.moments, ...found];
+    this.broken = head.broken;
+    this.peaks = highestPeaks(this.moments);
+    return !same && (found.length > 0 || anew);
+  }
+
+  /** The moment of a step, or the last one before it. */
+  at(step) {
+    if (step < 0) return this.moments[this.moments.length - 1];
+    let found = this.moments[0];
+    for (const moment of this.moments) if (moment.step <= step) found = moment;
+    return found;
+  }
+}
+
+function readMoments(heads, buffer, start) {
+  let at = start;
+  const take = (Kind, count) => {
+    const from = at;
+    at += count * Kind.BYTES_PER_ELEMENT;
+    return new Kind(buffer.slice(from, at));
+  };
+  return heads.map(({step, shape, metrics}) => {
+    const [n, t, h, w] = shape;
+    const moment = {step, shape, maps: take(Uint8Array, n * t * h * w), peaks: take(Float32Array, n * t)};
+    moment.scores = take(Float32Array, n);
+    moment.predictions = take(Int32Array, n);
+    moment.classes = take(Int32Array, n * t);
+    moment.numbers = new Map(metrics.map((name) => [name, take(Uint16Array, n * t)]));
+    return moment;
+  });
+}
+
+function highestPeaks(moments) {
+  const known = moments.length ? Float32Array.from(moments[0].peaks, () => 0) : new Float32Array(0);
+  for (const {peaks} of moments) {
+    for (let i = 0; i < Math.min(known.length, peaks.length); i++) {
+      if (Number.isFinite(peaks[i])) known[i] = Math.max(known[i], peaks[i]);
+    }
+  }
+  return {each: known, all: known.reduce((a, b) => Math.max(a, b), 0)};
+}
+
+function numberOf(moment, name, index) {
+  const value = moment.numbers.get(name)?.[index];
+  return value === undefined || value === NO_NUMBER ? null : value / NUMBER_STEPS;
+}
+
+/** A run's images, with their pictures decoded. */
+async function fetchProbe(run) {
+  const probe = await (await ask('probe', {run})).json();
+  if (!probe) return null;
+  probe.pictures = await Promise.all(probe.images.map(async (source) => {
+    const picture = new Image();
+    picture.src = source;
+    await picture.decode();
+    return picture;
+  }));
+  return probe;
+}
+
+const nameOf = (probe, category) => probe.class_names?.[category] ?? String(category);
+
+function isWrong(probe, moment, image) {
+  const truth = probe.truths[image];
+  return Array.isArray(truth) && truth.length > 0 && !truth.includes(moment.predictions[image]);
+}
+
+function saidOf(probe, moment, image) {
+  const truth = probe.truths[image];
+  if (typeof truth === 'number') return {truth: `true ${round(truth)}`, answer: `predicted ${round(moment.scores[image])}`};
+  const score = moment.scores[image];
+  const sure = Number.isFinite(score) ? ` ${Math.round(100 * score)} %` : '';
+  return {
+    truth: truth.length ? `true ${truth.map((one) => nameOf(probe, one)).join(', ')}` : '',
+    answer: `predicted ${nameOf(probe, moment.predictions[image])}${sure}`,
+  };
+}
+
+const round = (value) => Number(value).toPrecision(3).replace(/\.?0+$/, '');
+
+// ---- drawing ---------------------------------------------------------------------------------------------------
+
+const COLOURS = { // 17 even steps of matplotlib's maps of these names
+  turbo: '30123b4040a2466be34294ff28bceb18ddc232f2986dfe62a4fc3ccdec34eecf3afdac34fb7e21eb500ed02f05a916017a0403',
+  inferno: '0000040b0724210c4a3d096557106e71196e8a226aa32c61bc3754d24644e45a31f1731df98e09fcac11f9cb35f2ea69fcffa4',
+  viridis: '44015448186a472d7b4240863b528b33638d2c728e26828e21918c1fa08828ae803fbc735ec96284d44baddc30d8e219fde725',
+};
+const FINE = 56; // places along a side that a map is enlarged to before it is coloured
+let palette = null;
+
+/** 256 colours as RGBA words; the weaker the heat, the more of the picture stays. */
+function makePalette() {
+  const stops = COLOURS[state.colour] ?? COLOURS.turbo;
+  const channel = (stop, which) => parseInt(stops.substr(6 * stop + 2 * which, 2), 16);
+  palette = new Uint32Array(256);
+  for (let level = 0; level < 256; level++) {
+    const place = level / 255 * 16, stop = Math.min(15, Math.floor(place)), part = place - stop;
+    const [r, g, b] = [0, 1, 2].map((which) => Math.round(channel(stop, which) * (1 - part) + channel(stop + 1, which) * part));
+    const alpha = Math.round(255 * (state.opacity / 100) * (0.4 + 0.6 * level / 255));
+    palette[level] = (alpha << 24 | b << 16 | g << 8 | r) >>> 0;
+  }
+}
+
+const scratch = document.createElement('canvas');
+const scratchContext = scratch.getContext('2d', {willReadFrequently: true});
+
+/** Draw one image with one moment's heat into a canvas; returns the word for a map that shows nothing. */
+function paint(canvas, picture, series, moment, image) {
+  const context = canvas.getContext('2d');
+  context.drawImage(sized(picture, canvas.width, canvas.height), 0, 0);
+  const [, targets, h, w] = moment.shape;
+  const index = image * targets + Math.min(state.target, targets - 1);
+  const peak = moment.peaks[index];
+  if (!Number.isFinite(peak)) return 'not finite';
+  if (peak === 0) return 'blank';
+  if (state.opacity === 0) return '';
+  heat(moment.maps.subarray(index * h * w, (index + 1) * h * w), h, w, strength(series, peak, index));
+  context.imageSmoothingEnabled = true;
+  context.drawImage(scratch, 0, 0, canvas.width, canvas.height);
+  return '';
+}
+
+/** What a map is multiplied by; null scales it to its own range. */
+function strength(series, peak, index) {
+  if (state.scale === 'run') return peak / series.peaks.each[index];
+  if (state.scale === 'all') return peak / series.peaks.all;
+  return null;
+}
+
+function heat(map, h, w, share) {
+  let low = 0, factor = share ?? 1;
+  if (share === null) {
+    let high = 0;
+    low = 255;
+    for (const value of map) { low = Math.min(low, value); high = Math.max(high, value); }
+    if (high === low) low = 0; // alike everywhere: full heat, not none
+    factor = 255 / Math.max(1, high - low);
+  }
+  const columns = Math.max(w, Math.round(FINE * Math.min(1, w / h))), rows = Math.max(h, Math.round(FINE * Math.min(1, h / w)));
+  if (scratch.width !== columns || scratch.height !== rows) Object.assign(scratch, {width: columns, height: rows});
+  const pixels = scratchContext.createImageData(columns, rows), words = new Uint32Array(pixels.data.buffer);
+  for (let y = 0, at = 0; y < rows; y++) {
+    const v = Math.min(h - 1, Math.max(0, (y + 0.5) * h / rows - 0.5)), top = Math.floor(v), down = v - top;
+    const upper = top * w, lower = Math.min(h - 1, top + 1) * w;
+    for (let x = 0; x < columns; x++, at++) {
+      const u = Math.min(w - 1, Math.max(0, (x + 0.5) * w / columns - 0.5)), left = Math.floor(u), across = u - left;
+      const right = Math.min(w - 1, left + 1);
+      const value = (map[upper + left] * (1 - across) + map[upper + right] * across) * (1 - down)
+        + (map[lower + left] * (1 - across) + map[lower + right] * across) * down;
+      words[at] = palette[Math.max(0, Math.min(255, Math.round((value - low) * factor)))];
+    }
+  }
+  scratchContext.putImageData(pixels, 0, 0);
+}
+
+const sizedPictures = new WeakMap();
+
+/** The picture as large as it is shown, kept: scaling it anew in each frame is what playback would wait for. */
+function sized(picture, width, height) {
+  const kept = sizedPictures.get(picture) ?? new Map();
+  sizedPictures.set(picture, kept);
+  const key = `${width}x${height}`;
+  if (!kept.has(key)) {
+    if (kept.size > 4) kept.clear();
+    const canvas = Object.assign(document.createElement('canvas'), {width, height});
+    const context = canvas.getContext('2d');
+    context.imageSmoothingEnabled = width < picture.naturalWidth;
+    context.imageSmoothingQuality = 'high';
+    context.drawImage(picture, 0, 0, width, height);
+    kept.set(key, canvas);
+  }
+  return kept.get(key);
+}
+
+function canvasFor(picture, longest) {
+  const scale = longest / Math.max(picture.naturalWidth, picture.naturalHeight);
+  const width = Math.max(1, Math.round(picture.naturalWidth * scale));
+  const height = Math.max(1, Math.round(picture.naturalHeight * scale));
+  return make('canvas', {width, height});
+}
+
+// ---- the page --------------------------------------------------------------------------------------------------
+
+function make(name, properties = {}, ...children) {
+  const element = document.createElement(name);
+  for (const [key, value] of Object.entries(properties)) {
+    if (key in element && key !== 'list') element[key] = value;
+    else element.setAttribute(key, value);
+  }
+  element.append(...children);
+  return element;
+}
+
+const ui = {};
+let runs = {}, probe = null, probe2 = null, series = null, series2 = null, tiles = [], fault = '';
+
+function select(name, label, options, change = show) {
+  const element = make('select', {id: name, onchange: () => { setState(name, element.value); change(); }});
+  const fill = (entries) => {
+    element.replaceChildren(...entries.map(([value, text]) => make('option', {value, textContent: text})));
+    element.value = String(state[name]);
+  };
+  fill(options);
+  ui[name] = {element, fill};
+  return make('label', {className: 'control', htmlFor: name}, make('span', {textContent: label}), element);
+}
+
+function range(name, label, bounds, change = show) {
+  const element = make('input', {type: 'range', id: name, ...bounds, value: state[name], oninput: () => {
+    setState(name, element.value);
+    change();
+  }});
+  ui[name] = {element};
+  return make('label', {className: 'control', htmlFor: name}, make('span', {textContent: label}), element);
+}
+
+function setState(name, value) {
+  state[name] = typeof DEFAULTS[name] === 'number' ? Number(value) : value;
+  if (name === 'opacity' || name === 'colour') makePalette();
+}
+
+function build() {
+  const head = document.head;
+  head.append(make('link', {rel: 'stylesheet', href: new URL('style.css', base).href}));
+  document.documentElement.lang = 'en';
+  ui.status = make('p', {className: 'status', role: 'status'});
+  ui.grid = make('main', {className: 'grid'});
+  ui.grid.setAttribute('aria-label', 'images and their attention');
+  ui.mistakes = make('input', {type: 'checkbox', id: 'mistakes', checked: Boolean(state.mistakes), onchange: () => {
+    state.mistakes = Number(ui.mistakes.checked);
+    show();
+  }});
+  ui.play = make('button', {type: 'button', className: 'play', onclick: togglePlay});
+  ui.epoch = make('input', {type: 'range', id: 'epoch', min: 0, max: 0, step: 1, oninput: () => goTo(Number(ui.epoch.value))});
+  ui.epochText = make('output', {htmlFor: 'epoch', className: 'epoch'});
+  ui.second = make('input', {type: 'range', id: 'second', min: 0, max: 0, step: 1, oninput: () => {
+    state.step2 = series.steps[Number(ui.second.value)];
+    show();
+  }});
+  ui.secondText = make('output', {htmlFor: 'second', className: 'epoch'});
+  ui.secondRow = make('div', {className: 'row second'},
+    make('label', {htmlFor: 'second', textContent: 'beside epoch'}), ui.second, ui.secondText);
+  const data = make('div', {className: 'row'},
+    select('run', 'run', [], load), select('layer', 'layer', [], load), select('target', 'target', []),
+    select('compare', 'beside it', [['', 'nothing'], ['epoch', 'another epoch'], ['run', 'another run']], load),
+    select('run2', 'other run', [], load));
+  const look = make('div', {className: 'row'},
+    range('opacity', 'opacity', {min: 0, max: 100}),
+    select('colour', 'colours', Object.keys(COLOURS).map((name) => [name, name])),
+    select('scale', 'strength', [['image', 'each image by itself'], ['run', 'by its highest peak'], ['all', 'by the highest of all']]),
+    range('size', 'size', {min: 64, max: 384, step: 16}, () => { layOut(); show(); }),
+    select('sort', 'sort', [['', 'as in the data'], ['drift', 'most drift first'], ['in_mask', 'least on the thing first'], ['focus', 'most focused first']]),
+    make('label', {className: 'control check', htmlFor: 'mistakes'}, ui.mistakes, make('span', {textContent: 'only mistakes'})));
+  const time = make('div', {className: 'row time'}, ui.play,
+    make('label', {htmlFor: 'epoch', textContent: 'epoch'}), ui.epoch, ui.epochText,
+    select('speed', 'epochs a second', [1, 2, 5, 10, 20, 50].map((speed) => [String(speed), String(speed)])));
+  ui.controls = make('header', {}, data, look, time, ui.secondRow);
+  ui.large = make('dialog', {className: 'large', onclose: () => { state.large = -1; writeAddress(); }});
+  ui.large.setAttribute('aria-label', 'one image, large');
+  document.body.append(ui.controls, ui.status, ui.grid, ui.large);
+  document.addEventListener('keydown', onKey);
+  setPlaying(false);
+}
+
+function onKey(event) {
+  if (!series || event.ctrlKey || event.metaKey || event.altKey) return;
+  const inControl = /^(INPUT|SELECT)$/.test(event.target.tagName);
+  const inButton = event.target.tagName === 'BUTTON';
+  if (event.key === ' ' && !inControl && !inButton) togglePlay();
+  else if (event.key === 'ArrowRight' && !inControl) goTo(position() + 1);
+  else if (event.key === 'ArrowLeft' && !inControl) goTo(position() - 1);
+  else if (event.key === 'Home' && !inControl) goTo(0);
+  else if (event.key === 'End' && !inControl) goTo(series.moments.length - 1);
+  else return;
+  event.preventDefault();
+}
+
+/** The place of the epoch that is shown among those that were logged. */
+function position() {
+  return Math.max(0, series.moments.indexOf(series.at(state.step)));
+}
+
+function goTo(place) {
+  const last = series.moments.length - 1, held = Math.max(0, Math.min(last, place));
+  state.step = held === last ? -1 : series.steps[held];
+  show();
+}
+
+// ---- playing ---------------------------------------------------------------------------------------------------
+
+let playing = false, played = 0;
+
+function setPlaying(on) {
+  playing = on;
+  ui.play.textContent = on ? '❚❚' : '►';
+  ui.play.setAttribute('aria-label', on ? 'pause' : 'play');
+}
+
+function togglePlay() {
+  if (!series || series.moments.length < 2) return;
+  if (!playing && position() === series.moments.length - 1) goTo(0);
+  setPlaying(!playing);
+  played = performance.now();
+  if (playing) requestAnimationFrame(playOn);
+}
+
+function playOn(now) {
+  if (!playing) return;
+  const due = Math.floor((now - played) / 1000 * state.speed);
+  if (due > 0) {
+    played += due * 1000 / state.speed;
+    goTo(position() + due);
+    if (position() === series.moments.length - 1) setPlaying(false);
+  }
+  requestAnimationFrame(playOn);
+}
+
+// ---- showing ---------------------------------------------------------------------------------------------------
+
+/** Where each column of a tile is from: the epoch and, if asked for, what stands beside it. */
+function columns() {
+  const moment = series.at(state.step);
+  const found = [{series, probe, moment}];
+  if (state.compare === 'epoch') found.push({series, probe, moment: series.at(state.step2)});
+  if (state.compare === 'run' && series2?.moments.length && probe2) {
+    found.push({series: series2, probe: probe2, moment: series2.at(moment.step)});
+  }
+  return found;
+}
+
+/** Make a tile an image, anew when the data, the size or the number of columns are others. */
+function layOut() {
+  if (!series?.moments.length || !probe) {
+    tiles = [];
+    ui.grid.replaceChildren();
+    return;
+  }
+  const count = Math.min(series.images, probe.pictures.length), wide = columns().length;
+  tiles = Array.from({length: count}, (_, image) => {
+    const canvases = columns().map((column) => {
+      const picture = column.probe.pictures[image];
+      return picture ? canvasFor(picture, state.size) : make('canvas', {width: state.size, height: state.size});
+    });
+    const truth = make('span', {className: 'truth'}), answers = canvases.map(() => make('span', {className: 'answer'}));
+    const open = make('button', {type: 'button', className: 'open', onclick: () => openLarge(image)}, ...canvases);
+    const cells = make('span', {className: 'answers'}, ...answers);
+    const figure = make('figure', {className: 'tile'}, open, make('figcaption', {}, truth, cells));
+    figure.style.setProperty('--columns', wide);
+    const tile = {image, figure, canvases, truth, answers, open, seen: true};
+    sight.observe(figure);
+    figures.set(figure, tile);
+    return tile;
+  });
+  ui.grid.replaceChildren(...tiles.map((tile) => tile.figure));
+}
+
+const figures = new WeakMap();
+const sight = new IntersectionObserver((entries) => {
+  for (const {target, isIntersecting} of entries) {
+    const tile = figures.get(target);
+    if (!tile) continue;
+    const appeared = isIntersecting && !tile.seen;
+    tile.seen = isIntersecting;
+    if (appeared && series?.moments.length) drawTile(tile, columns());
+  }
+}, {rootMargin: '200px'});
+
+function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+function drawTile(tile, wanted) {
+  wanted.forEach(({series: of, probe: images, moment}, column) => {
+    const picture = images.pictures[tile.image];
+    if (!picture || tile.image >= moment.shape[0]) {
+      setText(tile.answers[column], 'no such image');
+      return;
+    }
+    const word = paint(tile.canvases[column], picture, of, moment, tile.image);
+    const said = saidOf(images, moment, tile.image);
+    const wrong = isWrong(images, moment, tile.image);
+    setText(tile.answers[column], `${wrong ? '✗ ' : ''}${said.answer}${word ? ` (${word})` : ''}`);
+    tile.answers[column].classList.toggle('wrong', wrong);
+    if (column === 0) {
+      setText(tile.truth, said.truth);
+      tile.figure.classList.toggle('wrong', wrong);
+      tile.open.setAttribute('aria-label', `image ${tile.image + 1}: ${said.truth}, ${said.answer}; open large`);
+    }
+  });
+}
+
+function order(moment) {
+  const index = (image) => image * series.targets + Math.min(state.target, series.targets - 1);
+  const value = (tile) => numberOf(moment, state.sort, index(tile.image));
+  const sorted = [...tiles];
+  if (state.sort) {
+    const sign = state.sort === 'in_mask' ? 1 : -1;
+    sorted.sort((a, b) => (value(a) === null) - (value(b) === null) || sign * (value(a) - value(b)) || a.image - b.image);
+  }
+  sorted.forEach((tile, place) => { tile.figure.style.order = place; });
+  let hidden = 0;
+  for (const tile of tiles) {
+    tile.figure.hidden = Boolean(state.mistakes) && !isWrong(probe, moment, tile.image);
+    hidden += tile.figure.hidden;
+  }
+  return tiles.length - hidden;
+}
+
+function show() {
+  writeAddress();
+  const empty = !series?.moments.length || !probe;
+  ui.controls.hidden = !Object.keys(runs).length;
+  for (const name of ['colour', 'scale', 'sort', 'speed', 'compare']) ui[name].element.value = String(state[name]);
+  for (const name of ['opacity', 'size']) ui[name].element.value = state[name];
+  ui.run2.element.closest('label').hidden = state.compare !== 'run';
+  ui.secondRow.hidden = state.compare !== 'epoch';
+  ui.target.element.closest('label').hidden = !series || series.targets < 2;
+  if (empty) {
+    say();
+    return;
+  }
+  const wanted = columns();
+  if (tiles.length && tiles[0].canvases.length !== wanted.length) layOut();
+  const {moment} = wanted[0];
+  ui.epoch.max = series.moments.length - 1;
+  ui.epoch.value = position();
+  ui.epoch.setAttribute('aria-valuetext', `epoch ${moment.step}`);
+  setText(ui.epochText, `${moment.step} of ${series.steps[series.steps.length - 1]}`);
+  ui.second.max = series.moments.length - 1;
+  ui.second.value = series.moments.indexOf(series.at(state.step2));
+  setText(ui.secondText, String(series.at(state.step2).step));
+  const shown = order(moment);
+  for (const tile of tiles) if (tile.seen && !tile.figure.hidden) drawTile(tile, wanted);
+  say(shown);
+  if (ui.large.open) fillLarge();
+}
+
+function say(shown) {
+  const notes = [];
+  if (fault) notes.push(fault);
+  if (!Object.keys(runs).length) {
+    ui.status.replaceChildren(
+      make('strong', {textContent: 'No attention yet.'}),
+      ' Add the callback to the trainer, and what it logs appears here by itself:',
+      make('code', {textContent: 'from lightning_gradcam import GradCAMCallback\n\nTrainer(callbacks=[GradCAMCallback()])'}),
+      ...notes.map((note) => make('p', {className: 'broken', textContent: note})));
+    return;
+  }
+  for (const of of [series, state.compare === 'run' ? series2 : null]) {
+    if (of?.broken) notes.push(`Run ${of.run}: ${of.broken} of its records cannot be read and are left out.`);
+  }
+  if (series && !probe) notes.push(`Run ${state.run}: its images cannot be read.`);
+  if (series && !series.moments.length) notes.push(`Run ${state.run}: no epoch of ${runs[state.run]?.[state.layer] ?? state.layer} can be read.`);
+  if (probe && series2 && state.compare === 'run' && !probe2) notes.push(`Run ${state.run2}: its images cannot be read.`);
+  if (probe && probe2 && state.compare === 'run' && probe2.images.length !== probe.images.length) {
+    notes.push('The two runs watch different images.');
+  }
+  const facts = probe ? probe.about : '';
+  const count = shown === undefined || shown === tiles.length ? '' : `${shown} of ${tiles.length} images`;
+  ui.status.replaceChildren(
+    [facts, count].filter(Boolean).join('  ·  '),
+    ...notes.map((note) => make('p', {className: 'broken', textContent: note})));
+}
+
+// ---- one image, large ------------------------------------------------------------------------------------------
+
+const STRIP = 60; // epochs in the large view's strip at most
+
+function openLarge(image) {
+  state.large = image;
+  if (!ui.large.open) ui.large.showModal();
+  fillLarge(true);
+  writeAddress();
+}
+
+function evenly(list, most) {
+  if (list.length <= most) return list;
+  return Array.from({length: most}, (_, i) => list[Math.round(i * (list.length - 1) / (most - 1))]);
+}
+
+function fillLarge(anew = false) {
+  const image = state.large, wanted = columns(), {moment} = wanted[0];
+  if (!probe.pictures[image]) return;
+  if (anew || ui.large.dataset.image !== String(image) || ui.bigs.length !== wanted.length || ui.strip.length !== evenly(series.moments, STRIP).length) {
+    buildLarge(image, wanted);
+  }
+  wanted.forEach((column, place) => {
+    if (column.probe.pictures[image]) paint(ui.bigs[place], column.probe.pictures[image], column.series, column.moment, image);
+  });
+  for (const {canvas, button, of} of ui.strip) {
+    paint(canvas, probe.pictures[image], series, of, image);
+    button.setAttribute('aria-current', String(of === moment));
+  }
+  const said = saidOf(probe, moment, image);
+  setText(ui.largeSaid, [`image ${image + 1}`, `epoch ${moment.step}`, said.truth, said.answer].filter(Boolean).join('  ·  '));
+  ui.chart.replaceChildren(...chart(image, moment));
+}
+
+function buildLarge(image, wanted) {
+  ui.large.dataset.image = image;
+  ui.bigs = wanted.map((column) => canvasFor(column.probe.pictures[image] ?? probe.pictures[image], Math.min(480, window.innerWidth / (wanted.length + 0.3))));
+  ui.strip = evenly(series.moments, STRIP).map((of) => {
+    const canvas = canvasFor(probe.pictures[image], 72);
+    const button = make('button', {type: 'button', className: 'frame', onclick: () => goTo(series.moments.indexOf(of))},
+      canvas, make('span', {textContent: String(of.step)}));
+    button.setAttribute('aria-label', `epoch ${of.step}`);
+    if (isWrong(probe, of, image)) button.classList.add('wrong');
+    return {canvas, button, of};
+  });
+  ui.largeSaid = make('p', {className: 'said'});
+  ui.chart = make('div', {className: 'chart'});
+  const step = (by) => openLarge((image + by + tiles.length) % tiles.length);
+  const button = (text, label, onclick) => {
+    const made = make('button', {type: 'button', textContent: text, onclick});
+    made.setAttribute('aria-label', label);
+    return made;
+  };
+  ui.large.replaceChildren(
+    make('div', {className: 'row bar'}, ui.largeSaid, button('‹', 'image before', () => step(-1)),
+      button('›', 'next image', () => step(1)), button('✕', 'close', () => ui.large.close())),
+    make('div', {className: 'row'}, make('div', {className: 'bigs'}, ...ui.bigs), ui.chart),
+    make('div', {className: 'strip'}, ...ui.strip.map((frame) => frame.button)));
+}
+
+const SVG = 'http://www.w3.org/2000/svg';
+const LINES = {in_mask: '#1a73e8', focus: '#e8710a', border: '#9334e6', drift: '#1e8e3e'};
+
+/** The image's numbers over the epochs, all of them 0..1, and the epoch that is shown. */
+function chart(image, moment) {
+  const [width, height] = [320, 160], steps = series.steps, last = Math.max(1, steps[steps.length - 1]);
+  const index = image * series.targets + Math.min(state.target, series.targets - 1);
+  const svg = document.createElementNS(SVG, 'svg');
+  svg.setAttribute('viewBox', `-4 -4 ${width + 8} ${height + 8}`);
+  svg.setAttribute('role', 'img');
+  svg.setAttribute('aria-label', 'numbers of this image over the epochs, from 0 to 1');
+  const draw = (name, attributes) => {
+    const element = document.createElementNS(SVG, name);
+    for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+    svg.append(element);
+  };
+  draw('rect', {x: 0, y: 0, width, height, class: 'paper'});
+  draw('line', {x1: moment.step / last * width, x2: moment.step / last * width, y1: 0, y2: height, class: 'now'});
+  const legend = make('ul', {className: 'legend'});
+  for (const [name, colour] of Object.entries(LINES)) {
+    const points = series.moments.map((one) => [one.step / last * width, numberOf(one, name, index)]).filter(([, y]) => y !== null);
+    if (!points.length) continue;
+    draw('polyline', {points: points.map(([x, y]) => `${x.toFixed(1)},${((1 - y) * height).toFixed(1)}`).join(' '), stroke: colour, class: 'line'});
+    const value = numberOf(moment, name, index);
+    const swatch = make('i');
+    swatch.style.background = colour;
+    legend.append(make('li', {}, swatch, `${name.replace('_', ' ')} ${value === null ? '–' : value.toFixed(2)}`));
+  }
+  legend.append(make('li', {textContent: `peak ${round(moment.peaks[index])}`}));
+  return [svg, legend];
+}
+
+// ---- loading and following -------------------------------------------------------------------------------------
+
+function fillSelectors() {
+  const names = Object.keys(runs).sort();
+  if (!runs[state.run]) state.run = names[names.length - 1] ?? '';
+  const layers = runs[state.run] ?? {};
+  if (!layers[state.layer]) state.layer = Object.keys(layers)[0] ?? '';
+  if (!runs[state.run2]) state.run2 = names.find((name) => name !== state.run) ?? state.run;
+  ui.run.fill(names.map((name) => [name, name]));
+  ui.run2.fill(names.map((name) => [name, name]));
+  ui.layer.fill(Object.entries(layers));
+}
+
+let loading = 0;
+
+/** Fetch what the selectors name; a later choice overtakes an earlier one. */
+async function load() {
+  const turn = ++loading;
+  fillSelectors();
+  fault = '';
+  try {
+    if (state.run) {
+      const other = state.compare === 'run' ? state.run2 : '';
+      const tag2 = other && (runs[other][state.layer] ? state.layer : Object.keys(runs[other])[0]);
+      const keep = (old, run, tag) => old && old.run === run && old.tag === tag ? old : new Series(run, tag);
+      const next = keep(series, state.run, state.layer), next2 = other ? keep(series2, other, tag2) : null;
+      const found = await Promise.all([
+        orNull(fetchProbe(state.run)), next.update(true), other ? orNull(fetchProbe(other)) : null, next2?.update(true)]);
+      if (turn !== loading) return;
+      [series, series2, probe, probe2] = [next, next2, found[0], found[2]];
+      fillTargets();
+    } else {
+      [series, series2, probe, probe2] = [null, null, null, null];
+    }
+  } catch (error) {
+    if (turn !== loading) return;
+    fault = `Run ${state.run}: ${error.message}`;
+  }
+  layOut();
+  show();
+  if (state.large >= 0 && series?.moments.length && probe?.pictures[state.large] && !ui.large.open) openLarge(state.large);
+}
+
+const orNull = (promise) => promise.catch(() => null);
+
+function fillTargets() {
+  state.target = Math.max(0, Math.min(state.target, series.targets - 1));
+  const names = Array.from({length: series.targets}, (_, t) => [String(t), probe?.columns?.[t] ?? String(t)]);
+  ui.target.fill(names);
+}
+
+let polls = 0;
+
+async function follow() {
+  if (document.visibilityState !== 'visible') return;
+  polls++;
+  try {
+    const before = JSON.stringify(runs);
+    runs = await (await ask('runs')).json();
+    if (!series || !runs[state.run] || !probe) {
+      if (JSON.stringify(runs) !== before || (series && !probe)) await load();
+      return;
+    }
+    if (JSON.stringify(runs) !== before) fillSelectors();
+    const turn = loading, anew = polls % 12 === 0; // a resumed run writes steps again
+    const changes = await Promise.all([series.update(anew), series2?.update(anew)]);
+    if (turn === loading && changes.some(Boolean)) show();
+    fault = '';
+  } catch (error) {
+    const told = `TensorBoard does not answer: ${error.message}`;
+    if (told !== fault) { fault = told; say(); }
+  }
+}
+
+function followTheme() {
+  try {
+    const body = window.parent.document.body;
+    const apply = () => document.documentElement.classList.toggle('dark', body.classList.contains('dark-mode'));
+    new MutationObserver(apply).observe(body, {attributes: true, attributeFilter: ['class']});
+    apply();
+  } catch {
+    document.documentElement.classList.toggle('dark', matchMedia('(prefers-color-scheme: dark)').matches);
+  }
+}
+
+const SECONDS_BETWEEN_POLLS = 3;
+
+/** TensorBoard calls this when the tab is opened. */
+export async function render() {
+  readAddress();
+  makePalette();
+  build();
+  followTheme();
+  try {
+    runs = await (await ask('runs')).json();
+  } catch (error) {
+    fault = error.message;
+  }
+  await load();
+  setInterval(follow, 1000 * SECONDS_BETWEEN_POLLS);
+}
