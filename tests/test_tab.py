@@ -110,10 +110,10 @@ def test_the_slider_has_all_epochs_and_the_pixels_follow_it(tab) -> None:
         tab.slide("epoch", step)
         for image in range(3):
             assert tab.hottest(image) == divmod((step + image) % 16, 4)
-    expect(tab.frame.locator(".tile >> nth=1")).to_contain_text("✗ predicted class9 50 %")
+    expect(tab.frame.locator(".tile >> nth=1")).to_contain_text("✗ predicted class9 50%")
     tab.slide("epoch", 3)
     expect(tab.frame.locator(".tile >> nth=1")).to_contain_text("true class1")
-    expect(tab.frame.locator(".tile >> nth=1")).to_contain_text("predicted class1 50 %")
+    expect(tab.frame.locator(".tile >> nth=1")).to_contain_text("predicted class1 50%")
 
 
 def test_without_opacity_the_plain_image_is_shown(tab) -> None:

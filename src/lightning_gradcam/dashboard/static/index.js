@@ -144,7 +144,7 @@ function saidOf(probe, moment, image) {
   const truth = probe.truths[image];
   if (typeof truth === 'number') return {truth: `true ${round(truth)}`, answer: `predicted ${round(moment.scores[image])}`};
   const score = moment.scores[image];
-  const sure = Number.isFinite(score) ? ` ${Math.round(100 * score)} %` : '';
+  const sure = Number.isFinite(score) ? ` ${Math.round(100 * score)}%` : '';
   return {
     truth: truth.length ? `true ${truth.map((one) => nameOf(probe, one)).join(', ')}` : '',
     answer: `predicted ${nameOf(probe, moment.predictions[image])}${sure}`,
@@ -531,9 +531,10 @@ function say(shown) {
     notes.push('The two runs watch different images.');
   }
   const facts = probe ? probe.about : '';
+  const sides = state.compare === 'run' && probe2 ? `left ${state.run}, right ${state.run2}` : '';
   const count = shown === undefined || shown === tiles.length ? '' : `${shown} of ${tiles.length} images`;
   ui.status.replaceChildren(
-    [facts, count].filter(Boolean).join('  ·  '),
+    [facts, sides, count].filter(Boolean).join('  ·  '),
     ...notes.map((note) => make('p', {className: 'broken', textContent: note})));
 }
 
