@@ -92,9 +92,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         size = write(Path(folder, "run"), options.images, options.epochs, options.side)
-        print(
-            f"{options.images} images, {options.epochs} epochs, {options.side}x{options.side}: {size:.0f} bytes an epoch"
-        )
+        print(f"{options.images} images, {options.epochs} epochs, side {options.side}: {size:.0f} bytes an epoch")
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         for loader in ("--load_fast=false", "--load_fast=true"):
             with serving(Path(folder), loader) as url:
