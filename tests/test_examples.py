@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from .conftest import Events
 
@@ -52,3 +53,19 @@ def test_the_image_folder_example_runs_on_folders_of_images(tmp_path) -> None:
     options = ["--model.weights=null", f"--data.root={tmp_path / 'data'}", "--data.size=64", "--trainer.max_epochs=1"]
     train(tmp_path, "imagefolder", *options)
     assert Events(tmp_path / "imagefolder" / "version_0").steps("gradcam/network.layer4") == [0, 1]
+
+
+def test_the_numbers_tell_the_cheat_from_its_control(tmp_path) -> None:
+    """The README's bound of 0.35 on `border`, after two epochs; accuracy in training says nothing."""
+    found = {}
+    for name, cheats in (("cheat", "true"), ("control", "false")):
+        options = ["--trainer.max_epochs=2", f"--data.cheat={cheats}", f"--trainer.logger.init_args.name={name}"]
+        train(tmp_path, "shortcut", *options)
+        events = EventAccumulator(str(tmp_path / name / "version_0"))
+        events.Reload()
+        found[name] = {tag: events.Scalars(tag)[-1].value for tag in events.Tags()["scalars"]}
+    border, accuracy = "gradcam/network.features/border", "train/accuracy"
+    assert found["cheat"][border] > 0.35 > found["control"][border]
+    assert found["cheat"]["gradcam/network.features/in_mask"] < found["control"]["gradcam/network.features/in_mask"]
+    assert found["cheat"][accuracy] > 0.9
+    assert found["cheat"]["val/accuracy"] < 0.6

@@ -1,5 +1,6 @@
 """The Attention tab in a real Chromium, on a real TensorBoard."""
 
+import os
 import shutil
 import threading
 import time
@@ -26,8 +27,10 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Debian's Chromium; its absence is a failure where the tests are to prove something, and told."""
-    assert CHROMIUM, "the tab's tests need a Chromium on the PATH (Debian: apt-get install chromium)"
+    """A Chromium of this machine; where there is none, that is told, and in CI a failure."""
+    if not CHROMIUM:
+        told = "the tab's tests need a Chromium on the PATH (Debian: apt-get install chromium)"
+        pytest.fail(told) if os.environ.get("CI") else pytest.skip(told)
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield started

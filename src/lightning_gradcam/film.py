@@ -1,10 +1,11 @@
 """Attention over the epochs in one picture: the film strip, and the time-lapse."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from io import BytesIO
 
 from PIL import Image, ImageDraw
+from tqdm import tqdm
 
 from lightning_gradcam.album import Album
 from lightning_gradcam.history import History, Moment
@@ -35,6 +36,7 @@ SECONDS = 15.0  # of a time-lapse at most, but for its last frame
 SHORTEST, LONGEST, LAST = 0.05, 0.8, 2.0  # seconds a frame
 BETWEEN = 8  # pixels between cells, on JPEG's raster
 NAMES = 120  # width of the column of names at most
+LEGEND = "red frame: wrong prediction"
 
 
 def filmstrip(album: Album, history: History, by_run: bool = False) -> Image.Image:
@@ -56,7 +58,7 @@ def filmstrip(album: Album, history: History, by_run: bool = False) -> Image.Ima
     )
     draw = ImageDraw.Draw(page)
     first, last = history.moments[0].step, history.moments[-1].step
-    draw_header(draw, page.width, history.layer, f"epochs {first} to {last}  ·  {album.about}  ·  {_LEGEND}")
+    draw_header(draw, page.width, history.layer, f"epochs {first} to {last}  ·  {album.about}  ·  {LEGEND}")
     for column, moment in enumerate(moments, start=1):
         _write(draw, (left + column * width, HEADER, width), f"epoch {moment.step}", FAINT)
     for row, lines in enumerate(names):
@@ -83,11 +85,12 @@ def timelapse(album: Album, history: History, by_run: bool = False) -> bytes:
     moments = evenly(history.moments, int(SECONDS / SHORTEST))
     seconds = min(max(SECONDS / len(moments), SHORTEST), LONGEST)
     durations = [round(1000 * seconds)] * (len(moments) - 1) + [round(1000 * LAST)]
-    frames = _frames(album, history, moments, by_run)
+    # after hundreds of epochs this takes seconds, at the end of a fit: a bar then says what is waited for
+    watched = tqdm(moments, f"time-lapse of {history.layer}", leave=False, delay=2, disable=None)
+    frames = _frames(album, history, watched, by_run)
     first, buffer = next(frames), BytesIO()
-    first.save(
-        buffer, "WEBP", save_all=True, append_images=frames, duration=durations, loop=0, quality=75, method=2
-    )  # fmt: skip
+    options = {"duration": durations, "loop": 0, "quality": 75, "method": 2}
+    first.save(buffer, "WEBP", save_all=True, append_images=frames, **options)
     return buffer.getvalue()
 
 
@@ -98,10 +101,7 @@ def evenly(moments: Sequence[Moment], most: int) -> list[Moment]:
     return [moments[round(i * (len(moments) - 1) / (most - 1))] for i in range(most)]
 
 
-_LEGEND = "red frame: wrong prediction"
-
-
-def _frames(album: Album, history: History, moments: Sequence[Moment], by_run: bool) -> Iterator[Image.Image]:
+def _frames(album: Album, history: History, moments: Iterable[Moment], by_run: bool) -> Iterator[Image.Image]:
     pictures = album.at(LAPSE_SIDES)
     width, height = (side + BETWEEN for side in cell_size(pictures[0]))
     names = [" ".join(lines) for lines in _row_names(album, history.moments[0].maps.shape[1])]
@@ -112,7 +112,7 @@ def _frames(album: Album, history: History, moments: Sequence[Moment], by_run: b
         page = Image.new("RGB", size, PAPER)
         draw = ImageDraw.Draw(page)
         draw_header(draw, page.width, f"epoch {moment.step}", f"{history.layer}  ·  {album.about}")
-        passed = moment.step / max(1, moments[-1].step)
+        passed = moment.step / max(1, history.moments[-1].step)
         draw.rectangle((GAP, HEADER - 6, GAP + passed * (page.width - 2 * GAP), HEADER - 4), fill=FAINT)
         for number, cell in enumerate(_cells(album, history, moment, pictures, by_run)):
             row, column = divmod(number, across)

@@ -59,6 +59,7 @@ MODELS = {
     "mobilenet_v3_large": "features",
     "vit_b_16": "encoder.layers.encoder_layer_11.ln_1",
 }
+CHOICES = ["models", "images", "layers", "targets", "import"]
 MB = 2**20
 
 
@@ -462,8 +463,7 @@ def machine() -> str:
 def main() -> None:
     """Print the tables that were asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    choices = ["models", "images", "layers", "targets", "import"]
-    parser.add_argument("what", nargs="*", choices=choices, default=choices, metavar="what")
+    parser.add_argument("what", nargs="*", default=CHOICES, metavar="what", help=f"of {', '.join(CHOICES)}; all")
     parser.add_argument("--model", action="append", choices=list(MODELS), help="of 'models'; all four")
     parser.add_argument("--repeats", type=int, default=7, help="epochs that count")
     parser.add_argument("--accelerator", default="cpu")
@@ -471,6 +471,8 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--all", action="store_true", help="the others also in what is not 'models'")
     options = parser.parse_args()
+    if unknown := set(options.what) - set(CHOICES):
+        parser.error(f"{', '.join(sorted(unknown))}: accepted are {', '.join(CHOICES)}")
     warnings.simplefilter("ignore")
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     print(f"{machine()}; precision {options.precision}{', compiled' if options.compile else ''}")
