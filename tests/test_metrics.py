@@ -171,6 +171,16 @@ def test_what_cannot_be_monitored_is_refused_before_training(make_trainer, loade
     assert not module.losses
 
 
+@pytest.mark.parametrize("kind", [EarlyStopping, ModelCheckpoint])
+def test_who_asks_in_the_middle_of_an_epoch_is_refused(make_trainer, loader, kind) -> None:
+    """With validation twice an epoch these act before the first numbers, and would end the run."""
+    asks, module = kind(monitor=f"{LAYER}/focus"), Classifier()
+    trainer = make_trainer(GradCAMCallback(images=4), asks, val_check_interval=0.5, enable_checkpointing=True)
+    with pytest.raises(ValueError, match="on_train_epoch_end=True"):
+        trainer.fit(module, loader, loader)
+    assert not module.losses
+
+
 def test_validate_and_test_report_the_numbers(make_trainer, loader) -> None:
     """In the dicts that they return."""
     trainer = make_trainer(GradCAMCallback(images=4))

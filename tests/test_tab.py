@@ -263,6 +263,14 @@ def test_it_follows_a_fit_while_it_runs(open_tab, tmp_path, make_trainer) -> Non
 HOSTILE = ['<img src=x onerror="window.top.hacked=1">', "\"'><script>window.top.hacked=1</script>", "../../secret"]
 
 
+def test_an_address_may_say_anything(open_tab, url) -> None:
+    """What is out of bounds is brought within."""
+    address = "#gradcam&p.gradcam.size=99999&p.gradcam.colour=nocolour&p.gradcam.step=77&p.gradcam.compare=moon"
+    tab = open_tab(url, address + "&p.gradcam.run=nowhere&p.gradcam.target=-3&p.gradcam.large=12&p.gradcam.opacity=x")
+    expect(tab.frame.locator(".tile")).to_have_count(3)
+    assert tab.canvas(0).shape == (384, 384, 3)
+
+
 def test_hostile_names_are_text(open_tab, tmp_path) -> None:
     """Of classes and runs."""
     write_run(tmp_path / "<img onerror=top.hacked=1>'\"", 3, names=HOSTILE)

@@ -263,7 +263,7 @@ class GradCAMCallback(Callback):
                 found = compute_cams(module, probe.images, probe.labels, plan)
             copies = [cams.copied() for cams in found]
             numbers: dict[str, float] = {}
-            for copy in copies:
+            for copy in copies:  # the device is waited for here: Lightning's log asks for the numbers next
                 numbers |= self._keep(trainer, copy(), step)
             return numbers
         except Exception as fault:

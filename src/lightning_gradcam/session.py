@@ -43,11 +43,20 @@ def check_monitors(trainer: Trainer, callback: Callback, logged: Sequence[str]) 
             continue
         if monitor not in logged and alone:
             raise SettingError(f"{name}(monitor={monitor!r}): no such number is logged{nearest(monitor, logged)}")
+        told = f"{name}(monitor={monitor!r}) runs before the number is logged"
+        if monitor in logged and _asks_after_validation(other, trainer):
+            option = "save_on_train_epoch_end" if isinstance(other, Checkpoint) else "check_on_train_epoch_end"
+            raise SettingError(f"{told}, after validation; pass it {option}=True")
         if monitor in logged and place < callbacks.index(callback) and not isinstance(other, Checkpoint):
-            raise SettingError(
-                f"{name}(monitor={monitor!r}) runs before the number is logged; put it behind "
-                f"{type(callback).__name__} in Trainer(callbacks=[...])"
-            )
+            raise SettingError(f"{told}; put it behind {type(callback).__name__} in Trainer(callbacks=[...])")
+
+
+def _asks_after_validation(callback: Callback, trainer: Trainer) -> bool:
+    """Whether an EarlyStopping or ModelCheckpoint acts at the end of validation instead of the training epoch's."""
+    decide = getattr(callback, "_should_save_on_train_epoch_end", None)
+    if callable(decide):
+        return not decide(trainer)
+    return getattr(callback, "_check_on_train_epoch_end", None) is False
 
 
 def log_numbers(trainer: Trainer, numbers: Mapping[str, float]) -> None:

@@ -131,11 +131,9 @@ def _probe(plugin: AttentionPlugin, request: Request) -> Response:
     """A run's images, as data: URLs, and what is known of them; null where it has none that can be read."""
     found = None
     for _, parts in plugin.read(request, _asked(request, "run"), PROBE):
-        header = _header(parts)
-        if header is None or not all(part.startswith(b"\xff\xd8\xff") for part in parts[1:]):
-            continue
-        images = ["data:image/jpeg;base64," + base64.b64encode(part).decode() for part in parts[1:]]
-        if len(header.get("truths", [])) == len(images):
+        header = _probe_header(parts)
+        if header is not None:
+            images = ["data:image/jpeg;base64," + base64.b64encode(part).decode() for part in parts[1:]]
             found = {**header, "images": images}
     return _respond(request, json.dumps(found), "application/json")
 
@@ -183,9 +181,26 @@ def _header(parts: Data) -> dict[str, Any] | None:
     """The header of a tensor that this version can read, else None."""
     try:
         header = json.loads(parts[0])
-    except (ValueError, IndexError):
+    except (ValueError, IndexError, RecursionError):
         return None
     return header if isinstance(header, dict) and header.get("version") == VERSION else None
+
+
+def _probe_header(parts: Data) -> dict[str, Any] | None:
+    """The header, if all of it is what the tab will read, and every image a JPEG."""
+    header = _header(parts)
+    if header is None or not all(part.startswith(b"\xff\xd8\xff") for part in parts[1:]):
+        return None
+    told = {name: header.get(name) for name in ("truths", "class_names", "columns", "about")}
+    named = _are(told["columns"], str) and (told["class_names"] is None or _are(told["class_names"], str))
+    truths = told["truths"]
+    known = isinstance(truths, list) and all(isinstance(truth, float) or _are(truth, int) for truth in truths)
+    whole = named and known and isinstance(told["about"], str) and len(truths or []) == len(parts) - 1
+    return told if whole else None
+
+
+def _are(values: Any, kind: type) -> bool:
+    return isinstance(values, list) and all(isinstance(value, kind) for value in values)
 
 
 def _moment_header(parts: Data) -> dict[str, Any] | None:
@@ -195,8 +210,8 @@ def _moment_header(parts: Data) -> dict[str, Any] | None:
         return None
     shape: Any = header.get("shape")
     metrics: Any = header.get("metrics")
-    whole = isinstance(shape, list) and len(shape) == 4 and all(isinstance(n, int) and n > 0 for n in shape)
-    if not whole or not isinstance(metrics, list) or not all(isinstance(name, str) for name in metrics):
+    whole = _are(shape, int) and len(shape) == 4 and min(shape) > 0
+    if not whole or not _are(metrics, str):
         return None
     fits = [len(part) for part in parts[1:]] == moment_lengths(shape, len(metrics))
     return {"shape": shape, "metrics": metrics} if fits else None

@@ -7,6 +7,7 @@ const DEFAULTS = {
   compare: '', run2: '', step2: 0, // compare: '', 'epoch' or 'run'
   opacity: 65, colour: 'turbo', scale: 'image', size: 160, speed: 5, sort: '', mistakes: 0, large: -1,
 };
+const BOUNDS = {opacity: [0, 100], size: [64, 384], speed: [1, 50]}; // an address may say anything
 const PREFIX = 'p.gradcam.';
 const state = {...DEFAULTS};
 
@@ -24,8 +25,13 @@ function readAddress() {
     const value = given.get(PREFIX + name);
     if (value === null) continue;
     if (typeof usual === 'string') state[name] = value;
-    else if (Number.isFinite(Number(value))) state[name] = Number(value);
+    else if (Number.isFinite(Number(value))) state[name] = bounded(name, Number(value));
   }
+}
+
+function bounded(name, value) {
+  const [least, most] = BOUNDS[name] ?? [-1, Infinity];
+  return Math.max(least, Math.min(most, value));
 }
 
 function writeAddress() {
@@ -61,18 +67,20 @@ class Series {
   }
 
   get steps() { return this.moments.map((moment) => moment.step); }
+  get last() { return this.moments.length ? this.moments[this.moments.length - 1].step : -1; }
   get images() { return this.moments.length ? this.moments[0].shape[0] : 0; }
   get targets() { return this.moments.length ? this.moments[0].shape[1] : 0; }
 
   /** Fetch what came behind the last moment, or all anew. */
   async update(anew = false) {
-    const last = !anew && this.moments.length ? this.moments[this.moments.length - 1].step : -1;
-    const buffer = await (await ask('maps', {run: this.run, tag: this.tag, after: last})).arrayBuffer();
+    const after = anew ? -1 : this.last;
+    const buffer = await (await ask('maps', {run: this.run, tag: this.tag, after})).arrayBuffer();
     const end = new Uint8Array(buffer).indexOf(10);
     const head = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 0, end)));
     const found = readMoments(head.moments, buffer, end + 1);
     const same = anew && found.length === this.moments.length && head.broken === this.broken;
-    this.moments = anew ? found : [...this.moments, ...found];
+    const last = this.last; // asked again: another answer may have come in between
+    this.moments = anew ? found : [...this.moments, ...found.filter((moment) => moment.step > last)];
     this.broken = head.broken;
     this.peaks = highestPeaks(this.moments);
     return !same && (found.length > 0 || anew);
@@ -87,6 +95,7 @@ class Series {
   }
 }
 
+/** Take the bytes apart as MOMENT_PARTS of schema.py has them. */
 function readMoments(heads, buffer, start) {
   let at = start;
   const take = (Kind, count) => {
@@ -500,7 +509,7 @@ function show() {
   ui.epoch.max = series.moments.length - 1;
   ui.epoch.value = position();
   ui.epoch.setAttribute('aria-valuetext', `epoch ${moment.step}`);
-  setText(ui.epochText, `${moment.step} of ${series.steps[series.steps.length - 1]}`);
+  setText(ui.epochText, `${moment.step} of ${series.last}`);
   ui.second.max = series.moments.length - 1;
   ui.second.value = series.moments.indexOf(series.at(state.step2));
   setText(ui.secondText, String(series.at(state.step2).step));
@@ -603,7 +612,7 @@ const LINES = {in_mask: '#1a73e8', focus: '#e8710a', border: '#9334e6', drift: '
 
 /** The image's numbers over the epochs, all of them 0..1, and the epoch that is shown. */
 function chart(image, moment) {
-  const [width, height] = [320, 160], steps = series.steps, last = Math.max(1, steps[steps.length - 1]);
+  const [width, height] = [320, 160], last = Math.max(1, series.last);
   const index = image * series.targets + Math.min(state.target, series.targets - 1);
   const svg = document.createElementNS(SVG, 'svg');
   svg.setAttribute('viewBox', `-4 -4 ${width + 8} ${height + 8}`);
@@ -681,10 +690,11 @@ function fillTargets() {
   ui.target.fill(names);
 }
 
-let polls = 0;
+let polls = 0, following = false;
 
 async function follow() {
-  if (document.visibilityState !== 'visible') return;
+  if (document.visibilityState !== 'visible' || following) return;
+  following = true;
   polls++;
   try {
     const before = JSON.stringify(runs);
@@ -701,6 +711,8 @@ async function follow() {
   } catch (error) {
     const told = `TensorBoard does not answer: ${error.message}`;
     if (told !== fault) { fault = told; say(); }
+  } finally {
+    following = false;
   }
 }
 
