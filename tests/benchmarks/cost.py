@@ -267,6 +267,7 @@ class Race(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Network) -> None:
         warming_up = trainer.current_epoch == 0
+        self.maps(trainer, pl_module)  # the first forward behind a training step is slower, whoever makes it
         measure = self._measure_memory if trainer.current_epoch == trainer.max_epochs - 1 else self._measure_time
         measure(trainer, pl_module, Cost() if warming_up else self.forward, self)
         for contender in self.contenders:
