@@ -39,7 +39,7 @@ from lightning_gradcam.writer import Worker, find_sinks
 logger = logging.getLogger(__name__)
 
 SCALES = ("image", "run")
-_FIRST_FILM, _SECONDS_BETWEEN_FILMS = 4, 60.0  # looks, and seconds, before a film strip is drawn in mid-run
+_FIRST_FILM, _SECONDS_BETWEEN_FILMS = 8, 60.0  # looks, and seconds, before a film strip is drawn in mid-run
 
 
 class GradCAMCallback(Callback):
@@ -284,8 +284,8 @@ class GradCAMCallback(Callback):
         return {part_tag(tag, name): mean for name, mean in means(values).items()}
 
     def _film_is_due(self) -> bool:
-        """Whether as many epochs were added as make another film worth its bytes: over a long run a few dozen are."""
-        grown = self._looks() >= max(_FIRST_FILM, 1.25 * self._filmed)
+        """Whether as many epochs were added as make another film worth its bytes: of 1,000 epochs a dozen are."""
+        grown = self._looks() >= max(_FIRST_FILM, 1.5 * self._filmed)
         return grown and monotonic() - self._filmed_at >= _SECONDS_BETWEEN_FILMS
 
     def _show_film(self, trainer: Trainer, moving: bool) -> None:

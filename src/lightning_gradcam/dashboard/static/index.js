@@ -414,6 +414,7 @@ function columns() {
 
 /** Make a tile an image, anew when the data, the size or the number of columns are others. */
 function layOut() {
+  sight.disconnect();
   if (!series?.moments.length || !probe) {
     tiles = [];
     ui.grid.replaceChildren();
@@ -520,31 +521,34 @@ function show() {
 }
 
 function say(shown) {
-  const notes = [];
-  if (fault) notes.push(fault);
-  if (!Object.keys(runs).length) {
-    ui.status.replaceChildren(
-      make('strong', {textContent: 'No attention yet.'}),
-      ' Add the callback to the trainer, and what it logs appears here by itself:',
-      make('code', {textContent: 'from lightning_gradcam import GradCAMCallback\n\nTrainer(callbacks=[GradCAMCallback()])'}),
-      ...notes.map((note) => make('p', {className: 'broken', textContent: note})));
-    return;
-  }
-  for (const of of [series, state.compare === 'run' ? series2 : null]) {
+  const said = Object.keys(runs).length ? [facts(shown), ...troubles()] : ['none', ...(fault ? [fault] : [])];
+  if (ui.said === said.join('\n')) return; // a screen reader reads what is new
+  ui.said = said.join('\n');
+  const notes = said.slice(1).map((note) => make('p', {className: 'broken', textContent: note}));
+  if (Object.keys(runs).length) ui.status.replaceChildren(said[0], ...notes);
+  else ui.status.replaceChildren(
+    make('strong', {textContent: 'No attention yet.'}),
+    ' Add the callback to the trainer, and what it logs appears here by itself:',
+    make('code', {textContent: 'from lightning_gradcam import GradCAMCallback\n\nTrainer(callbacks=[GradCAMCallback()])'}),
+    ...notes);
+}
+
+function facts(shown) {
+  const sides = state.compare === 'run' && probe2 ? `left ${state.run}, right ${state.run2}` : '';
+  const count = shown === undefined || shown === tiles.length ? '' : `${shown} of ${tiles.length} images`;
+  return [probe ? probe.about : '', sides, count].filter(Boolean).join('  ·  ');
+}
+
+function troubles() {
+  const notes = fault ? [fault] : [], beside = state.compare === 'run';
+  for (const of of [series, beside ? series2 : null]) {
     if (of?.broken) notes.push(`Run ${of.run}: ${of.broken} of its records cannot be read and are left out.`);
   }
   if (series && !probe) notes.push(`Run ${state.run}: its images cannot be read.`);
   if (series && !series.moments.length) notes.push(`Run ${state.run}: no epoch of ${runs[state.run]?.[state.layer] ?? state.layer} can be read.`);
-  if (probe && series2 && state.compare === 'run' && !probe2) notes.push(`Run ${state.run2}: its images cannot be read.`);
-  if (probe && probe2 && state.compare === 'run' && probe2.images.length !== probe.images.length) {
-    notes.push('The two runs watch different images.');
-  }
-  const facts = probe ? probe.about : '';
-  const sides = state.compare === 'run' && probe2 ? `left ${state.run}, right ${state.run2}` : '';
-  const count = shown === undefined || shown === tiles.length ? '' : `${shown} of ${tiles.length} images`;
-  ui.status.replaceChildren(
-    [facts, sides, count].filter(Boolean).join('  ·  '),
-    ...notes.map((note) => make('p', {className: 'broken', textContent: note})));
+  if (beside && probe && series2 && !probe2) notes.push(`Run ${state.run2}: its images cannot be read.`);
+  if (beside && probe && probe2 && probe2.images.length !== probe.images.length) notes.push('The two runs watch different images.');
+  return notes;
 }
 
 // ---- one image, large ------------------------------------------------------------------------------------------
@@ -642,7 +646,7 @@ function chart(image, moment) {
 // ---- loading and following -------------------------------------------------------------------------------------
 
 function fillSelectors() {
-  const names = Object.keys(runs).sort();
+  const names = Object.keys(runs).sort((a, b) => a.localeCompare(b, undefined, {numeric: true})); // version_9, version_10
   if (!runs[state.run]) state.run = names[names.length - 1] ?? '';
   const layers = runs[state.run] ?? {};
   if (!layers[state.layer]) state.layer = Object.keys(layers)[0] ?? '';
