@@ -92,6 +92,9 @@ def plain(make_trainer, tmp_path):
 
 
 def remove_folder(trainer, module) -> None:
+    for callback in trainer.callbacks:
+        if isinstance(callback, GradCAMCallback):
+            callback._worker.drain()  # in the middle of a write TensorBoard's own writer dies, whoever writes
     shutil.rmtree(trainer.logger.log_dir)
 
 
