@@ -34,7 +34,7 @@ from lightning_gradcam.session import (
 )
 from lightning_gradcam.settings import LayerChoices, Output, Settings
 from lightning_gradcam.targets import Target, classes_of
-from lightning_gradcam.writer import Worker, find_sinks
+from lightning_gradcam.writer import Worker, find_sinks, make_folders
 
 logger = logging.getLogger(__name__)
 
@@ -265,6 +265,7 @@ class GradCAMCallback(Callback):
             numbers: dict[str, float] = {}
             for copy in copies:  # the device is waited for here: Lightning's log asks for the numbers next
                 numbers |= self._keep(trainer, copy(), step)
+            make_folders(self._sinks)  # for the numbers, which Lightning writes
             return numbers
         except Exception as fault:
             self._warn(fault)

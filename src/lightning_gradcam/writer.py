@@ -89,6 +89,13 @@ def find_sinks(loggers: Sequence[Any]) -> list[Any]:
     return sinks
 
 
+def make_folders(sinks: Sequence[Any]) -> None:
+    """Make TensorBoard's folders again where they were removed: in mid-run its writer, and the run, end without."""
+    for writer in filter(None, map(_summary_writer, sinks)):
+        if "://" not in writer.log_dir:
+            os.makedirs(writer.log_dir, exist_ok=True)
+
+
 def write_picture(sinks: Sequence[Any], tag: str, picture: Image.Image, step: int, global_step: int) -> None:
     """Write one picture to every sink, and let it reach the disk.
 
@@ -128,9 +135,8 @@ def _write_encoded(sinks: Sequence[Any], tag: str, encoded: bytes, size: tuple[i
 
 def _write(sinks: Sequence[Any], value: Summary.Value, step: int) -> None:
     summary = Summary(value=[value])
+    make_folders(sinks)
     for writer in filter(None, map(_summary_writer, sinks)):
-        if "://" not in writer.log_dir:
-            os.makedirs(writer.log_dir, exist_ok=True)  # without it a folder removed in mid-run ends the run
         # SummaryWriter.add_image knows PNG only: for these grids 100 times the time and 5 times the bytes
         writer._get_file_writer().add_summary(summary, step)  # type: ignore[no-untyped-call]
         writer.flush()

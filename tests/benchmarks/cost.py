@@ -426,7 +426,9 @@ def tasks(what: str, names: list[str]) -> Iterator[tuple[str, Task]]:
     if what == "models":
         yield from ((f"{name}, 16 images, {MODELS[name]}", task(name, (MODELS[name],))) for name in names)
     elif what == "images":
-        yield from ((f"resnet18, {count} images", task("resnet18", ("layer4",), count)) for count in (16, 64, 256))
+        name = "mobilenet_v3_large"
+        counts = (16, 64, 256)
+        yield from ((f"{name}, {count} images", task(name, (MODELS[name],), count)) for count in counts)
     elif what == "layers":
         counts = (1, 2, 4)
         yield from ((f"resnet50, {n} of layer4 to layer1", task("resnet50", blocks[:n])) for n in counts)
