@@ -77,9 +77,9 @@ def test_the_maps_are_grad_cams(make_trainer, loader) -> None:
     found: dict[str, object] = {}
 
     class Spy(GradCAMCallback):
-        def _keep(self, trainer, cams, step) -> dict[str, float]:
+        def _keep(self, trainer, cams, step):
             found["cams"], found["probe"] = cams, self._probe
-            return {}
+            return super()._keep(trainer, cams, step)
 
     make_trainer(Spy()).validate(module, loader, verbose=False)
     probe, cams = found["probe"], found["cams"]
@@ -269,11 +269,11 @@ def test_scale_run_makes_epochs_comparable(make_trainer, events, loader) -> None
     peaks: list[torch.Tensor] = []
 
     class Spy(GradCAMCallback):
-        def _keep(self, trainer, cams, step) -> dict[str, float]:
-            numbers = super()._keep(trainer, cams, step)
+        def _keep(self, trainer, cams, step):
+            kept = super()._keep(trainer, cams, step)
             strengths.append(cams.heatmaps((16, 16), self._histories[TAG].highest_peaks()).amax((1, 2, 3)))
             peaks.append(cams.peaks[:, 0])
-            return numbers
+            return kept
 
     make_trainer(Spy(images=4, scale="run"), max_epochs=3).fit(Classifier(), loader, loader)
     highest = torch.stack(peaks).cummax(0).values

@@ -41,6 +41,18 @@ def test_a_full_queue_makes_submit_wait_and_drops_nothing() -> None:
     worker.close()
 
 
+def test_jobs_submitted_together_take_one_place_and_fail_alone() -> None:
+    """Eight layers' pictures make nobody wait; one that cannot be drawn leaves the others."""
+    release, done, faults = threading.Event(), [], []
+    worker = Worker(faults.append, depth=1)
+    worker.submit(release.wait)
+    worker.submit(*[lambda number=number: done.append(1 // (number != 3)) for number in range(8)])
+    release.set()
+    worker.close()
+    assert len(done) == 7
+    assert [type(fault) for fault in faults] == [ZeroDivisionError]
+
+
 def test_closing_ends_the_thread_and_a_later_job_starts_another() -> None:
     """fit, validate and test one after the other."""
     threads, done = threading.active_count(), []

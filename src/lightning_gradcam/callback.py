@@ -4,7 +4,7 @@ import logging
 import warnings
 from collections.abc import Sequence
 from functools import partial
-from itertools import count
+from itertools import chain, count
 from time import monotonic
 from typing import Any
 
@@ -34,7 +34,7 @@ from lightning_gradcam.session import (
 )
 from lightning_gradcam.settings import LayerChoices, Output, Settings
 from lightning_gradcam.targets import Target, classes_of
-from lightning_gradcam.writer import Worker, find_sinks, make_folders
+from lightning_gradcam.writer import Job, Worker, find_sinks, make_folders
 
 logger = logging.getLogger(__name__)
 
@@ -262,27 +262,27 @@ class GradCAMCallback(Callback):
                 probe = self._read_probe(trainer)
                 found = compute_cams(module, probe.images, probe.labels, plan)
             copies = [cams.copied() for cams in found]
-            numbers: dict[str, float] = {}
-            for copy in copies:  # the device is waited for here: Lightning's log asks for the numbers next
-                numbers |= self._keep(trainer, copy(), step)
+            # the device is waited for here: Lightning's log asks for the numbers next
+            jobs, numbers = zip(*(self._keep(trainer, copy(), step) for copy in copies), strict=True)
+            self._worker.submit(*chain(*jobs))
             make_folders(self._sinks)  # for the numbers, which Lightning writes
-            return numbers
+            return {name: number for of_layer in numbers for name, number in of_layer.items()}
         except Exception as fault:
             self._warn(fault)
             return {}
 
-    def _keep(self, trainer: Trainer, cams: Cams, step: int) -> dict[str, float]:
-        """Add one layer's maps to its history, let them be drawn, and return their numbers by tag."""
+    def _keep(self, trainer: Trainer, cams: Cams, step: int) -> tuple[list[Job], dict[str, float]]:
+        """Add one layer's maps to its history; return what draws and writes them, and their numbers by tag."""
         assert self._screen is not None
         assert self._probe is not None
         tag = grid_tag(cams.layer, test=trainer.testing)
         history = self._histories.get(tag, History(cams.layer)).with_look(step, cams)
         self._histories[tag] = history
-        self._worker.submit(partial(self._screen.show, cams, history, tag, step, trainer.global_step))
         values = measure(history.view(self._probe.masks))
+        jobs: list[Job] = [partial(self._screen.show, cams, history, tag, step, trainer.global_step)]
         if trainer.state.fn == TrainerFn.FITTING:
-            self._worker.submit(partial(self._screen.record, history, values, tag))
-        return {part_tag(tag, name): mean for name, mean in means(values).items()}
+            jobs.append(partial(self._screen.record, history, values, tag))
+        return jobs, {part_tag(tag, name): mean for name, mean in means(values).items()}
 
     def _film_is_due(self) -> bool:
         """Whether as many epochs were added as make another film worth its bytes: of 1,000 epochs a dozen are."""
@@ -294,8 +294,9 @@ class GradCAMCallback(Callback):
         if trainer.state.fn != TrainerFn.FITTING or self._looks() < 2 or self._screen is None:
             return
         self._filmed, self._filmed_at = self._looks(), monotonic()
-        for tag, history in self._histories.items():
-            self._worker.submit(partial(self._screen.film, history, tag, trainer.global_step, moving))
+        screen, step = self._screen, trainer.global_step
+        films = [partial(screen.film, history, tag, step, moving) for tag, history in self._histories.items()]
+        self._worker.submit(*films)
 
     def _looks(self) -> int:
         return max((len(history.moments) for history in self._histories.values()), default=0)

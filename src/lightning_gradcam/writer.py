@@ -26,49 +26,47 @@ class Worker:
 
     Args:
         on_fault: called on the worker's thread with a job's exception; the next job runs all the same.
-        depth: jobs that may wait.
+        depth: submissions that may wait.
     """
 
     def __init__(self, on_fault: Callable[[Exception], None], depth: int = 2) -> None:
         self._on_fault = on_fault
         self._depth = depth
-        self._jobs: Queue[Job | None] = Queue(depth)
+        self._submitted: Queue[Sequence[Job] | None] = Queue(depth)
         self._thread: threading.Thread | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         # strategies that spawn processes pickle the trainer with its callbacks; a queue and a thread stay behind
         return Worker, (self._on_fault, self._depth)
 
-    def submit(self, job: Job) -> None:
-        """Run the job after those before it."""
+    def submit(self, *jobs: Job) -> None:
+        """Run the jobs, which take one place in the queue, after those before them."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="lightning-gradcam", daemon=True)
             self._thread.start()
-        self._jobs.put(job)
+        self._submitted.put(jobs)
 
     def drain(self) -> None:
         """Wait until all submitted jobs are done."""
         if self._thread is not None:
-            self._jobs.join()
+            self._submitted.join()
 
     def close(self) -> None:
         """Finish all jobs and end the thread."""
         if self._thread is not None:
-            self._jobs.put(None)
+            self._submitted.put(None)
             self._thread.join()
             self._thread = None
 
     def _run(self) -> None:
-        while True:
-            job = self._jobs.get()
-            try:
-                if job is None:
-                    return
-                job()
-            except Exception as fault:
-                self._on_fault(fault)
-            finally:
-                self._jobs.task_done()
+        while (jobs := self._submitted.get()) is not None:
+            for job in jobs:
+                try:
+                    job()
+                except Exception as fault:
+                    self._on_fault(fault)
+            self._submitted.task_done()
+        self._submitted.task_done()
 
 
 def find_sinks(loggers: Sequence[Any]) -> list[Any]:
