@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -157,6 +158,7 @@ def test_a_fit_of_300_epochs_has_300_in_the_tab(make_trainer, loader, pairs, tmp
 def test_a_resumed_run_writes_steps_again_and_the_last_counts(loader, tmp_path) -> None:
     """Into the same folder: 0 to 4, then 3 to 6 with other maps."""
     write_run(tmp_path / "run", 5, side=4)
+    time.sleep(1.1)  # TensorBoard reads files in the order of their names, which begin with the second
     again = write_run(tmp_path / "run", 4, side=5, start=3)
     with serving(tmp_path, loader) as url:
         done = fetch_when(url, "maps", lambda body: len(moments(body)[1]) == 7, run="run", tag=MAPS)
