@@ -208,6 +208,7 @@ def test_numbers_travel_to_a_65534th(tmp_path) -> None:
 def address(tmp_path_factory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("bad")
     write_run(folder / "run")
+    time.sleep(1.1)
     sink = SimpleNamespace(experiment=SummaryWriter(str(folder / "run")))
     for step, parts in enumerate(
         [[b"no json"], [], [b'{"version":1,"shape":[1,1,2,2],"metrics":[]}', b"short"], [b'{"version":99}']]

@@ -292,6 +292,7 @@ def test_broken_records_are_told_with_the_run(open_tab, tmp_path) -> None:
     from torch.utils.tensorboard import SummaryWriter
 
     write_run(tmp_path / "scratched", 3)
+    time.sleep(1.1)  # TensorBoard reads files in the order of their names, which begin with the second
     sink = SimpleNamespace(experiment=SummaryWriter(str(tmp_path / "scratched")))
     write_data([sink], MAPS, [b"garbage"], step=50)
     sink.experiment.close()
