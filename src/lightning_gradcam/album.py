@@ -9,6 +9,7 @@ from torch import Tensor
 from lightning_gradcam.cam import Cams
 from lightning_gradcam.render import (
     GRID_SIDES,
+    Caption,
     Pixels,
     Sides,
     Statistics,
@@ -60,11 +61,14 @@ class Album:
         """
         pictures = self.at(GRID_SIDES)
         heatmaps = cams.heatmaps((pictures[0].shape[0], pictures[0].shape[1]), highest)
-        rows = zip(self.truths, cams.predictions.tolist(), cams.scores.tolist(), strict=True)
-        captions = [to_caption(*row, self.class_names) for row in rows]
-        parts = zip(pictures, heatmaps.numpy(), cams.peaks.numpy(), captions, strict=True)
+        parts = zip(pictures, heatmaps.numpy(), cams.peaks.numpy(), self.captions(cams), strict=True)
         subtitle = "  ·  ".join(part for part in (when, self.about) if part)
         return draw_grid([Tile(*part) for part in parts], cams.layer, subtitle, self.column_names)
+
+    def captions(self, cams: Cams) -> list[Caption]:
+        """Return each image's truth and prediction."""
+        rows = zip(self.truths, cams.predictions.tolist(), cams.scores.tolist(), strict=True)
+        return [to_caption(*row, self.class_names) for row in rows]
 
     @property
     def column_names(self) -> list[str]:

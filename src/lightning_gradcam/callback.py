@@ -340,8 +340,8 @@ class GradCAMCallback(Callback):
             about = f"target: {self._target_name(probe)}  ·  {self._settings.method_name}" + (
                 "  ·  scale: run" if self._scale == "run" else ""
             )
-            names, columns = self._class_names, self._settings.columns
-            album = make_album(probe.images, probe.labels, self._mean, self._std, about, names, columns)
+            statistics, naming = (self._mean, self._std), (self._class_names, self._settings.columns)
+            album = make_album(probe.images, probe.labels, *statistics, about, *naming)
             self._screen = Screen(album, self._sinks, by_run=self._scale == "run")
         if self._plan is None:
             self._plan = self._make_plan(module, probe)

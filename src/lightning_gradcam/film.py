@@ -5,9 +5,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from io import BytesIO
 
 from PIL import Image, ImageDraw
+from torch import Tensor
 from tqdm import tqdm
 
 from lightning_gradcam.album import Album
+from lightning_gradcam.cam import Cams
 from lightning_gradcam.history import History, Moment
 from lightning_gradcam.render import (
     BLOCK,
@@ -25,7 +27,6 @@ from lightning_gradcam.render import (
     font_of,
     heated,
     shortened,
-    to_caption,
     to_truth,
 )
 
@@ -66,8 +67,9 @@ def filmstrip(album: Album, history: History, by_run: bool = False) -> Image.Ima
         for line, name in enumerate(lines):
             _write(draw, (GAP, at + height // 2 - 9 * len(lines) + 18 * line, left - GAP - 8), name, INK)
         page.paste(Image.fromarray(pictures[row // targets]), (left, at))
+    highest = history.highest_peaks() if by_run else None
     for column, moment in enumerate(moments, start=1):
-        for row, cell in enumerate(_cells(album, history, moment, pictures, by_run)):
+        for row, cell in enumerate(_cells(album, moment.cams(history.layer), pictures, highest)):
             page.paste(cell, (left + column * width, top + row * height))
     return page
 
@@ -108,32 +110,30 @@ def _frames(album: Album, history: History, moments: Iterable[Moment], by_run: b
     across = min(len(names), max(2, math.ceil(math.sqrt(1.5 * len(names)))))
     down = math.ceil(len(names) / across)
     size = (2 * GAP + max(across * width, 2 * NAMES), HEADER + down * (height + LINE) + GAP)
+    corners = [(GAP + n % across * width, HEADER + n // across * (height + LINE)) for n in range(len(names))]
+    empty = Image.new("RGB", size, PAPER)
+    for name, (left, top) in zip(names, corners, strict=True):
+        _write(ImageDraw.Draw(empty), (left, top + height - BETWEEN + 2, width), name, INK)
+    highest = history.highest_peaks() if by_run else None
     for moment in moments:
-        page = Image.new("RGB", size, PAPER)
+        page = empty.copy()
         draw = ImageDraw.Draw(page)
         draw_header(draw, page.width, f"epoch {moment.step}", f"{history.layer}  ·  {album.about}")
         passed = moment.step / max(1, history.moments[-1].step)
         draw.rectangle((GAP, HEADER - 6, GAP + passed * (page.width - 2 * GAP), HEADER - 4), fill=FAINT)
-        for number, cell in enumerate(_cells(album, history, moment, pictures, by_run)):
-            row, column = divmod(number, across)
-            corner = (GAP + column * width, HEADER + row * (height + LINE))
+        for corner, cell in zip(corners, _cells(album, moment.cams(history.layer), pictures, highest), strict=True):
             page.paste(cell, corner)
-            _write(draw, (corner[0], corner[1] + height - BETWEEN + 2, width), names[number], INK)
         yield page
 
 
-def _cells(
-    album: Album, history: History, moment: Moment, pictures: Sequence[Pixels], by_run: bool
-) -> Iterator[Image.Image]:
+def _cells(album: Album, cams: Cams, pictures: Sequence[Pixels], highest: Tensor | None) -> Iterator[Image.Image]:
     """One epoch's overlays, image by image and target by target; wrong predictions are framed."""
-    cams = moment.cams(history.layer)
-    size = (pictures[0].shape[0], pictures[0].shape[1])
-    heatmaps = cams.heatmaps(size, history.highest_peaks() if by_run else None).numpy()
-    rows = zip(album.truths, moment.predictions.tolist(), moment.scores.tolist(), strict=True)
-    for number, row in enumerate(rows):
-        for heatmap, peak in zip(heatmaps[number], moment.peaks[number].tolist(), strict=True):
-            cell = heated(pictures[number], heatmap, peak)
-            if to_caption(*row, album.class_names).wrong:
+    heatmaps = cams.heatmaps((pictures[0].shape[0], pictures[0].shape[1]), highest).numpy()
+    rows = zip(pictures, heatmaps, cams.peaks.tolist(), album.captions(cams), strict=True)
+    for picture, of_picture, peaks, caption in rows:
+        for heatmap, peak in zip(of_picture, peaks, strict=True):
+            cell = heated(picture, heatmap, peak)
+            if caption.wrong:
                 ImageDraw.Draw(cell).rectangle((0, 0, cell.width - 1, cell.height - 1), outline=WRONG, width=3)
             yield cell
 

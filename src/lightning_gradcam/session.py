@@ -66,7 +66,7 @@ def log_numbers(trainer: Trainer, numbers: Mapping[str, float]) -> None:
     """
     if trainer.world_size > 1:
         numbers = trainer.strategy.broadcast(dict(numbers))
-    for name, value in numbers.items():
+    for name, value in numbers.items():  # sync_dist: alike already, but without it Lightning advises users to pass it
         trainer.lightning_module.log(name, value, on_step=False, on_epoch=True, sync_dist=True)
 
 

@@ -420,9 +420,9 @@ function layOut() {
     ui.grid.replaceChildren();
     return;
   }
-  const count = Math.min(series.images, probe.pictures.length), wide = columns().length;
+  const count = Math.min(series.images, probe.pictures.length), wanted = columns();
   tiles = Array.from({length: count}, (_, image) => {
-    const canvases = columns().map((column) => {
+    const canvases = wanted.map((column) => {
       const picture = column.probe.pictures[image];
       return picture ? canvasFor(picture, state.size) : make('canvas', {width: state.size, height: state.size});
     });
@@ -430,7 +430,7 @@ function layOut() {
     const open = make('button', {type: 'button', className: 'open', onclick: () => openLarge(image)}, ...canvases);
     const cells = make('span', {className: 'answers'}, ...answers);
     const figure = make('figure', {className: 'tile'}, open, make('figcaption', {}, truth, cells));
-    figure.style.setProperty('--columns', wide);
+    figure.style.setProperty('--columns', wanted.length);
     const tile = {image, figure, canvases, truth, answers, open, seen: true};
     sight.observe(figure);
     figures.set(figure, tile);
