@@ -174,11 +174,14 @@ def test_an_interrupted_fit_has_its_strip_too(make_trainer, events, loader, stop
     assert events().steps(f"{TAG}/filmstrip") == [2]
 
 
-def test_a_resumed_fits_strip_contains_the_epochs_before(make_trainer, events, loader, tmp_path) -> None:
-    """The columns of the first fit are the same pixels, and drift goes on from its last map."""
+@pytest.mark.parametrize("by_hand", [False, True], ids=["ModelCheckpoint", "trainer.save_checkpoint"])
+def test_a_resumed_fits_strip_contains_the_epochs_before(make_trainer, events, loader, tmp_path, by_hand) -> None:
+    """The columns of the first fit are the same pixels; also of a checkpoint that is saved after the fit."""
     saved = ModelCheckpoint(tmp_path / "saved", save_last=True)
     first = make_trainer(GradCAMCallback(images=3), saved, max_epochs=2, enable_checkpointing=True)
     first.fit(Classifier(), loader, loader)
+    if by_hand:
+        first.save_checkpoint(tmp_path / "saved" / "last.ckpt")
     callback = GradCAMCallback(images=3)
     second = make_trainer(callback, max_epochs=4)
     second.fit(Classifier(), loader, loader, ckpt_path=tmp_path / "saved" / "last.ckpt")

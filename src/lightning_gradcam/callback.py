@@ -10,7 +10,7 @@ from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.trainer.states import TrainerFn
-from torch import Tensor, nn
+from torch import nn
 
 from lightning_gradcam.album import make_album
 from lightning_gradcam.borrowed import CamClass
@@ -19,18 +19,17 @@ from lightning_gradcam.errors import SettingError, nearest
 from lightning_gradcam.history import History
 from lightning_gradcam.layers import Reader
 from lightning_gradcam.metrics import means, measure, names
-from lightning_gradcam.probe import Images, Key, Keys, Probe, check_images, given_probe, images_key, read_probe
+from lightning_gradcam.probe import Images, Key, Keys, Probe, check_images, given_probe, images_key
 from lightning_gradcam.render import Statistics, check_names, check_statistics, name_of
 from lightning_gradcam.schema import MASK_AREA, grid_tag, part_tag
 from lightning_gradcam.screen import Screen
 from lightning_gradcam.session import (
     check_monitors,
     check_strategy,
-    evaluation_loaders,
     is_dry_run,
     log_numbers,
     looking,
-    transfer,
+    probe_of,
 )
 from lightning_gradcam.settings import LayerChoices, Output, Settings
 from lightning_gradcam.targets import Target, classes_of
@@ -305,7 +304,7 @@ class GradCAMCallback(Callback):
         """The probe, read at the first call."""
         if self._probe is None:
             restored = self._restored_probe(trainer)
-            probe = given_probe(self._images) or restored or self._probe_of(trainer)
+            probe = given_probe(self._images) or restored or probe_of(trainer, self._images, self._keys)
             self._probe = probe.pinned() if trainer.strategy.root_device.type == "cuda" else probe
         return self._probe
 
@@ -319,19 +318,6 @@ class GradCAMCallback(Callback):
             return None
         self._histories = {tag: History.from_state_dict(history) for tag, history in state["histories"].items()}
         return Probe(**state["probe"])
-
-    def _probe_of(self, trainer: Trainer) -> Probe:
-        images = self._images
-        assert not isinstance(images, (Tensor, tuple))  # those are given_probe's
-        found = evaluation_loaders(trainer)
-        if not found:
-            raise SettingError(
-                f"images={images!r}: there is no validation data to take them from; pass a validation loader, or "
-                "images=<tensor (N, C, H, W)>"
-            )
-        if len(found) > 1:
-            logger.info("%d validation loaders: the images are the first one's", len(found))
-        return read_probe(found[0], images, self._keys, partial(transfer, trainer))
 
     def _made_plan(self, trainer: Trainer, module: LightningModule) -> Plan:
         """The plan, made at the first call, with all that it stands on."""

@@ -1,17 +1,23 @@
-"""The trainer's side of looking: where it can be done, as what stage, and how batches reach the model."""
+"""The trainer's side of looking: where it can be done, as what stage, on which of its data."""
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.trainer.states import RunningStage
 from pytorch_lightning.utilities import CombinedLoader
+from torch import Tensor
 
 from lightning_gradcam.errors import SettingError, nearest
 from lightning_gradcam.lend import lend
+from lightning_gradcam.probe import Images, Keys, Probe, read_probe
 from lightning_gradcam.schema import ROOT
+
+logger = logging.getLogger(__name__)
 
 
 def check_strategy(trainer: Trainer) -> None:
@@ -88,14 +94,27 @@ def looking(trainer: Trainer, module: LightningModule) -> Iterator[None]:
             trainer.state.stage = stage
 
 
-def transfer(trainer: Trainer, batch: Any) -> Any:
+def probe_of(trainer: Trainer, images: Images, keys: Keys) -> Probe:
+    """Read the probe from the trainer's validation data, in `trainer.test` from its test data.
+
+    Raises:
+        SettingError: there is none, or what `read_probe` refuses.
+    """
+    assert not isinstance(images, (Tensor, tuple))  # those are the probe itself
+    loaders = trainer.test_dataloaders if trainer.testing else trainer.val_dataloaders
+    found = [] if loaders is None else CombinedLoader(loaders, "sequential").flattened
+    if not found:
+        raise SettingError(
+            f"images={images!r}: there is no validation data to take them from; pass a validation loader, or "
+            "images=<tensor (N, C, H, W)>"
+        )
+    if len(found) > 1:
+        logger.info("%d validation loaders: the images are the first one's", len(found))
+    return read_probe(found[0], images, keys, partial(_transfer, trainer))
+
+
+def _transfer(trainer: Trainer, batch: Any) -> Any:
     """What the evaluation loop does between the loader and `validation_step`."""
     batch = trainer.precision_plugin.convert_input(batch)
     batch = trainer.lightning_module._on_before_batch_transfer(batch, dataloader_idx=0)
     return trainer.strategy.batch_to_device(batch, dataloader_idx=0)
-
-
-def evaluation_loaders(trainer: Trainer) -> list[Any]:
-    """The loaders of the test in `trainer.test`, else of the validation; empty where there are none."""
-    loaders = trainer.test_dataloaders if trainer.testing else trainer.val_dataloaders
-    return [] if loaders is None else list(CombinedLoader(loaders, "sequential").flattened)

@@ -271,7 +271,10 @@ class Cost:
 
 
 class Race(Callback):
-    """At each epoch's end: a forward without gradients, then every contender in turn.
+    """At each epoch's end: a forward without gradients, then every contender in turn, each behind such a forward.
+
+    That is where a look comes in training: behind validation. What runs behind a training step, or behind another
+    contender, is slower, whoever it is: it finds the memory that it needs given back to the system.
 
     The first epoch warms up; in the last one memory is measured, with an allocator too slow to be timed.
     """
@@ -293,11 +296,9 @@ class Race(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Network) -> None:
         warming_up = trainer.current_epoch == 0
-        self.maps(trainer, pl_module)  # the first forward behind a training step is slower, whoever makes it
         measure = self._measure_memory if trainer.current_epoch == trainer.max_epochs - 1 else self._measure_time
         measure(trainer, pl_module, Cost() if warming_up else self.forward, self)
-        first = trainer.current_epoch % len(self.contenders)  # who comes first finds other memory than who comes last
-        for contender in self.contenders[first:] + self.contenders[:first]:
+        for contender in self.contenders:
             cost = self.costs[contender.name]
             if cost.fault:
                 continue
@@ -330,11 +331,13 @@ class Race(Callback):
     def _measure_time(self, trainer: Trainer, module: Network, cost: Cost, who: "Ours | ByHand | Race") -> None:
         folder = Path(trainer.default_root_dir)
         before = _bytes_under(folder)
+        self.look(trainer, module)
         _settle()
         start = time.perf_counter()
         who.maps(trainer, module)
         _settle(collect=False)
         cost.compute.append(time.perf_counter() - start)
+        self.look(trainer, module)
         _settle()
         start, processor = time.perf_counter(), time.process_time()
         who.look(trainer, module)
