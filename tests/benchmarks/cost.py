@@ -3,7 +3,8 @@
     python tests/benchmarks/cost.py [models | images | layers | targets | import] [--all] [--accelerator gpu] ...
 
 All contenders take turns at the ends of one real fit's epochs, on crops of real photographs. Every cost is a ratio to
-one forward of the same images without gradients, made in the same epoch; printed are medians over the epochs:
+one forward of the same images without gradients, made right before it: a shared machine is now faster and now slower,
+and the two with it. Printed are medians over the epochs:
 
     compute   the maps alone, until the device has them
     stall     the training thread's whole end of epoch: maps, overlays, grid, event file
@@ -260,7 +261,7 @@ def _tokens_to_map(tokens: Tensor) -> Tensor:
 
 @dataclass
 class Cost:
-    """What one contender's looks took, an entry an epoch; seconds, bytes."""
+    """What one contender's looks cost, an entry an epoch: forwards, and MB written."""
 
     compute: list[float] = field(default_factory=list)
     stall: list[float] = field(default_factory=list)
@@ -270,8 +271,17 @@ class Cost:
     fault: str = ""
 
 
+@dataclass
+class Forwards:
+    """The forwards that all else is compared with: seconds, processor seconds, bytes."""
+
+    seconds: list[float] = field(default_factory=list)
+    processor: list[float] = field(default_factory=list)
+    memory: float = 0.0
+
+
 class Race(Callback):
-    """At each epoch's end: a forward without gradients, then every contender in turn, each behind such a forward.
+    """At each epoch's end every contender in turn, each behind forwards without gradients.
 
     That is where a look comes in training: behind validation. What runs behind a training step, or behind another
     contender, is slower, whoever it is: it finds the memory that it needs given back to the system.
@@ -283,7 +293,7 @@ class Race(Callback):
         self.task = task
         self.contenders = contenders
         self.costs = {contender.name: Cost() for contender in contenders}
-        self.forward = Cost()
+        self.forwards = Forwards()
 
     def setup(self, trainer: Trainer, pl_module: Network, stage: str) -> None:
         self._tell_ours("setup", trainer, pl_module, stage)
@@ -295,9 +305,12 @@ class Race(Callback):
         self._tell_ours("teardown", trainer, pl_module, stage)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Network) -> None:
-        warming_up = trainer.current_epoch == 0
-        measure = self._measure_memory if trainer.current_epoch == trainer.max_epochs - 1 else self._measure_time
-        measure(trainer, pl_module, Cost() if warming_up else self.forward, self)
+        warming_up, last = trainer.current_epoch == 0, trainer.current_epoch == trainer.max_epochs - 1
+        measure = self._measure_memory if last else self._measure_time
+        if last:
+            with _peak_memory() as peak:
+                self._forward(trainer, pl_module)
+            self.forwards.memory = peak.bytes
         for contender in self.contenders:
             cost = self.costs[contender.name]
             if cost.fault:
@@ -313,43 +326,45 @@ class Race(Callback):
             if isinstance(contender, Ours):
                 getattr(contender.callback, hook)(*args)
 
-    def maps(self, trainer: Trainer, module: Network) -> None:
-        """The forward that all else is compared with."""
+    def _forward(self, trainer: Trainer, module: Network) -> tuple[float, float]:
+        """Make the forward that all else is compared with; return its seconds and processor seconds."""
         module.eval()
+        _settle()
+        start, processor = time.perf_counter(), time.process_time()
         with torch.no_grad(), trainer.precision_plugin.forward_context():
             for chunk in self.task.images.split(32):
                 module(chunk.to(module.device))
-        module.train()
-
-    def look(self, trainer: Trainer, module: Network) -> None:
-        self.maps(trainer, module)
         _settle(collect=False)
+        taken = time.perf_counter() - start, time.process_time() - processor
+        module.train()
+        return taken
 
-    def finish(self) -> None:
-        pass
-
-    def _measure_time(self, trainer: Trainer, module: Network, cost: Cost, who: "Ours | ByHand | Race") -> None:
+    def _measure_time(self, trainer: Trainer, module: Network, cost: Cost, who: "Ours | ByHand") -> None:
         folder = Path(trainer.default_root_dir)
         before = _bytes_under(folder)
-        self.look(trainer, module)
+        self._forward(trainer, module)  # behind the contender before
+        base, _ = self._forward(trainer, module)
         _settle()
         start = time.perf_counter()
         who.maps(trainer, module)
         _settle(collect=False)
-        cost.compute.append(time.perf_counter() - start)
-        self.look(trainer, module)
+        cost.compute.append((time.perf_counter() - start) / base)
+        base, base_processor = self._forward(trainer, module)
         _settle()
         start, processor = time.perf_counter(), time.process_time()
         who.look(trainer, module)
-        cost.stall.append(time.perf_counter() - start)
+        cost.stall.append((time.perf_counter() - start) / base)
         who.finish()
-        cost.processor.append(time.process_time() - processor)
-        cost.written.append(_bytes_under(folder) - before)
+        cost.processor.append((time.process_time() - processor) / base_processor)
+        cost.written.append((_bytes_under(folder) - before) / MB)
+        self.forwards.seconds.append(base)
+        self.forwards.processor.append(base_processor)
 
-    def _measure_memory(self, trainer: Trainer, module: Network, cost: Cost, who: "Ours | ByHand | Race") -> None:
-        with _peak_memory(cost.memory):
+    def _measure_memory(self, trainer: Trainer, module: Network, cost: Cost, who: "Ours | ByHand") -> None:
+        with _peak_memory() as peak:
             who.look(trainer, module)
             who.finish()
+        cost.memory.append(peak.bytes / self.forwards.memory)
 
 
 def _settle(collect: bool = True) -> None:
@@ -359,23 +374,31 @@ def _settle(collect: bool = True) -> None:
         torch.cuda.synchronize()
 
 
+@dataclass
+class Peak:
+    """The most memory that was used beyond what was used before."""
+
+    bytes: int = 0
+
+
 @contextmanager
-def _peak_memory(peaks: list[float]) -> Iterator[None]:
-    """Add the peak of memory inside, beyond what was there before: the GPU's, or this process's resident memory."""
+def _peak_memory() -> Iterator[Peak]:
+    """Measure the peak of memory inside: the GPU's, or this process's resident memory."""
+    peak = Peak()
     _settle()
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
-        yield
-        peaks.append(torch.cuda.max_memory_allocated() - before)
+        yield peak
+        peak.bytes = torch.cuda.max_memory_allocated() - before
         return
     allocator = ctypes.CDLL(None)
     allocator.mallopt(_MMAP_THRESHOLD, 2**16)  # tensors come from the system and go back to it: no hidden reserve
     allocator.malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
     before = psutil.Process().memory_info().rss
-    yield
-    peaks.append(_status("VmHWM") - before)
+    yield peak
+    peak.bytes = _status("VmHWM") - before
 
 
 _MMAP_THRESHOLD = -3
@@ -431,19 +454,18 @@ def race(task: Task, kinds: list[type], options: argparse.Namespace) -> Race:
 
 def report(run: Race, head: str) -> None:
     """Print a row a contender, and the forward's own figures."""
-    forward = run.forward
-    base = [statistics.median(values) for values in (forward.compute, forward.processor, forward.memory)]
+    seconds, processor = statistics.median(run.forwards.seconds), statistics.median(run.forwards.processor)
     tqdm.write(
-        f"\n**{head}** (forward: {base[0] * 1e3:.0f} ms, {base[1]:.2f} CPU s, {base[2] / MB:.0f} MB)\n\n"
+        f"\n**{head}** (forward: {seconds * 1e3:.0f} ms, {processor:.2f} CPU s, {run.forwards.memory / MB:.0f} MB)\n\n"
         "| | compute | stall | CPU | memory | MB an epoch |\n|---|---|---|---|---|---|"
     )
     for name, cost in run.costs.items():
         if cost.fault:
             tqdm.write(f"| {name} | {cost.fault} | | | | |")
             continue
-        pairs = ((cost.compute, base[0]), (cost.stall, base[0]), (cost.processor, base[1]), (cost.memory, base[2]))
-        ratios = " | ".join(f"{statistics.median(values) / one:.2f}" for values, one in pairs)
-        tqdm.write(f"| {name} | {ratios} | {statistics.median(cost.written) / MB:.2f} |")
+        columns = (cost.compute, cost.stall, cost.processor, cost.memory, cost.written)
+        medians = " | ".join(f"{statistics.median(values):.2f}" for values in columns)
+        tqdm.write(f"| {name} | {medians} |")
 
 
 def tasks(what: str, names: list[str]) -> Iterator[tuple[str, Task]]:
