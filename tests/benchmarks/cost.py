@@ -9,7 +9,7 @@ and the two with it. Printed are medians over the epochs:
     compute   the maps alone, until the device has them
     stall     the training thread's whole end of epoch: maps, overlays, grid, event file
     CPU       processor seconds of all threads for the same, until the event file has it
-    memory    peak during the same, beyond what was there before (the GPU's own count, or resident memory); once
+    memory    peak during the same, beyond what was in use before, sampled each millisecond (a GPU's: its own count)
     event     MB an epoch in the event file
 """
 
@@ -23,6 +23,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import warnings
 from collections.abc import Iterator
@@ -32,7 +33,6 @@ from pathlib import Path
 
 import captum.attr
 import numpy as np
-import psutil
 import pytorch_grad_cam
 import torch
 import torchcam.methods
@@ -52,7 +52,7 @@ from lightning_gradcam import GradCAMCallback
 from lightning_gradcam.cam import compute_cams
 from lightning_gradcam.session import looking
 
-SIDE, CLASSES = 224, 1000
+SIDE, CLASSES, BATCH = 224, 1000, 32
 MEAN, STD = 0.45, 0.23
 MODELS = {
     "resnet18": "layer4",
@@ -237,10 +237,13 @@ class BareTorch(ByHand):
         hooks = [module.network.get_submodule(layer).register_forward_hook(keep) for layer in self.task.layers]
         module.eval().requires_grad_(False)
         with trainer.precision_plugin.forward_context(), torch.enable_grad():
-            scores = module(self.task.images.to(module.device))
-            chosen = [scores[torch.arange(len(classes)), classes].sum() for classes in self.task.columns]
-            for number, score in enumerate(chosen, 1):
-                torch.autograd.grad(score, outputs, retain_graph=number < len(chosen))
+            for start in range(0, len(self.task.images), BATCH):
+                outputs.clear()
+                scores = module(self.task.images[start : start + BATCH].to(module.device))
+                rows = torch.arange(len(scores))
+                chosen = [scores[rows, classes[start : start + BATCH]].sum() for classes in self.task.columns]
+                for number, score in enumerate(chosen, 1):
+                    torch.autograd.grad(score, outputs, retain_graph=number < len(chosen))
         module.train().requires_grad_(True)
         for hook in hooks:
             hook.remove()
@@ -286,7 +289,7 @@ class Race(Callback):
     That is where a look comes in training: behind validation. What runs behind a training step, or behind another
     contender, is slower, whoever it is: it finds the memory that it needs given back to the system.
 
-    The first epoch warms up; in the last one memory is measured, with an allocator too slow to be timed.
+    The first epoch warms up; in the last one memory is measured.
     """
 
     def __init__(self, task: Task, contenders: list[Ours | ByHand]) -> None:
@@ -305,8 +308,8 @@ class Race(Callback):
         self._tell_ours("teardown", trainer, pl_module, stage)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Network) -> None:
-        warming_up, last = trainer.current_epoch == 0, trainer.current_epoch == trainer.max_epochs - 1
-        measure = self._measure_memory if last else self._measure_time
+        first, last = trainer.current_epoch == 0, trainer.current_epoch == trainer.max_epochs - 1
+        measure = self._warm_up if first else self._measure_memory if last else self._measure_time
         if last:
             with _peak_memory() as peak:
                 self._forward(trainer, pl_module)
@@ -316,7 +319,7 @@ class Race(Callback):
             if cost.fault:
                 continue
             try:
-                measure(trainer, pl_module, Cost() if warming_up else cost, contender)
+                measure(trainer, pl_module, cost, contender)
             except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as fault:
                 cost.fault = f"{type(fault).__name__}: {fault}"[:150]
                 pl_module.train()
@@ -332,12 +335,16 @@ class Race(Callback):
         _settle()
         start, processor = time.perf_counter(), time.process_time()
         with torch.no_grad(), trainer.precision_plugin.forward_context():
-            for chunk in self.task.images.split(32):
+            for chunk in self.task.images.split(BATCH):
                 module(chunk.to(module.device))
         _settle(collect=False)
         taken = time.perf_counter() - start, time.process_time() - processor
         module.train()
         return taken
+
+    def _warm_up(self, trainer: Trainer, module: Network, cost: Cost, who: "Ours | ByHand") -> None:
+        who.look(trainer, module)
+        who.finish()
 
     def _measure_time(self, trainer: Trainer, module: Network, cost: Cost, who: "Ours | ByHand") -> None:
         folder = Path(trainer.default_root_dir)
@@ -383,7 +390,7 @@ class Peak:
 
 @contextmanager
 def _peak_memory() -> Iterator[Peak]:
-    """Measure the peak of memory inside: the GPU's, or this process's resident memory."""
+    """Measure the peak of memory inside: the GPU's, or what all threads have from the C library's allocator."""
     peak = Peak()
     _settle()
     if torch.cuda.is_available():
@@ -392,21 +399,37 @@ def _peak_memory() -> Iterator[Peak]:
         yield peak
         peak.bytes = torch.cuda.max_memory_allocated() - before
         return
-    allocator = ctypes.CDLL(None)
-    allocator.mallopt(_MMAP_THRESHOLD, 2**16)  # tensors come from the system and go back to it: no hidden reserve
-    allocator.malloc_trim(0)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
-    before = psutil.Process().memory_info().rss
+    before, over = _allocated(), threading.Event()
+
+    def sample() -> None:
+        while not over.wait(0.001):
+            peak.bytes = max(peak.bytes, _allocated() - before)
+
+    sampler = threading.Thread(target=sample)
+    sampler.start()
     yield peak
-    peak.bytes = _status("VmHWM") - before
+    over.set()
+    sampler.join()
 
 
-_MMAP_THRESHOLD = -3
+class _MallInfo(ctypes.Structure):
+    _fields_ = [
+        *((f"other{n}", ctypes.c_size_t) for n in range(4)),
+        ("hblkhd", ctypes.c_size_t),  # in mappings of their own
+        *((f"another{n}", ctypes.c_size_t) for n in range(2)),
+        ("uordblks", ctypes.c_size_t),  # in all arenas
+        *((f"last{n}", ctypes.c_size_t) for n in range(2)),
+    ]
 
 
-def _status(name: str) -> int:
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name))
-    return int(line.split()[1]) * 1024
+_mallinfo = ctypes.CDLL(None).mallinfo2  # of glibc
+_mallinfo.restype = _MallInfo
+
+
+def _allocated() -> int:
+    """Bytes in use. Not resident memory: that has freed memory in it, and a system may take pages away meanwhile."""
+    found = _mallinfo()
+    return found.uordblks + found.hblkhd
 
 
 def _bytes_under(folder: Path) -> int:
