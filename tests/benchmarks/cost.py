@@ -26,8 +26,7 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -311,9 +310,7 @@ class Race(Callback):
         first, last = trainer.current_epoch == 0, trainer.current_epoch == trainer.max_epochs - 1
         measure = self._warm_up if first else self._measure_memory if last else self._measure_time
         if last:
-            with _peak_memory() as peak:
-                self._forward(trainer, pl_module)
-            self.forwards.memory = peak.bytes
+            self.forwards.memory = _peak_memory(lambda: self._forward(trainer, pl_module))
         for contender in self.contenders:
             cost = self.costs[contender.name]
             if cost.fault:
@@ -368,10 +365,11 @@ class Race(Callback):
         self.forwards.processor.append(base_processor)
 
     def _measure_memory(self, trainer: Trainer, module: Network, cost: Cost, who: "Ours | ByHand") -> None:
-        with _peak_memory() as peak:
+        def look() -> None:
             who.look(trainer, module)
             who.finish()
-        cost.memory.append(peak.bytes / self.forwards.memory)
+
+        cost.memory.append(_peak_memory(look) / self.forwards.memory)
 
 
 def _settle(collect: bool = True) -> None:
@@ -381,35 +379,40 @@ def _settle(collect: bool = True) -> None:
         torch.cuda.synchronize()
 
 
-@dataclass
-class Peak:
-    """The most memory that was used beyond what was used before."""
+def _peak_memory(work: Callable[[], object]) -> float:
+    """Bytes that the work needs beyond what was in use: of the GPU, or of the C library's allocator, in all threads.
 
-    bytes: int = 0
+    The median of three, for a peak shorter than a millisecond may fall between two samples.
+    """
+    measure = _peak_on_gpu if torch.cuda.is_available() else _peak_sampled
+    return statistics.median(measure(work) for _ in range(3))
 
 
-@contextmanager
-def _peak_memory() -> Iterator[Peak]:
-    """Measure the peak of memory inside: the GPU's, or what all threads have from the C library's allocator."""
-    peak = Peak()
+def _peak_on_gpu(work: Callable[[], object]) -> int:
     _settle()
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        yield peak
-        peak.bytes = torch.cuda.max_memory_allocated() - before
-        return
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    work()
+    return torch.cuda.max_memory_allocated() - before
+
+
+def _peak_sampled(work: Callable[[], object]) -> int:
+    _settle()
     before, over = _allocated(), threading.Event()
+    samples = [before]
 
     def sample() -> None:
         while not over.wait(0.001):
-            peak.bytes = max(peak.bytes, _allocated() - before)
+            samples.append(_allocated())
 
     sampler = threading.Thread(target=sample)
     sampler.start()
-    yield peak
-    over.set()
-    sampler.join()
+    try:
+        work()
+    finally:
+        over.set()
+        sampler.join()
+    return max(samples) - before
 
 
 class _MallInfo(ctypes.Structure):
