@@ -141,6 +141,24 @@ def test_an_in_place_relu_behind_the_layer_changes_nothing(method) -> None:
     assert float((in_place.peaks - plain.peaks).abs().max()) < 1e-10
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_in_mixed_precision_only_the_models_own_pass_is_half(method) -> None:
+    """The maps are float32 sums of the layer's half-precision activations and gradients, to 1e-5."""
+    torch.manual_seed(0)
+    model = out_of_place(small_cnn()).eval()
+    images, kept = torch.randn(4, 3, 12, 12), []
+    with torch.autocast("cpu", torch.bfloat16):
+        found = cams_of(model, images, target_layer="5", target=2, method=method)[0]
+        hook = model[5].register_forward_hook(lambda module, args, output: kept.append(output))
+        scores = model(images)
+        hook.remove()
+    (gradient,) = torch.autograd.grad(scores[:, 2].sum(), kept)
+    expected = METHODS[method](kept[0].detach().float(), gradient.float()).relu()
+    assert kept[0].dtype == gradient.dtype == torch.bfloat16
+    assert found.maps.dtype == found.peaks.dtype == found.scores.dtype == torch.float32
+    assert torch.allclose(found.maps[:, 0] * found.peaks[..., None], expected, rtol=1e-5, atol=1e-7)
+
+
 def test_grad_cam_itself_errs_in_front_of_an_in_place_relu() -> None:
     """Why its maps are no oracle there; if this fails, grad-cam was mended, and the README can say so."""
     torch.manual_seed(0)

@@ -115,6 +115,19 @@ def test_dense_scores_are_summed_over_the_pixels_of_the_class() -> None:
     assert torch.allclose(read_scores(scores, None).confidence, expected)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_dense_scores_in_half_precision_are_counted_exactly(dtype) -> None:
+    """45,005 pixels against 44,995 are the same number in half precision, and 90,000 are infinitely many in float16."""
+    scores = torch.zeros(2, 2, 300, 300, dtype=dtype)
+    scores[0, 0].flatten()[:44_995] = 2
+    scores[0, 1].flatten()[44_995:] = 2
+    scores[1, 1] = 2
+    found = read_scores(scores, None)
+    assert found.classes.tolist() == [1, 1]
+    assert found.values.tolist() == [[89_990, 90_010], [0, 180_000]]
+    assert torch.allclose(found.confidence, torch.tensor([2.0, 2.0]).sigmoid())
+
+
 def test_label_maps_count_as_their_most_frequent_class() -> None:
     """(N, H, W)."""
     labels = torch.tensor([[[0, 2], [2, 1]], [[1, 1], [1, 0]]])

@@ -169,9 +169,11 @@ def _on_the_device(model: nn.Module, images: Tensor, labels: Tensor | None, plan
         values, classes = objectives(settings.target, Batch(output, scores, labels, rows))
         gradients = _gradients(values, captured)
     method = METHODS[str(settings.method)]
-    maps = [
-        [_raw(layer, captured, gradients, method, settings.eigen_smooth) for layer in group] for group in plan.groups
-    ]
+    with torch.autocast(images.device.type, enabled=False):  # half precision is the model's own, not its maps'
+        maps = [
+            [_raw(layer, captured, gradients, method, settings.eigen_smooth) for layer in group]
+            for group in plan.groups
+        ]
     size = (images.shape[-2], images.shape[-1])
     return [
         _cams(raw[0], scores, classes, name) if len(raw) == 1 else _averaged(raw, size, scores, classes, name)

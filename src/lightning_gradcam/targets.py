@@ -126,7 +126,7 @@ def _dense(scores: Tensor) -> Scores:
     if scores.shape[1] == 1:  # one foreground logit a pixel
         detached = torch.cat([-detached, detached], dim=1)
         scores = torch.cat([-scores, scores], dim=1)
-    pixels = F.one_hot(detached.argmax(1), scores.shape[1]).movedim(-1, 1).to(scores.dtype)
+    pixels = F.one_hot(detached.argmax(1), scores.shape[1]).movedim(-1, 1).float()  # no half: they are counted
     counts = pixels.sum((2, 3))
     classes = counts.argmax(1)
     mean = (_softmax(detached) * pixels).sum((2, 3)) / counts.clamp(min=1)
