@@ -150,7 +150,7 @@ def fit(case: Case, folder, *callbacks: Callback, device: str = "cpu", **options
 def undisturbed(tmp_path_factory):
     """Training without the callback, once for all methods."""
 
-    @lru_cache(None)
+    @lru_cache(4)  # a diary of a ResNet is hundreds of MB, and the cases that share one stand together
     def cached(case: Case) -> Record:
         return fit(case, tmp_path_factory.mktemp("plain"))
 
