@@ -308,7 +308,7 @@ class Race(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Network) -> None:
         first, last = trainer.current_epoch == 0, trainer.current_epoch == trainer.max_epochs - 1
-        measure = self._warm_up if first else self._measure_memory if last else self._measure_time
+        measure = self._look if first else self._measure_memory if last else self._measure_time
         if last:
             self.forwards.memory = _peak_memory(lambda: self._forward(trainer, pl_module))
         for contender in self.contenders:
@@ -339,7 +339,7 @@ class Race(Callback):
         module.train()
         return taken
 
-    def _warm_up(self, trainer: Trainer, module: Network, cost: Cost, who: "Ours | ByHand") -> None:
+    def _look(self, trainer: Trainer, module: Network, cost: Cost, who: "Ours | ByHand") -> None:
         who.look(trainer, module)
         who.finish()
 
@@ -365,11 +365,8 @@ class Race(Callback):
         self.forwards.processor.append(base_processor)
 
     def _measure_memory(self, trainer: Trainer, module: Network, cost: Cost, who: "Ours | ByHand") -> None:
-        def look() -> None:
-            who.look(trainer, module)
-            who.finish()
-
-        cost.memory.append(_peak_memory(look) / self.forwards.memory)
+        peak = _peak_memory(lambda: self._look(trainer, module, cost, who))
+        cost.memory.append(peak / self.forwards.memory)
 
 
 def _settle(collect: bool = True) -> None:
@@ -416,16 +413,16 @@ def _peak_sampled(work: Callable[[], object]) -> int:
 
 
 class _MallInfo(ctypes.Structure):
+    """glibc's `struct mallinfo2`: `uordblks` is in use in all arenas, `hblkhd` in mappings of their own."""
+
     _fields_ = [
-        *((f"other{n}", ctypes.c_size_t) for n in range(4)),
-        ("hblkhd", ctypes.c_size_t),  # in mappings of their own
-        *((f"another{n}", ctypes.c_size_t) for n in range(2)),
-        ("uordblks", ctypes.c_size_t),  # in all arenas
-        *((f"last{n}", ctypes.c_size_t) for n in range(2)),
+        (name, ctypes.c_size_t)
+        for name in ("arena", "ordblks", "smblks", "hblks", "hblkhd")
+        + ("usmblks", "fsmblks", "uordblks", "fordblks", "keepcost")
     ]
 
 
-_mallinfo = ctypes.CDLL(None).mallinfo2  # of glibc
+_mallinfo = ctypes.CDLL(None).mallinfo2
 _mallinfo.restype = _MallInfo
 
 
