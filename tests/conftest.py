@@ -2,7 +2,8 @@
 
 import io
 import os
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # CUDA's matrix products are the same each run with it
@@ -119,6 +120,11 @@ def make_trainer(tmp_path: Path) -> Callable[..., Trainer]:
         return Trainer(**{**defaults, **options})
 
     return make
+
+
+def complaints(recorded: Iterable[warnings.WarningMessage]) -> list[str]:
+    """What the callback warned of."""
+    return [str(one.message) for one in recorded if "GradCAMCallback" in str(one.message)]
 
 
 class Events:

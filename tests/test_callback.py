@@ -15,7 +15,9 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from lightning_gradcam import GradCAMCallback
-from lightning_gradcam.render import GAP, HEADER
+from lightning_gradcam.logs.run_log import RunLog
+from lightning_gradcam.pictures.render import GAP, HEADER
+from lightning_gradcam.training.memory import Memory
 
 from .conftest import Classifier, DictDataset, make_pairs, small_cnn
 
@@ -70,19 +72,15 @@ def test_validate_and_test_look_too(make_trainer, events, loader) -> None:
     assert events().steps(f"{TAG}/test") == [1]
 
 
-def test_the_maps_are_grad_cams(make_trainer, loader) -> None:
+def test_the_maps_are_grad_cams(make_trainer, loader, monkeypatch) -> None:
     """On the network of the tests, from the layer found, to 1e-3 after grad-cam's own resizing."""
     torch.manual_seed(0)
     module = Classifier(nn.Sequential(*[nn.ReLU() if isinstance(m, nn.ReLU) else m for m in small_cnn()])).eval()
-    found: dict[str, object] = {}
-
-    class Spy(GradCAMCallback):
-        def _keep(self, trainer, cams, step):
-            found["cams"], found["probe"] = cams, self._probe
-            return super()._keep(trainer, cams, step)
-
-    make_trainer(Spy()).validate(module, loader, verbose=False)
-    probe, cams = found["probe"], found["cams"]
+    kept = []
+    remember = Memory.add
+    monkeypatch.setattr(Memory, "add", lambda *args: (kept.append(args), remember(*args))[1])
+    make_trainer(GradCAMCallback()).validate(module, loader, verbose=False)
+    [(_, probe, _, _, cams)] = kept
     targets = [ClassifierOutputTarget(int(label)) for label in probe.labels]
     expected = GradCAM(module, [module.network[6]])(probe.images, targets)
     assert np.abs(cams.heatmaps((16, 16))[:, 0].numpy() - expected).max() < 1e-3
@@ -106,7 +104,7 @@ def test_transfer_hooks_and_collate_are_applied_as_validation_sees_them(make_tra
 
     class Spy(GradCAMCallback):
         def on_train_epoch_end(self, trainer, pl_module) -> None:
-            probes.append(self._probe.images)
+            probes.append(self._memory.probe_set.images)
 
     loader = DataLoader(pairs, batch_size=24, collate_fn=doubled)
     trainer = make_trainer(Spy(images=24), max_epochs=1, num_sanity_val_steps=0)
@@ -255,27 +253,27 @@ def test_an_iterable_dataset_gives_the_first_of_one_pass(make_trainer, events, p
 
     class Spy(GradCAMCallback):
         def on_train_epoch_end(self, trainer, pl_module) -> None:
-            probes.append(self._probe)
             super().on_train_epoch_end(trainer, pl_module)
+            probes.append(self._memory.probe_set)
 
     make_trainer(Spy(images=7), max_epochs=1).fit(Classifier(), stream, stream)
     assert torch.equal(probes[0].images, pairs.tensors[0][:7])
     assert events().steps(TAG) == [0, 1]
 
 
-def test_scale_run_makes_epochs_comparable(make_trainer, events, loader) -> None:
+def test_scale_run_makes_epochs_comparable(make_trainer, loader, monkeypatch) -> None:
     """A map at a tenth of the image's highest peak is drawn at a tenth of the strength."""
     strengths: list[torch.Tensor] = []
     peaks: list[torch.Tensor] = []
+    log_grid = RunLog.log_grid
 
-    class Spy(GradCAMCallback):
-        def _keep(self, trainer, cams, step):
-            kept = super()._keep(trainer, cams, step)
-            strengths.append(cams.heatmaps((16, 16), self._histories[TAG].highest_peaks()).amax((1, 2, 3)))
-            peaks.append(cams.peaks[:, 0])
-            return kept
+    def spy(log, found, history, *where):
+        strengths.append(found.shares((16, 16), history.highest_peaks()).amax((1, 2, 3)))
+        peaks.append(found.peaks[:, 0])
+        log_grid(log, found, history, *where)
 
-    make_trainer(Spy(images=4, scale="run"), max_epochs=3).fit(Classifier(), loader, loader)
+    monkeypatch.setattr(RunLog, "log_grid", spy)
+    make_trainer(GradCAMCallback(images=4, scale="run"), max_epochs=3).fit(Classifier(), loader, loader)
     highest = torch.stack(peaks).cummax(0).values
     ratios = (torch.stack(peaks) / highest).nan_to_num(0)
     # enlarging averages a peak with its neighbours, so a heatmap stays at or below its map's share

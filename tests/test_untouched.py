@@ -20,8 +20,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from lightning_gradcam import GradCAMCallback
+from lightning_gradcam.training.faults import Faults
 
-from .conftest import CLASSES, Classifier, make_pairs, small_cnn
+from .conftest import CLASSES, Classifier, complaints, make_pairs, small_cnn
 
 logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
 
@@ -177,7 +178,7 @@ def same(left: object, right: object) -> bool:
 def assert_untouched(case: Case, plain: Record, folder) -> None:
     with pytest.MonkeyPatch.context() as patch:
         faults: list[Exception] = []
-        patch.setattr(GradCAMCallback, "_warn", lambda self, fault: faults.append(fault))
+        patch.setattr(Faults, "__call__", lambda self, fault: faults.append(fault))
         watched = fit(case, folder, watching(case))
     assert faults == []  # it looked, each time
     for name, left, right in zip(Record._fields, plain, watched, strict=True):
@@ -214,15 +215,14 @@ def test_the_comparison_can_fail(tmp_path) -> None:
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "16-mixed", "bf16-true"])
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("method", ["gradcam", "GradCAM"])
-def test_on_a_gpu(network, precision, method, tmp_path) -> None:
+def test_on_a_gpu(network, precision, method, tmp_path, recwarn) -> None:
     """With deterministic algorithms, also in half precision with loss scaling."""
     case = Case(network, "adamw", 3, precision, "twice", method, False)
     torch.use_deterministic_algorithms(True)
     try:
         plain = fit(case, tmp_path, device="cuda")
-        callback = watching(case)
-        watched = fit(case, tmp_path, callback, device="cuda")
+        watched = fit(case, tmp_path, watching(case), device="cuda")
     finally:
         torch.use_deterministic_algorithms(False)
-    assert not callback._warned
+    assert complaints(recwarn) == []
     assert all(same(left, right) for left, right in zip(plain, watched, strict=True))

@@ -1,44 +1,23 @@
-"""The Lightning callback: hooks, and who is called when."""
+"""The Lightning callback: its arguments, and what is called when."""
 
-import logging
-import warnings
 from collections.abc import Sequence
-from functools import partial
-from itertools import chain, count
-from time import monotonic
+from itertools import count
 from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.trainer.states import TrainerFn
 from torch import nn
 
-from lightning_gradcam.album import make_album
-from lightning_gradcam.borrowed import CamClass
-from lightning_gradcam.cam import Cams, Plan, compute_cams, make_plan
-from lightning_gradcam.errors import SettingError, nearest
-from lightning_gradcam.history import History
-from lightning_gradcam.layers import Reader
-from lightning_gradcam.metrics import means, measure, names
-from lightning_gradcam.probe import Images, Key, Keys, Probe, check_images, given_probe, images_key
-from lightning_gradcam.render import Statistics, check_names, check_statistics, name_of
-from lightning_gradcam.schema import MASK_AREA, grid_tag, part_tag
-from lightning_gradcam.screen import Screen
-from lightning_gradcam.session import (
-    check_monitors,
-    check_strategy,
-    is_dry_run,
-    log_numbers,
-    looking,
-    probe_of,
-)
-from lightning_gradcam.settings import LayerChoices, Output, Settings
-from lightning_gradcam.targets import Target, classes_of
-from lightning_gradcam.writer import Job, Worker, find_sinks, make_folders
-
-logger = logging.getLogger(__name__)
-
-SCALES = ("image", "run")
-_FIRST_FILM, _SECONDS_BETWEEN_FILMS = 8, 60.0  # looks, and seconds, before a film strip is drawn in mid-run
+from lightning_gradcam.cam.borrowed import CamClass
+from lightning_gradcam.cam.layers import Reader
+from lightning_gradcam.cam.settings import LayerChoices, Output, Settings
+from lightning_gradcam.cam.targets import Target, classes_of
+from lightning_gradcam.pictures.shown import Statistics
+from lightning_gradcam.training.arguments import Arguments
+from lightning_gradcam.training.memory import Memory
+from lightning_gradcam.training.probe_set import Images, Key, Keys, images_key
+from lightning_gradcam.training.session import is_dry_run
+from lightning_gradcam.training.watch import FitWatch, Watch
 
 
 class GradCAMCallback(Callback):
@@ -68,7 +47,7 @@ class GradCAMCallback(Callback):
         std: what normalising divided by.
         class_names: a name for each class.
         scale: "image" shows each map on its own, as Grad-CAM papers do; "run" by the highest peak the image has had so
-            far, so that epochs compare.
+            far, so that epochs compare; not with grad-cam's own methods and `aug_smooth`, whose maps have no peaks.
         batch_size: images a forward pass: bounds the memory.
         image_key: where in a batch the images are; None finds them in (x, y), (x, y, mask) or under a usual name.
         label_key: the same for labels.
@@ -106,33 +85,22 @@ class GradCAMCallback(Callback):
         eigen_smooth: bool = False,
     ) -> None:
         super().__init__()
-        self._settings = Settings(
-            target_layer, target, method, batch_size, output, reshape_transform, aug_smooth, eigen_smooth
+        self._arguments = Arguments(
+            Settings(target_layer, target, method, batch_size, output, reshape_transform, aug_smooth, eigen_smooth),
+            Keys(image_key, label_key, mask_key),
+            images,
+            every_n_epochs,
+            mean,
+            std,
+            class_names,
+            scale,
         )
-        self._keys = Keys(image_key, label_key, mask_key)
-        check_images(images)
-        check_statistics(mean, std)
-        _check_epochs(every_n_epochs)
-        check_names(class_names)
-        _check_scale(scale)
-        self._images = images
-        self._images_key = images_key(images)
-        self._mean, self._std = mean, std
-        self._every_n_epochs = every_n_epochs
-        self._class_names = class_names
-        self._scale = scale
-        self._probe: Probe | None = None
-        self._screen: Screen | None = None
-        self._plan: Plan | None = None
-        self._sinks: list[Any] = []
-        self._histories: dict[str, History] = {}
-        self._filmed, self._filmed_at = 0, 0.0
-        self._restored: dict[str, Any] | None = None
-        self._warned: set[str] = set()
-        self._worker = Worker(self._warn)
+        self._memory = Memory(images_key(images))  # of the last fit
+        self._fit: FitWatch | None = None  # from setup to teardown
+        self._evaluation: Watch | None = None
         target_name = target if isinstance(target, str) else str(classes_of(target))  # an object's changes run by run
         self._state_key = self._generate_state_key(
-            target_layer=_layer_key(target_layer), target=target_name, method=self._settings.method_name
+            target_layer=_layer_key(target_layer), target=target_name, method=self._arguments.settings.method_name
         )
 
     @property
@@ -141,228 +109,88 @@ class GradCAMCallback(Callback):
         return self._state_key
 
     def state_dict(self) -> dict[str, Any]:
-        """The probe and all its maps so far, in plain tensors: a resumed run shows the same images and goes on."""
-        probe = None if self._probe is None else vars(self._probe)
-        histories = {tag: history.state_dict() for tag, history in self._histories.items() if history.moments}
-        return {"images": self._images_key, "probe": probe, "histories": histories}
+        """The images and all their maps so far, in plain tensors: a resumed run shows the same images and goes on."""
+        return self._memory.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the probe of the run that is resumed, if it still is what the arguments ask for."""
-        self._restored = state_dict
+        """Take the images and maps of the run that is resumed, if they still are what the arguments ask for."""
+        self._memory.load_state_dict(state_dict)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy has: the arguments, and nothing of a fit, whose trainer, threads and files are not its."""
+        own = {name: value for name, value in vars(self).items() if name not in ("log", "log_dict")}  # the module's
+        return own | {"_memory": Memory(self._memory.asked), "_fit": None, "_evaluation": None}
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Find the loggers that take pictures; refuse where there are none."""
-        self._probe, self._screen, self._plan, self._warned = None, None, None, set()
-        self._histories, self._filmed, self._filmed_at = {}, 0, monotonic()
+        self._finish()
         if is_dry_run(trainer) or stage == TrainerFn.PREDICTING:
             return
-        check_strategy(trainer)
-        if trainer.is_global_zero:  # replicas are alike: the others neither look nor wait
-            self._sinks = self._find_sinks(trainer, stage)
+        stage_of = self, self._arguments, trainer, pl_module
+        if stage != TrainerFn.FITTING:
+            self._evaluation = Watch(*stage_of, Memory(self._memory.asked))
+            return
+        if not self._memory.goes_on(trainer):
+            self._memory = Memory(self._memory.asked, trainer)
+        self._fit = FitWatch(*stage_of, self._memory)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Read the images, find the layer, and look once before any learning."""
-        self._prepare(trainer, pl_module)
-        if self._screen is not None:
-            self._worker.submit(self._screen.record_probe)
-        numbers = self._look(trainer, pl_module, step=0) if trainer.global_step == 0 else {}
-        if self._probe is not None and self._probe.masks is not None:
-            numbers[MASK_AREA] = float(self._probe.masks.float().mean())  # what in_mask is by chance
-        try:
-            for sink in trainer.loggers if numbers else []:  # Lightning's own log has no place before the first epoch
-                sink.log_metrics(numbers, trainer.global_step)
-        except Exception as fault:
-            self._warn(fault)
+        if self._fit:
+            self._fit.begin()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look after the epoch."""
         completed = trainer.current_epoch + 1
-        if completed % self._every_n_epochs == 0:
-            log_numbers(trainer, self._look(trainer, pl_module, step=completed))
-            if self._film_is_due():
-                self._show_film(trainer, moving=False)
+        if self._fit and completed % self._arguments.every_n_epochs == 0:
+            self._fit.look(completed)
+            self._fit.show_film_if_due()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw the film strip and the time-lapse."""
-        self._show_film(trainer, moving=True)
+        if self._fit:
+            self._fit.show_film()
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Prepare for `trainer.validate`."""
-        if trainer.state.fn == TrainerFn.VALIDATING:
-            self._prepare(trainer, pl_module)
+        if self._evaluation:
+            self._evaluation.prepare()
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look in `trainer.validate`."""
-        if trainer.state.fn == TrainerFn.VALIDATING:
-            log_numbers(trainer, self._look(trainer, pl_module, step=trainer.current_epoch))
+        if self._evaluation:
+            self._evaluation.look(trainer.current_epoch)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Prepare for `trainer.test`."""
-        self._prepare(trainer, pl_module)
+        if self._evaluation:
+            self._evaluation.prepare()
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look in `trainer.test`."""
-        log_numbers(trainer, self._look(trainer, pl_module, step=trainer.current_epoch))
+        if self._evaluation:
+            self._evaluation.look(trainer.current_epoch)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Let all that was logged reach the disk before a checkpoint says that it was."""
-        self._worker.drain()
+        if self._fit:
+            self._fit.drain()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Draw the film strip and the time-lapse so far, and let all that was logged reach the disk."""
-        self._show_film(trainer, moving=True)
-        self._worker.close()  # teardown does not come after an exception
+        """Draw the film strip and the time-lapse so far, and finish writing: teardown does not come after this."""
+        if self._fit:
+            self._fit.show_film()
+        self._finish()
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Finish writing; hold on to no model, and only to what a checkpoint saved from now on should have."""
-        self._worker.close()
-        self._screen, self._plan, self._sinks = None, None, []
+        self._finish()
 
-    def _find_sinks(self, trainer: Trainer, stage: str) -> list[Any]:
-        try:
-            return find_sinks(trainer.loggers)
-        except SettingError as error:
-            if stage == TrainerFn.FITTING:
-                raise
-            logger.warning("%s", error)  # evaluation is often run without loggers, and is no place to watch training
-            return []
-
-    def _prepare(self, trainer: Trainer, module: LightningModule) -> None:
-        """Read the probe and plan the looking; what cannot work is refused here, before the first batch."""
-        if not self._sinks:
-            return
-        try:
-            with looking(trainer, module):
-                plan = self._made_plan(trainer, module)
-            check_monitors(trainer, self, self._logged(trainer, plan))
-        except SettingError:
-            raise
-        except NotImplementedError as error:
-            raise SettingError(
-                f"output=None calls {type(module).__name__}, which cannot be called ({error}); give it a forward, or "
-                "pass output=callable(model, images) -> scores"
-            ) from error
-        except Exception as fault:  # the user's own code, on these images: no reason not to train
-            self._warn(fault)
-
-    def _logged(self, trainer: Trainer, plan: Plan) -> list[str]:
-        """The names of the numbers that will be logged."""
-        masked = self._read_probe(trainer).masks is not None
-        tags = [grid_tag(name, test=trainer.testing) for name in plan.names]
-        return [part_tag(tag, name) for tag in tags for name in names(masked)]
-
-    def _look(self, trainer: Trainer, module: LightningModule, step: int) -> dict[str, float]:
-        """Explain the probe, let its maps be drawn, and return their numbers; a fault costs a warning and all these."""
-        if not self._sinks:
-            return {}
-        try:
-            with looking(trainer, module):
-                plan = self._made_plan(trainer, module)
-                probe = self._read_probe(trainer)
-                found = compute_cams(module, probe.images, probe.labels, plan)
-            copies = [cams.copied() for cams in found]
-            # the device is waited for here: Lightning's log asks for the numbers next
-            jobs, numbers = zip(*(self._keep(trainer, copy(), step) for copy in copies), strict=True)
-            self._worker.submit(*chain(*jobs))
-            make_folders(self._sinks)  # for the numbers, which Lightning writes
-            return {name: number for of_layer in numbers for name, number in of_layer.items()}
-        except Exception as fault:
-            self._warn(fault)
-            return {}
-
-    def _keep(self, trainer: Trainer, cams: Cams, step: int) -> tuple[list[Job], dict[str, float]]:
-        """Add one layer's maps to its history; return what draws and writes them, and their numbers by tag."""
-        assert self._screen is not None
-        assert self._probe is not None
-        tag = grid_tag(cams.layer, test=trainer.testing)
-        history = self._histories.get(tag, History(cams.layer)).with_look(step, cams)
-        self._histories[tag] = history
-        values = measure(history.view(self._probe.masks))
-        jobs: list[Job] = [partial(self._screen.show, cams, history, tag, step, trainer.global_step)]
-        if trainer.state.fn == TrainerFn.FITTING:
-            jobs.append(partial(self._screen.record, history, values, tag))
-        return jobs, {part_tag(tag, name): mean for name, mean in means(values).items()}
-
-    def _film_is_due(self) -> bool:
-        """Whether as many epochs were added as make another film worth its bytes: of 1,000 epochs a dozen are."""
-        grown = self._looks() >= max(_FIRST_FILM, 1.5 * self._filmed)
-        return grown and monotonic() - self._filmed_at >= _SECONDS_BETWEEN_FILMS
-
-    def _show_film(self, trainer: Trainer, moving: bool) -> None:
-        """Let the worker draw all epochs of a fit so far, if there is more than one."""
-        if trainer.state.fn != TrainerFn.FITTING or self._looks() < 2 or self._screen is None:
-            return
-        self._filmed, self._filmed_at = self._looks(), monotonic()
-        screen, step = self._screen, trainer.global_step
-        films = [partial(screen.film, history, tag, step, moving) for tag, history in self._histories.items()]
-        self._worker.submit(*films)
-
-    def _looks(self) -> int:
-        return max((len(history.moments) for history in self._histories.values()), default=0)
-
-    def _read_probe(self, trainer: Trainer) -> Probe:
-        """The probe, read at the first call."""
-        if self._probe is None:
-            restored = self._restored_probe(trainer)
-            probe = given_probe(self._images) or restored or probe_of(trainer, self._images, self._keys)
-            self._probe = probe.pinned() if trainer.strategy.root_device.type == "cuda" else probe
-        return self._probe
-
-    def _restored_probe(self, trainer: Trainer) -> Probe | None:
-        """The probe of the run that is resumed, with its maps; None where it does not fit the arguments."""
-        state, self._restored = self._restored, None
-        if state is None or state["probe"] is None or trainer.state.fn != TrainerFn.FITTING:
-            return None
-        if state["images"] != self._images_key:
-            logger.warning("images: the checkpoint's are other ones than asked for; the resumed run shows new ones")
-            return None
-        self._histories = {tag: History.from_state_dict(history) for tag, history in state["histories"].items()}
-        return Probe(**state["probe"])
-
-    def _made_plan(self, trainer: Trainer, module: LightningModule) -> Plan:
-        """The plan, made at the first call, with all that it stands on."""
-        probe = self._read_probe(trainer)
-        if self._screen is None:
-            about = f"target: {self._target_name(probe)}  ·  {self._settings.method_name}" + (
-                "  ·  scale: run" if self._scale == "run" else ""
-            )
-            statistics, naming = (self._mean, self._std), (self._class_names, self._settings.columns)
-            album = make_album(probe.images, probe.labels, *statistics, about, *naming)
-            self._screen = Screen(album, self._sinks, by_run=self._scale == "run")
-        if self._plan is None:
-            self._plan = self._make_plan(module, probe)
-        return self._plan
-
-    def _make_plan(self, module: LightningModule, probe: Probe) -> Plan:
-        plan = make_plan(module, probe.images, probe.labels, self._settings)
-        if self._class_names and plan.classes > 1 and len(self._class_names) != plan.classes:
-            raise SettingError(f"class_names has {len(self._class_names)} names; the model has {plan.classes} classes")
-        if self._settings.target_layer is None:
-            logger.info("target_layer=None: looking at %r, the last layer whose output is a map", plan.names[0])
-        return plan
-
-    def _target_name(self, probe: Probe) -> str:
-        target = self._settings.target
-        if target == "label" and probe.labels is None:
-            return "predicted"
-        if isinstance(target, str):
-            return target
-        named = [name_of(one, self._class_names) for one in classes_of(target)]
-        return ", ".join(named) or "custom"
-
-    def _warn(self, fault: Exception) -> None:
-        """Warn once a kind of fault: the same one comes every epoch, and says nothing new."""
-        kind = type(fault).__name__
-        if kind not in self._warned:
-            self._warned.add(kind)
-            told = (
-                f"GradCAMCallback: a picture is missing ({kind}: {fault}); training goes on, and the next epoch tries "
-                "again without another word"
-            )
-            try:
-                warnings.warn(told, stacklevel=2)
-            except Warning:  # python -W error: still no reason to end a run, nor the worker
-                logger.warning(told)
+    def _finish(self) -> None:
+        for watch in (self._fit, self._evaluation):
+            if watch:
+                watch.close()
+        self._fit = self._evaluation = None
 
 
 _instances = count()
@@ -375,15 +203,3 @@ def _layer_key(target_layer: object) -> str:
     if isinstance(target_layer, nn.Module):
         return f"module {next(_instances)}"
     return str([_layer_key(one) for one in target_layer]) if isinstance(target_layer, Sequence) else ""
-
-
-def _check_epochs(every_n_epochs: object) -> None:
-    if isinstance(every_n_epochs, bool) or not isinstance(every_n_epochs, int):
-        raise TypeError(f"every_n_epochs={every_n_epochs!r} is not an int; accepted is 1 or more")
-    if every_n_epochs < 1:
-        raise SettingError(f"every_n_epochs={every_n_epochs}; accepted is 1 or more")
-
-
-def _check_scale(scale: object) -> None:
-    if scale not in SCALES:
-        raise SettingError(f"scale={scale!r} is neither 'image' nor 'run'{nearest(str(scale), SCALES)}")

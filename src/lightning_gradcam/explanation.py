@@ -12,16 +12,17 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lightning_gradcam.album import Album, make_album
-from lightning_gradcam.borrowed import CamClass
-from lightning_gradcam.cam import Cams, compute_cams, make_plan
+from lightning_gradcam.cam.borrowed import CamClass
+from lightning_gradcam.cam.compute import compute_cams, make_plan
+from lightning_gradcam.cam.layers import LayerChoice, Reader
+from lightning_gradcam.cam.lend import lend
+from lightning_gradcam.cam.maps import Cams, Maps
+from lightning_gradcam.cam.settings import Output, Settings, check_tensor
+from lightning_gradcam.cam.targets import Target
 from lightning_gradcam.errors import SettingError
-from lightning_gradcam.layers import LayerChoice, Reader
-from lightning_gradcam.lend import lend
-from lightning_gradcam.probe import check_tensor
-from lightning_gradcam.render import Statistics, check_channels, check_statistics, overlay
-from lightning_gradcam.settings import Output, Settings
-from lightning_gradcam.targets import Target
+from lightning_gradcam.pictures.grid import grid
+from lightning_gradcam.pictures.render import overlay
+from lightning_gradcam.pictures.shown import ShownImages, Statistics, check_channels, check_statistics, show_images
 
 Picture = str | PathLike[str] | Image.Image | np.ndarray[Any, Any]
 Size = int | tuple[int, int]
@@ -35,9 +36,10 @@ class Explanation:
 
     Attributes:
         heatmaps: (N, H, W) float32 in 0..1, at the size of the images that the model saw.
-        raw: (N, h, w) >= 0, the maps before resizing and scaling; for what grad-cam computes, with `aug_smooth` and
-            for averaged layers there are only heatmaps, (N, H, W).
-        peaks: (N,) each raw map's maximum: 0 where there is no positive evidence, not finite where the map was not.
+        raw: (N, h, w) >= 0, the maps before resizing and scaling; of averaged layers at image size. None for what
+            grad-cam computes and with `aug_smooth`, which tell only where the evidence lies, not how strong it is.
+        peaks: (N,) each raw map's maximum: 0 where there is no positive evidence, not finite where the map was not; of
+            averaged layers the mean of theirs. None where `raw` is.
         scores: (N,) the prediction's probability in 0..1; for a regression its value.
         predictions: (N,) the predicted class.
         targets: (N,) the explained class; -1 where the target is no single class.
@@ -45,23 +47,23 @@ class Explanation:
     """
 
     heatmaps: Tensor
-    raw: Tensor
-    peaks: Tensor
+    raw: Tensor | None
+    peaks: Tensor | None
     scores: Tensor
     predictions: Tensor
     targets: Tensor
     layer: str
-    _album: Album = field(repr=False)
-    _cams: Cams = field(repr=False)
+    _images: ShownImages = field(repr=False)
+    _found: Maps = field(repr=False)
 
     def overlays(self) -> list[Image.Image]:
         """Return each image with its heatmap over it, at the size the model saw; of several targets the first."""
-        pairs = zip(self._album.pictures, self._cams.heatmaps(self._album.size)[:, 0].numpy(), strict=True)
+        pairs = zip(self._images.pictures, self._found.heatmaps(self._images.size)[:, 0].numpy(), strict=True)
         return [Image.fromarray(overlay(picture, heatmap)) for picture, heatmap in pairs]
 
     def grid(self) -> Image.Image:
         """Return one labelled picture of all images beside their overlays."""
-        return self._album.grid(self._cams)
+        return grid(self._images, self._found)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Save the grid; the file's ending tells the format."""
@@ -117,26 +119,26 @@ def explain(
     check_statistics(mean, std)
     inputs, shown, undo = _inputs(images, size, mean, std)
     known = _checked_labels(labels, len(inputs))
-    album = make_album(shown, known, *undo, settings.method_name, columns=settings.columns)
+    shown_images = show_images(shown, known, *undo, settings.method_name, column_classes=settings.column_classes)
     with lend(model):
         plan = make_plan(model, inputs, known, settings)
-        cams = compute_cams(model, inputs, known, plan)[0].copied()()
-    return _explanation(cams, album)
+        found = compute_cams(model, inputs, known, plan)[0].copied()()
+    return _explanation(found, shown_images)
 
 
-def _explanation(cams: Cams, album: Album) -> Explanation:
-    column = 0 if cams.maps.shape[1] == 1 else slice(None)
-    raw = cams.maps if cams.finished else cams.maps * cams.peaks.nan_to_num(0, posinf=0)[..., None, None]
+def _explanation(found: Maps, images: ShownImages) -> Explanation:
+    column = 0 if found.maps.shape[1] == 1 else slice(None)
+    raw = found.maps * found.peaks.nan_to_num(0, posinf=0)[..., None, None] if isinstance(found, Cams) else None
     return Explanation(
-        cams.heatmaps(album.size)[:, column],
-        raw[:, column],
-        cams.peaks[:, column],
-        cams.scores,
-        cams.predictions,
-        cams.targets[:, column],
-        cams.layer,
-        album,
-        cams,
+        found.heatmaps(images.size)[:, column],
+        None if raw is None else raw[:, column],
+        found.peaks[:, column] if isinstance(found, Cams) else None,
+        found.scores,
+        found.predictions,
+        found.targets[:, column],
+        found.layer,
+        images,
+        found,
     )
 
 

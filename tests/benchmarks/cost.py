@@ -48,8 +48,8 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from lightning_gradcam import GradCAMCallback
-from lightning_gradcam.cam import compute_cams
-from lightning_gradcam.session import looking
+from lightning_gradcam.cam.compute import compute_cams
+from lightning_gradcam.training.session import looking
 
 SIDE, CLASSES, BATCH = 224, 1000, 32
 MEAN, STD = 0.45, 0.23
@@ -115,17 +115,17 @@ class Ours:
         )
 
     def maps(self, trainer: Trainer, module: Network) -> None:
-        callback = self.callback
+        watch = self.callback._fit
         with looking(trainer, module):
-            compute_cams(module, callback._probe.images, callback._probe.labels, callback._plan)
+            compute_cams(module, watch.probe_set.images, watch.probe_set.labels, watch.plan)
 
     def look(self, trainer: Trainer, module: Network) -> None:
         self.callback.on_train_epoch_end(trainer, module)
-        if self.callback._warned:
-            raise RuntimeError(f"our own callback warned of {self.callback._warned}")
+        if told := self.callback._fit.faults.told:
+            raise RuntimeError(f"our own callback warned of {told}")
 
     def finish(self) -> None:
-        self.callback._worker.drain()
+        self.callback._fit.drain()
 
 
 class ByHand:
@@ -415,11 +415,8 @@ def _peak_sampled(work: Callable[[], object]) -> int:
 class _MallInfo(ctypes.Structure):
     """glibc's `struct mallinfo2`: `uordblks` is in use in all arenas, `hblkhd` in mappings of their own."""
 
-    _fields_ = [
-        (name, ctypes.c_size_t)
-        for name in ("arena", "ordblks", "smblks", "hblks", "hblkhd")
-        + ("usmblks", "fsmblks", "uordblks", "fordblks", "keepcost")
-    ]
+    _names = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"
+    _fields_ = [(name, ctypes.c_size_t) for name in _names.split()]
 
 
 _mallinfo = ctypes.CDLL(None).mallinfo2

@@ -19,15 +19,15 @@ from sklearn.datasets import load_sample_images
 from torch.utils.tensorboard import SummaryWriter
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from tests.test_dashboard import LAYER, serving
-from tests.test_tab import CHROMIUM, FLAGS
+from tests.dashboard.test_plugin import LAYER, serving
+from tests.dashboard.test_tab import CHROMIUM, FLAGS
 
-from lightning_gradcam.album import Album
-from lightning_gradcam.cam import Cams
-from lightning_gradcam.history import History
-from lightning_gradcam.metrics import measure
-from lightning_gradcam.schema import grid_tag
-from lightning_gradcam.screen import Screen
+from lightning_gradcam.cam.maps import Cams
+from lightning_gradcam.logs.run_log import RunLog
+from lightning_gradcam.logs.schema import grid_tag
+from lightning_gradcam.pictures.shown import ShownImages
+from lightning_gradcam.timeline.history import History
+from lightning_gradcam.timeline.metrics import measure
 
 FIRST_PICTURE = """
 new Promise((done) => {
@@ -68,8 +68,9 @@ def write(folder: Path, images: int, epochs: int, side: int) -> float:
         top, left = generator.integers(photo.shape[0] - 224), generator.integers(photo.shape[1] - 224)
         pictures.append(photo[top : top + 224, left : left + 224].copy())
     sink = SimpleNamespace(experiment=SummaryWriter(str(folder)))
-    screen = Screen(Album(pictures, [[0]] * images, "gradcam"), [sink], by_run=False)
-    screen.record_probe()
+    shown, known = ShownImages(pictures, [[0]] * images, "gradcam"), [str(image) for image in range(images)]
+    log = RunLog(shown, known, None, [sink], by_run=False)
+    log.log_images(0)
     sink.experiment.flush()
     file = next(folder.glob("events*"))
     before = file.stat().st_size
@@ -77,9 +78,9 @@ def write(folder: Path, images: int, epochs: int, side: int) -> float:
     classes = torch.zeros(images, dtype=torch.long)
     for step in range(epochs):
         maps = torch.rand(images, 1, side, side)
-        cams = Cams(maps, torch.ones(images, 1), torch.ones(images), classes, classes[:, None], LAYER)
-        history = History(LAYER, history.moments[-1:]).with_look(step, cams)
-        screen.record(history, measure(history.view(masks)), grid_tag(LAYER))
+        cams = Cams(maps, torch.ones(images), classes, classes[:, None], LAYER, torch.ones(images, 1))
+        history = History(LAYER, history.looks[-1:]).with_look(step, cams)
+        log.log_look(history, measure(history.view(masks)), grid_tag(LAYER))
     sink.experiment.close()
     return (file.stat().st_size - before) / epochs
 

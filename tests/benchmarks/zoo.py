@@ -17,10 +17,10 @@ import torchvision
 from pytorch_grad_cam import GradCAM
 from torch import Tensor, nn
 
-from lightning_gradcam.cam import compute_cams, make_plan
-from lightning_gradcam.layers import Layout
-from lightning_gradcam.lend import lend
-from lightning_gradcam.settings import Settings
+from lightning_gradcam.cam.compute import compute_cams, make_plan
+from lightning_gradcam.cam.layers import Layout
+from lightning_gradcam.cam.lend import lend
+from lightning_gradcam.cam.settings import Settings
 
 TIMM = """
 vit_tiny_patch16_224 vit_small_patch16_224 vit_base_patch32_224 vit_small_patch14_reg4_dinov2 deit_tiny_patch16_224

@@ -5,7 +5,7 @@ import logging
 
 from tensorboard.plugins import base_plugin
 
-from lightning_gradcam.schema import PLUGIN
+from lightning_gradcam.logs.schema import PLUGIN
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from tensorboard.data.provider import RunTagFilter
 from tensorboard.plugins import base_plugin
 from werkzeug import Request, Response
 
-from lightning_gradcam.schema import MAPS, PLUGIN, PROBE, ROOT, VERSION, layer_of, moment_lengths
+from lightning_gradcam.logs.schema import LOOK, MAPS, PLUGIN, PROBE_SET, ROOT, VERSION, inflated, layer_of
 
 logger = logging.getLogger(__name__)
 
@@ -130,7 +130,7 @@ def _runs(plugin: AttentionPlugin, request: Request) -> Response:
 def _probe(plugin: AttentionPlugin, request: Request) -> Response:
     """A run's images, as data: URLs, and what is known of them; null where it has none that can be read."""
     found = None
-    for _, parts in plugin.read(request, _asked(request, "run"), PROBE):
+    for _, parts in plugin.read(request, _asked(request, "run"), PROBE_SET):
         header = _probe_header(parts)
         if header is not None:
             images = ["data:image/jpeg;base64," + base64.b64encode(part).decode() for part in parts[1:]]
@@ -139,17 +139,18 @@ def _probe(plugin: AttentionPlugin, request: Request) -> Response:
 
 
 def _maps(plugin: AttentionPlugin, request: Request) -> Response:
-    """A layer's moments behind a step: a line of JSON, then the bytes of each as `schema.MOMENT_PARTS` has them."""
+    """A layer's looks behind a step: a line of JSON, then the bytes of each as its `fields` lay them out."""
     after = _step(request)
-    moments, payload, broken = {}, {}, 0
+    looks, payload, broken = {}, {}, 0
     for step, parts in plugin.read(request, _asked(request, "run"), _asked(request, "tag")):
-        header = _moment_header(parts)
-        if header is None:
+        found = _look(parts)
+        if found is None:
             broken += 1
         elif step > after:  # of a step that is there twice, as a resumed run writes it, the last counts
-            moments[step], payload[step] = {"step": step, **header}, b"".join(parts[1:])
-    steps = sorted(moments)
-    head = json.dumps({"moments": [moments[step] for step in steps], "broken": broken}).encode()
+            looks[step], payload[step] = {"step": step, **found[0]}, found[1]
+    steps = sorted(looks)
+    told = {"fields": LOOK, "looks": [looks[step] for step in steps], "broken": broken}
+    head = json.dumps(told).encode()
     return _respond(request, head + b"\n" + b"".join(payload[step] for step in steps), "application/octet-stream")
 
 
@@ -191,11 +192,13 @@ def _probe_header(parts: Data) -> dict[str, Any] | None:
     header = _header(parts)
     if header is None or not all(part.startswith(b"\xff\xd8\xff") for part in parts[1:]):
         return None
-    told = {name: header.get(name) for name in ("truths", "class_names", "columns", "about")}
+    names = ("probe_set", "fingerprints", "truths", "class_names", "columns", "about")
+    told = {name: header.get(name) for name in names}
     named = _are(told["columns"], str) and (told["class_names"] is None or _are(told["class_names"], str))
-    truths = told["truths"]
-    known = isinstance(truths, list) and all(isinstance(truth, float) or _are(truth, int) for truth in truths)
-    whole = named and known and isinstance(told["about"], str) and len(truths or []) == len(parts) - 1
+    words = named and isinstance(told["about"], str) and isinstance(told["probe_set"], str)
+    truths, known = told["truths"], told["fingerprints"]
+    of_images = isinstance(truths, list) and all(isinstance(one, float) or _are(one, int) for one in truths)
+    whole = words and of_images and _are(known, str) and len(truths or []) == len(known or []) == len(parts) - 1
     return told if whole else None
 
 
@@ -203,15 +206,21 @@ def _are(values: Any, kind: type) -> bool:
     return isinstance(values, list) and all(isinstance(value, kind) for value in values)
 
 
-def _moment_header(parts: Data) -> dict[str, Any] | None:
-    """The header, if all parts have the lengths that it says."""
+def _look(parts: Data) -> tuple[dict[str, Any], bytes] | None:
+    """The header and the arrays, one behind the other, if all is as the header says."""
     header = _header(parts)
     if header is None:
         return None
-    shape: Any = header.get("shape")
-    metrics: Any = header.get("metrics")
-    whole = _are(shape, int) and len(shape) == 4 and min(shape) > 0
-    if not whole or not _are(metrics, str):
+    told: dict[str, Any] = {name: header.get(name) for name in ("probe_set", "sizes", "metrics")}
+    sizes, metrics = told["sizes"], told["metrics"]
+    axes = set("".join(field.axes for field in LOOK))
+    counted = isinstance(sizes, dict) and all(type(sizes.get(axis)) is int and sizes[axis] >= 0 for axis in axes)
+    if not (counted and _are(metrics, str) and len(metrics) == sizes["M"] and isinstance(told["probe_set"], str)):
         return None
-    fits = [len(part) for part in parts[1:]] == moment_lengths(shape, len(metrics))
-    return {"shape": shape, "metrics": metrics} if fits else None
+    if min(sizes[axis] for axis in "NThw") == 0 or len(parts) != 1 + len(LOOK):
+        return None
+    try:
+        pairs = zip(LOOK, parts[1:], strict=True)
+        return told, b"".join(inflated(part, field.length(sizes)) for field, part in pairs)
+    except (ValueError, OverflowError):  # of any length that a header may say
+        return None

@@ -46,7 +46,8 @@ function writeAddress() {
 
 // ---- data ------------------------------------------------------------------------------------------------------
 
-const NO_NUMBER = 65535, NUMBER_STEPS = 65534;
+const KINDS = {'|u1': Uint8Array, '<i4': Int32Array, '<f4': Float32Array}; // by NumPy's names
+const STATES = ['', 'blank', 'not finite']; // of a map: shown, or why not
 const base = new URL('./', import.meta.url);
 
 async function ask(route, query = {}) {
@@ -57,76 +58,80 @@ async function ask(route, query = {}) {
   return answer;
 }
 
-/** One layer of one run: its moments, and what of all of them is needed to draw one. */
+/** One layer of one run: its looks at the images that are shown, and what of all of them is needed to draw one. */
 class Series {
   constructor(run, tag) {
     this.run = run;
     this.tag = tag;
-    this.moments = [];
+    this.received = []; // also of other images: a run may be resumed with others
     this.broken = 0;
+    this.show(null);
   }
 
-  get steps() { return this.moments.map((moment) => moment.step); }
-  get last() { return this.moments.length ? this.moments[this.moments.length - 1].step : -1; }
-  get images() { return this.moments.length ? this.moments[0].shape[0] : 0; }
-  get targets() { return this.moments.length ? this.moments[0].shape[1] : 0; }
+  /** Show the looks at a set of images, and leave those at others out. */
+  show(probeSet) {
+    this.probeSet = probeSet;
+    this.looks = this.received.filter((look) => look.probe_set === probeSet);
+    this.peaks = highestPeaks(this.looks);
+  }
 
-  /** Fetch what came behind the last moment, or all anew. */
+  get steps() { return this.looks.map((look) => look.step); }
+  get last() { return this.looks.length ? this.looks[this.looks.length - 1].step : -1; }
+  get images() { return this.looks.length ? this.looks[0].shape[0] : 0; }
+  get targets() { return this.looks.length ? this.looks[0].shape[1] : 0; }
+  get others() { return this.received.length - this.looks.length; }
+  get newest() { return this.received[this.received.length - 1]; }
+
+  /** Fetch what came behind the last look, or all anew. */
   async update(anew = false) {
-    const after = anew ? -1 : this.last;
+    const after = anew ? -1 : this.newest?.step ?? -1;
     const buffer = await (await ask('maps', {run: this.run, tag: this.tag, after})).arrayBuffer();
     const end = new Uint8Array(buffer).indexOf(10);
     const head = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 0, end)));
-    const found = readMoments(head.moments, buffer, end + 1);
-    const same = anew && found.length === this.moments.length && head.broken === this.broken;
-    const last = this.last; // asked again: another answer may have come in between
-    this.moments = anew ? found : [...this.moments, ...found.filter((moment) => moment.step > last)];
+    const found = readLooks(head, buffer, end + 1);
+    const same = anew && found.length === this.received.length && head.broken === this.broken;
+    const last = this.newest?.step ?? -1; // asked again: another answer may have come in between
+    this.received = anew ? found : [...this.received, ...found.filter((look) => look.step > last)];
     this.broken = head.broken;
-    this.peaks = highestPeaks(this.moments);
+    this.show(this.probeSet);
     return !same && (found.length > 0 || anew);
   }
 
-  /** The moment of a step, or the last one before it. */
+  /** The look of a step, or the last one before it. */
   at(step) {
-    if (step < 0) return this.moments[this.moments.length - 1];
-    let found = this.moments[0];
-    for (const moment of this.moments) if (moment.step <= step) found = moment;
+    if (step < 0) return this.looks[this.looks.length - 1];
+    let found = this.looks[0];
+    for (const look of this.looks) if (look.step <= step) found = look;
     return found;
   }
 }
 
-/** Take the bytes apart as MOMENT_PARTS of schema.py has them. */
-function readMoments(heads, buffer, start) {
+/** Take the bytes apart as the answer's own fields lay them out. */
+function readLooks({fields, looks}, buffer, start) {
   let at = start;
-  const take = (Kind, count) => {
-    const from = at;
-    at += count * Kind.BYTES_PER_ELEMENT;
-    return new Kind(buffer.slice(from, at));
-  };
-  return heads.map(({step, shape, metrics}) => {
-    const [n, t, h, w] = shape;
-    const moment = {step, shape, maps: take(Uint8Array, n * t * h * w), peaks: take(Float32Array, n * t)};
-    moment.scores = take(Float32Array, n);
-    moment.predictions = take(Int32Array, n);
-    moment.classes = take(Int32Array, n * t);
-    moment.numbers = new Map(metrics.map((name) => [name, take(Uint16Array, n * t)]));
-    return moment;
+  return looks.map((head) => {
+    const {N, T, h, w} = head.sizes, look = {...head, shape: [N, T, h, w]};
+    for (const [name, dtype, axes] of fields) {
+      const Kind = KINDS[dtype], count = [...axes].reduce((product, axis) => product * head.sizes[axis], 1), from = at;
+      at += count * Kind.BYTES_PER_ELEMENT;
+      look[name] = new Kind(buffer.slice(from, at));
+    }
+    const ofMetric = (place) => look.numbers.subarray(place * N * T, (place + 1) * N * T);
+    return {...look, numbers: new Map(head.metrics.map((name, place) => [name, ofMetric(place)]))};
   });
 }
 
-function highestPeaks(moments) {
-  const known = moments.length ? Float32Array.from(moments[0].peaks, () => 0) : new Float32Array(0);
-  for (const {peaks} of moments) {
-    for (let i = 0; i < Math.min(known.length, peaks.length); i++) {
-      if (Number.isFinite(peaks[i])) known[i] = Math.max(known[i], peaks[i]);
-    }
+function highestPeaks(looks) {
+  const known = new Float32Array(looks.length ? looks[0].shape[0] * looks[0].shape[1] : 0);
+  for (const look of looks) {
+    for (let i = 0; i < known.length; i++) known[i] = Math.max(known[i], numberOf(look, 'peak', i) ?? 0);
   }
   return {each: known, all: known.reduce((a, b) => Math.max(a, b), 0)};
 }
 
-function numberOf(moment, name, index) {
-  const value = moment.numbers.get(name)?.[index];
-  return value === undefined || value === NO_NUMBER ? null : value / NUMBER_STEPS;
+function numberOf(look, name, index) {
+  const value = look.numbers.get(name)?.[index];
+  return Number.isFinite(value) ? value : null;
 }
 
 /** A run's images, with their pictures decoded. */
@@ -144,19 +149,19 @@ async function fetchProbe(run) {
 
 const nameOf = (probe, category) => probe.class_names?.[category] ?? String(category);
 
-function isWrong(probe, moment, image) {
+function isWrong(probe, look, image) {
   const truth = probe.truths[image];
-  return Array.isArray(truth) && truth.length > 0 && !truth.includes(moment.predictions[image]);
+  return Array.isArray(truth) && truth.length > 0 && !truth.includes(look.predictions[image]);
 }
 
-function saidOf(probe, moment, image) {
+function saidOf(probe, look, image) {
   const truth = probe.truths[image];
-  if (typeof truth === 'number') return {truth: `true ${round(truth)}`, answer: `predicted ${round(moment.scores[image])}`};
-  const score = moment.scores[image];
+  if (typeof truth === 'number') return {truth: `true ${round(truth)}`, answer: `predicted ${round(look.scores[image])}`};
+  const score = look.scores[image];
   const sure = Number.isFinite(score) ? ` ${Math.round(100 * score)}%` : '';
   return {
     truth: truth.length ? `true ${truth.map((one) => nameOf(probe, one)).join(', ')}` : '',
-    answer: `predicted ${nameOf(probe, moment.predictions[image])}${sure}`,
+    answer: `predicted ${nameOf(probe, look.predictions[image])}${sure}`,
   };
 }
 
@@ -188,24 +193,24 @@ function makePalette() {
 const scratch = document.createElement('canvas');
 const scratchContext = scratch.getContext('2d', {willReadFrequently: true});
 
-/** Draw one image with one moment's heat into a canvas; returns the word for a map that shows nothing. */
-function paint(canvas, picture, series, moment, image) {
+/** Draw one image with one look's heat into a canvas; returns the word for a map that shows nothing. */
+function paint(canvas, picture, series, look, image) {
   const context = canvas.getContext('2d');
   context.drawImage(sized(picture, canvas.width, canvas.height), 0, 0);
-  const [, targets, h, w] = moment.shape;
+  const [, targets, h, w] = look.shape;
   const index = image * targets + Math.min(state.target, targets - 1);
-  const peak = moment.peaks[index];
-  if (!Number.isFinite(peak)) return 'not finite';
-  if (peak === 0) return 'blank';
+  const word = STATES[look.states[index]];
+  if (word) return word;
   if (state.opacity === 0) return '';
-  heat(moment.maps.subarray(index * h * w, (index + 1) * h * w), h, w, strength(series, peak, index));
+  heat(look.maps.subarray(index * h * w, (index + 1) * h * w), h, w, strength(series, numberOf(look, 'peak', index), index));
   context.imageSmoothingEnabled = true;
   context.drawImage(scratch, 0, 0, canvas.width, canvas.height);
   return '';
 }
 
-/** What a map is multiplied by; null scales it to its own range. */
+/** What a map is multiplied by; null scales it to its own range, and so do maps that have no peaks. */
 function strength(series, peak, index) {
+  if (peak === null) return null;
   if (state.scale === 'run') return peak / series.peaks.each[index];
   if (state.scale === 'all') return peak / series.peaks.all;
   return null;
@@ -328,7 +333,7 @@ function build() {
     select('run', 'run', [], load), select('layer', 'layer', [], load), select('target', 'target', []),
     select('compare', 'beside it', [['', 'nothing'], ['epoch', 'another epoch'], ['run', 'another run']], load),
     select('run2', 'other run', [], load));
-  const look = make('div', {className: 'row'},
+  const drawing = make('div', {className: 'row'},
     range('opacity', 'opacity', {min: 0, max: 100}),
     select('colour', 'colours', Object.keys(COLOURS).map((name) => [name, name])),
     select('scale', 'strength', [['image', 'each image by itself'], ['run', 'by its highest peak'], ['all', 'by the highest of all']]),
@@ -338,7 +343,7 @@ function build() {
   const time = make('div', {className: 'row time'}, ui.play,
     make('label', {htmlFor: 'epoch', textContent: 'epoch'}), ui.epoch, ui.epochText,
     select('speed', 'epochs a second', [1, 2, 5, 10, 20, 50].map((speed) => [String(speed), String(speed)])));
-  ui.controls = make('header', {}, data, look, time, ui.secondRow);
+  ui.controls = make('header', {}, data, drawing, time, ui.secondRow);
   ui.large = make('dialog', {className: 'large', onclose: () => { state.large = -1; writeAddress(); }});
   ui.large.setAttribute('aria-label', 'one image, large');
   document.body.append(ui.controls, ui.status, ui.grid, ui.large);
@@ -354,18 +359,18 @@ function onKey(event) {
   else if (event.key === 'ArrowRight' && !inControl) goTo(position() + 1);
   else if (event.key === 'ArrowLeft' && !inControl) goTo(position() - 1);
   else if (event.key === 'Home' && !inControl) goTo(0);
-  else if (event.key === 'End' && !inControl) goTo(series.moments.length - 1);
+  else if (event.key === 'End' && !inControl) goTo(series.looks.length - 1);
   else return;
   event.preventDefault();
 }
 
 /** The place of the epoch that is shown among those that were logged. */
 function position() {
-  return Math.max(0, series.moments.indexOf(series.at(state.step)));
+  return Math.max(0, series.looks.indexOf(series.at(state.step)));
 }
 
 function goTo(place) {
-  const last = series.moments.length - 1, held = Math.max(0, Math.min(last, place));
+  const last = series.looks.length - 1, held = Math.max(0, Math.min(last, place));
   state.step = held === last ? -1 : series.steps[held];
   show();
 }
@@ -381,8 +386,8 @@ function setPlaying(on) {
 }
 
 function togglePlay() {
-  if (!series || series.moments.length < 2) return;
-  if (!playing && position() === series.moments.length - 1) goTo(0);
+  if (!series || series.looks.length < 2) return;
+  if (!playing && position() === series.looks.length - 1) goTo(0);
   setPlaying(!playing);
   played = performance.now();
   if (playing) requestAnimationFrame(playOn);
@@ -394,7 +399,7 @@ function playOn(now) {
   if (due > 0) {
     played += due * 1000 / state.speed;
     goTo(position() + due);
-    if (position() === series.moments.length - 1) setPlaying(false);
+    if (position() === series.looks.length - 1) setPlaying(false);
   }
   requestAnimationFrame(playOn);
 }
@@ -403,11 +408,11 @@ function playOn(now) {
 
 /** Where each column of a tile is from: the epoch and, if asked for, what stands beside it. */
 function columns() {
-  const moment = series.at(state.step);
-  const found = [{series, probe, moment}];
-  if (state.compare === 'epoch') found.push({series, probe, moment: series.at(state.step2)});
-  if (state.compare === 'run' && series2?.moments.length && probe2) {
-    found.push({series: series2, probe: probe2, moment: series2.at(moment.step)});
+  const look = series.at(state.step);
+  const found = [{series, probe, look}];
+  if (state.compare === 'epoch') found.push({series, probe, look: series.at(state.step2)});
+  if (state.compare === 'run' && series2?.looks.length && probe2) {
+    found.push({series: series2, probe: probe2, look: series2.at(look.step)});
   }
   return found;
 }
@@ -415,7 +420,7 @@ function columns() {
 /** Make a tile an image, anew when the data, the size or the number of columns are others. */
 function layOut() {
   sight.disconnect();
-  if (!series?.moments.length || !probe) {
+  if (!series?.looks.length || !probe) {
     tiles = [];
     ui.grid.replaceChildren();
     return;
@@ -446,7 +451,7 @@ const sight = new IntersectionObserver((entries) => {
     if (!tile) continue;
     const appeared = isIntersecting && !tile.seen;
     tile.seen = isIntersecting;
-    if (appeared && series?.moments.length) drawTile(tile, columns());
+    if (appeared && series?.looks.length) drawTile(tile, columns());
   }
 }, {rootMargin: '200px'});
 
@@ -455,15 +460,15 @@ function setText(element, text) {
 }
 
 function drawTile(tile, wanted) {
-  wanted.forEach(({series: of, probe: images, moment}, column) => {
+  wanted.forEach(({series: of, probe: images, look}, column) => {
     const picture = images.pictures[tile.image];
-    if (!picture || tile.image >= moment.shape[0]) {
+    if (!picture || tile.image >= look.shape[0]) {
       setText(tile.answers[column], 'no such image');
       return;
     }
-    const word = paint(tile.canvases[column], picture, of, moment, tile.image);
-    const said = saidOf(images, moment, tile.image);
-    const wrong = isWrong(images, moment, tile.image);
+    const word = paint(tile.canvases[column], picture, of, look, tile.image);
+    const said = saidOf(images, look, tile.image);
+    const wrong = isWrong(images, look, tile.image);
     setText(tile.answers[column], `${wrong ? '✗ ' : ''}${said.answer}${word ? ` (${word})` : ''}`);
     tile.answers[column].classList.toggle('wrong', wrong);
     if (column === 0) {
@@ -474,9 +479,9 @@ function drawTile(tile, wanted) {
   });
 }
 
-function order(moment) {
+function order(look) {
   const index = (image) => image * series.targets + Math.min(state.target, series.targets - 1);
-  const value = (tile) => numberOf(moment, state.sort, index(tile.image));
+  const value = (tile) => numberOf(look, state.sort, index(tile.image));
   const sorted = [...tiles];
   if (state.sort) {
     const sign = state.sort === 'in_mask' ? 1 : -1;
@@ -485,7 +490,7 @@ function order(moment) {
   sorted.forEach((tile, place) => { tile.figure.style.order = place; });
   let hidden = 0;
   for (const tile of tiles) {
-    tile.figure.hidden = Boolean(state.mistakes) && !isWrong(probe, moment, tile.image);
+    tile.figure.hidden = Boolean(state.mistakes) && !isWrong(probe, look, tile.image);
     hidden += tile.figure.hidden;
   }
   return tiles.length - hidden;
@@ -493,28 +498,29 @@ function order(moment) {
 
 function show() {
   writeAddress();
-  const empty = !series?.moments.length || !probe;
+  const empty = !series?.looks.length || !probe;
   ui.controls.hidden = !Object.keys(runs).length;
   for (const name of ['colour', 'scale', 'sort', 'speed', 'compare']) ui[name].element.value = String(state[name]);
   for (const name of ['opacity', 'size']) ui[name].element.value = state[name];
   ui.run2.element.closest('label').hidden = state.compare !== 'run';
   ui.secondRow.hidden = state.compare !== 'epoch';
   ui.target.element.closest('label').hidden = !series || series.targets < 2;
+  ui.scale.element.closest('label').hidden = Boolean(series?.looks.length) && !series.looks[0].numbers.has('peak'); // no strength to compare by
   if (empty) {
     say();
     return;
   }
   const wanted = columns();
   if (tiles.length && tiles[0].canvases.length !== wanted.length) layOut();
-  const {moment} = wanted[0];
-  ui.epoch.max = series.moments.length - 1;
+  const {look} = wanted[0];
+  ui.epoch.max = series.looks.length - 1;
   ui.epoch.value = position();
-  ui.epoch.setAttribute('aria-valuetext', `epoch ${moment.step}`);
-  setText(ui.epochText, `${moment.step} of ${series.last}`);
-  ui.second.max = series.moments.length - 1;
-  ui.second.value = series.moments.indexOf(series.at(state.step2));
+  ui.epoch.setAttribute('aria-valuetext', `epoch ${look.step}`);
+  setText(ui.epochText, `${look.step} of ${series.last}`);
+  ui.second.max = series.looks.length - 1;
+  ui.second.value = series.looks.indexOf(series.at(state.step2));
   setText(ui.secondText, String(series.at(state.step2).step));
-  const shown = order(moment);
+  const shown = order(look);
   for (const tile of tiles) if (tile.seen && !tile.figure.hidden) drawTile(tile, wanted);
   say(shown);
   if (ui.large.open) fillLarge();
@@ -543,11 +549,12 @@ function troubles() {
   const notes = fault ? [fault] : [], beside = state.compare === 'run';
   for (const of of [series, beside ? series2 : null]) {
     if (of?.broken) notes.push(`Run ${of.run}: ${of.broken} of its records cannot be read and are left out.`);
+    if (of?.looks.length && of.others) notes.push(`Run ${of.run}: ${of.others} of its epochs are of other images and are left out.`);
   }
   if (series && !probe) notes.push(`Run ${state.run}: its images cannot be read.`);
-  if (series && !series.moments.length) notes.push(`Run ${state.run}: no epoch of ${runs[state.run]?.[state.layer] ?? state.layer} can be read.`);
+  if (series && (probe || !series.received.length) && !series.looks.length) notes.push(`Run ${state.run}: no epoch of ${runs[state.run]?.[state.layer] ?? state.layer} can be read.`);
   if (beside && probe && series2 && !probe2) notes.push(`Run ${state.run2}: its images cannot be read.`);
-  if (beside && probe && probe2 && probe2.images.length !== probe.images.length) notes.push('The two runs watch different images.');
+  if (beside && probe && probe2 && probe2.probe_set !== probe.probe_set) notes.push('The two runs watch different images.');
   return notes;
 }
 
@@ -568,29 +575,29 @@ function evenly(list, most) {
 }
 
 function fillLarge(anew = false) {
-  const image = state.large, wanted = columns(), {moment} = wanted[0];
+  const image = state.large, wanted = columns(), {look} = wanted[0];
   if (!probe.pictures[image]) return;
-  if (anew || ui.large.dataset.image !== String(image) || ui.bigs.length !== wanted.length || ui.strip.length !== evenly(series.moments, STRIP).length) {
+  if (anew || ui.large.dataset.image !== String(image) || ui.bigs.length !== wanted.length || ui.strip.length !== evenly(series.looks, STRIP).length) {
     buildLarge(image, wanted);
   }
   wanted.forEach((column, place) => {
-    if (column.probe.pictures[image]) paint(ui.bigs[place], column.probe.pictures[image], column.series, column.moment, image);
+    if (column.probe.pictures[image]) paint(ui.bigs[place], column.probe.pictures[image], column.series, column.look, image);
   });
   for (const {canvas, button, of} of ui.strip) {
     paint(canvas, probe.pictures[image], series, of, image);
-    button.setAttribute('aria-current', String(of === moment));
+    button.setAttribute('aria-current', String(of === look));
   }
-  const said = saidOf(probe, moment, image);
-  setText(ui.largeSaid, [`image ${image + 1}`, `epoch ${moment.step}`, said.truth, said.answer].filter(Boolean).join('  ·  '));
-  ui.chart.replaceChildren(...chart(image, moment));
+  const said = saidOf(probe, look, image);
+  setText(ui.largeSaid, [`image ${image + 1}`, `epoch ${look.step}`, said.truth, said.answer].filter(Boolean).join('  ·  '));
+  ui.chart.replaceChildren(...chart(image, look));
 }
 
 function buildLarge(image, wanted) {
   ui.large.dataset.image = image;
   ui.bigs = wanted.map((column) => canvasFor(column.probe.pictures[image] ?? probe.pictures[image], Math.min(480, window.innerWidth / (wanted.length + 0.3))));
-  ui.strip = evenly(series.moments, STRIP).map((of) => {
+  ui.strip = evenly(series.looks, STRIP).map((of) => {
     const canvas = canvasFor(probe.pictures[image], 72);
-    const button = make('button', {type: 'button', className: 'frame', onclick: () => goTo(series.moments.indexOf(of))},
+    const button = make('button', {type: 'button', className: 'frame', onclick: () => goTo(series.looks.indexOf(of))},
       canvas, make('span', {textContent: String(of.step)}));
     button.setAttribute('aria-label', `epoch ${of.step}`);
     if (isWrong(probe, of, image)) button.classList.add('wrong');
@@ -615,7 +622,7 @@ const SVG = 'http://www.w3.org/2000/svg';
 const LINES = {in_mask: '#1a73e8', focus: '#e8710a', border: '#9334e6', drift: '#1e8e3e'};
 
 /** The image's numbers over the epochs, all of them 0..1, and the epoch that is shown. */
-function chart(image, moment) {
+function chart(image, look) {
   const [width, height] = [320, 160], last = Math.max(1, series.last);
   const index = image * series.targets + Math.min(state.target, series.targets - 1);
   const svg = document.createElementNS(SVG, 'svg');
@@ -628,18 +635,19 @@ function chart(image, moment) {
     svg.append(element);
   };
   draw('rect', {x: 0, y: 0, width, height, class: 'paper'});
-  draw('line', {x1: moment.step / last * width, x2: moment.step / last * width, y1: 0, y2: height, class: 'now'});
+  draw('line', {x1: look.step / last * width, x2: look.step / last * width, y1: 0, y2: height, class: 'now'});
   const legend = make('ul', {className: 'legend'});
   for (const [name, colour] of Object.entries(LINES)) {
-    const points = series.moments.map((one) => [one.step / last * width, numberOf(one, name, index)]).filter(([, y]) => y !== null);
+    const points = series.looks.map((one) => [one.step / last * width, numberOf(one, name, index)]).filter(([, y]) => y !== null);
     if (!points.length) continue;
     draw('polyline', {points: points.map(([x, y]) => `${x.toFixed(1)},${((1 - y) * height).toFixed(1)}`).join(' '), stroke: colour, class: 'line'});
-    const value = numberOf(moment, name, index);
+    const value = numberOf(look, name, index);
     const swatch = make('i');
     swatch.style.background = colour;
     legend.append(make('li', {}, swatch, `${name.replace('_', ' ')} ${value === null ? '–' : value.toFixed(2)}`));
   }
-  legend.append(make('li', {textContent: `peak ${round(moment.peaks[index])}`}));
+  const peak = numberOf(look, 'peak', index);
+  if (peak !== null) legend.append(make('li', {textContent: `peak ${round(peak)}`}));
   return [svg, legend];
 }
 
@@ -673,6 +681,8 @@ async function load() {
         orNull(fetchProbe(state.run)), next.update(true), other ? orNull(fetchProbe(other)) : null, next2?.update(true)]);
       if (turn !== loading) return;
       [series, series2, probe, probe2] = [next, next2, found[0], found[2]];
+      series.show(probe?.probe_set);
+      series2?.show(probe2?.probe_set);
       fillTargets();
     } else {
       [series, series2, probe, probe2] = [null, null, null, null];
@@ -683,7 +693,7 @@ async function load() {
   }
   layOut();
   show();
-  if (state.large >= 0 && series?.moments.length && probe?.pictures[state.large] && !ui.large.open) openLarge(state.large);
+  if (state.large >= 0 && series?.looks.length && probe?.pictures[state.large] && !ui.large.open) openLarge(state.large);
 }
 
 const orNull = (promise) => promise.catch(() => null);
@@ -710,7 +720,9 @@ async function follow() {
     if (JSON.stringify(runs) !== before) fillSelectors();
     const turn = loading, anew = polls % 12 === 0; // a resumed run writes steps again
     const changes = await Promise.all([series.update(anew), series2?.update(anew)]);
-    if (turn === loading && changes.some(Boolean)) show();
+    const replaced = [[series, probe], [series2, probe2]].some(([of, images]) => images && of?.newest && of.newest.probe_set !== images.probe_set);
+    if (turn === loading && replaced) await load(); // resumed with other images
+    else if (turn === loading && changes.some(Boolean)) show();
     fault = '';
   } catch (error) {
     const told = `TensorBoard does not answer: ${error.message}`;

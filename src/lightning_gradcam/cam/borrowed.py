@@ -1,0 +1,158 @@
+"""The methods that are grad-cam's own: any of its classes, or a subclass of the user's, run on a lent model."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lightning_gradcam.cam.layers import Layout, Reader, TargetLayer
+from lightning_gradcam.cam.methods import full_precision
+
+# grad-cam ships no types, and is imported only when a method of its is asked for: it takes seconds
+CamClass = type[Any]
+ImageTarget = Callable[[Tensor], Tensor]
+
+
+@cache
+def _classes() -> dict[str, CamClass]:
+    import pytorch_grad_cam
+
+    return {
+        name.lower().replace("_", ""): member
+        for name, member in vars(pytorch_grad_cam).items()
+        if inspect.isclass(member) and _is_cam(member)
+    }
+
+
+def _is_cam(member: CamClass) -> bool:
+    """Whether a class is built and called as grad-cam's are; FinerCAM and others have no common base."""
+    return callable(getattr(member, "forward", None)) and "target_layers" in inspect.signature(member).parameters
+
+
+def borrowed_names() -> list[str]:
+    """Names of grad-cam's methods: its classes' names in lower case, without underscores."""
+    return sorted(_classes())
+
+
+def borrowed_class(method: object) -> CamClass:
+    """Return grad-cam's class for a name, or the class itself.
+
+    Raises:
+        TypeError: neither a known name nor a class like `pytorch_grad_cam.base_cam.BaseCAM`.
+    """
+    if isinstance(method, str) and method in _classes():
+        return _classes()[method]
+    if not (inspect.isclass(method) and _is_cam(method)):
+        raise TypeError(f"method={method!r}: accepted are a method's name or a subclass of pytorch_grad_cam's BaseCAM")
+    return method
+
+
+def augments(cam_class: CamClass) -> bool:
+    """Whether a class of grad-cam takes `aug_smooth`."""
+    from pytorch_grad_cam.base_cam import BaseCAM
+
+    return issubclass(cam_class, BaseCAM)
+
+
+def class_targets(cam_class: CamClass, values: Tensor, classes: Sequence[int]) -> list[ImageTarget]:
+    """Return one target an image for grad-cam: the class's score, and for Finer-CAM how it differs from the next three.
+
+    Args:
+        cam_class: grad-cam's class.
+        values: (N, K) scores.
+        classes: the class to explain of each image.
+    """
+    from pytorch_grad_cam import FinerCAM
+    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget, FinerWeightedTarget
+
+    if not issubclass(cam_class, FinerCAM):
+        return [ClassifierOutputTarget(category) for category in classes]
+    own = values.gather(1, torch.tensor(classes, device=values.device)[:, None])
+    alike = (values - own).abs().argsort(1)[:, 1:4].tolist()
+    return [FinerWeightedTarget(category, others, 1) for category, others in zip(classes, alike, strict=True)]
+
+
+def borrowed_heatmaps(
+    cam_class: CamClass,
+    model: nn.Module,
+    forward: Callable[[Tensor], Tensor],
+    images: Tensor,
+    layers: Sequence[TargetLayer],
+    targets: Sequence[ImageTarget],
+    **smoothing: bool,
+) -> Tensor:
+    """Run a class of grad-cam on a lent model.
+
+    Its hooks lie between ours: before them gradients open and half precision becomes float32, which NumPy can read;
+    behind them a copy goes on, so that no in-place operation overwrites what they kept.
+
+    Args:
+        cam_class: grad-cam's class.
+        model: the lent model.
+        forward: images -> scores (N, K).
+        images: (N, C, H, W) on the model's device.
+        layers: the target layers, averaged into one map.
+        targets: one an image.
+        smoothing: `eigen_smooth`, and `aug_smooth` where the class takes it.
+
+    Returns:
+        (N, H, W) float32 in 0..1, on the CPU.
+    """
+    adapter = _Adapter(model, forward)
+    cam = cam_class(
+        model=adapter,
+        target_layers=[layer.module for layer in layers],
+        reshape_transform=_transform(layers),
+    )
+    with ExitStack() as stack:
+        for inner in _inner_cams(cam):
+            stack.callback(inner.activations_and_grads.release)
+        for module in dict.fromkeys(module for inner in _inner_cams(cam) for module in inner.target_layers):
+            stack.callback(module.register_forward_hook(adapter.before_hooks, prepend=True).remove)
+            stack.callback(module.register_forward_hook(adapter.behind_hooks).remove)
+        heatmaps = cam(images, list(targets), **smoothing)
+    return torch.from_numpy(heatmaps).float()
+
+
+def _inner_cams(cam: Any) -> list[Any]:
+    """The CAMs that hold hooks: a method that builds on others has those."""
+    return list(getattr(cam, "base_cam_per_layer", [getattr(cam, "base_cam", cam)]))
+
+
+def _transform(layers: Sequence[TargetLayer]) -> Reader | None:
+    channels_first = all(isinstance(layer.read, Layout) and layer.read.axes == "NCHW" for layer in layers)
+    return None if channels_first else layers[0].read
+
+
+class _Adapter(nn.Module):
+    """The lent model as grad-cam expects one: called on images, it returns scores that NumPy can read."""
+
+    def __init__(self, model: nn.Module, forward: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.model = model
+        self._forward = forward
+        self._differentiated = False
+        self._dtypes: dict[nn.Module, torch.dtype] = {}
+
+    def forward(self, images: Tensor) -> Tensor:
+        self._differentiated = torch.is_grad_enabled()  # not so in the hundreds of passes of a ScoreCAM
+        return full_precision(self._forward(images))
+
+    def before_hooks(self, module: nn.Module, inputs: object, output: Any) -> Any:
+        if not (self._differentiated and isinstance(output, Tensor) and output.is_floating_point()):
+            return None
+        torch.set_grad_enabled(True)  # also within a forward that runs its backbone under no_grad
+        self._dtypes[module] = output.dtype
+        return full_precision(output if output.requires_grad else output.detach().requires_grad_())
+
+    def behind_hooks(self, module: nn.Module, inputs: object, output: Any) -> Any:
+        if not (self._differentiated and isinstance(output, Tensor) and module in self._dtypes):
+            return None
+        return output.to(self._dtypes[module], copy=True)
+
+    def eval(self) -> "_Adapter":
+        return self  # lent models are in evaluation mode; a module's own train() may do more than to set the flag

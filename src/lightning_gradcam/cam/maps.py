@@ -1,0 +1,160 @@
+"""What was found where: maps with a strength, and heatmaps that have none."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+SHOWN, BLANK, NOT_FINITE = range(3)  # a map's state: heat, no positive evidence, no finite numbers
+
+_ExplainedT = TypeVar("_ExplainedT", bound="_Explained")
+
+
+@dataclass(frozen=True)
+class _Explained:
+    """One layer's maps of N images and T targets, T = 1 unless several classes were asked for.
+
+    Attributes:
+        maps: (N, T, h, w) in 0..1; all zeros where nothing is shown.
+        scores: (N,) the prediction's probability in 0..1; for a regression its value.
+        predictions: (N,) the predicted class.
+        targets: (N, T) the explained class; -1 where the target is no single class.
+        layer: dotted name; several averaged into one map are joined by "+".
+    """
+
+    maps: Tensor
+    scores: Tensor
+    predictions: Tensor
+    targets: Tensor
+    layer: str
+
+    def copied(self: _ExplainedT) -> Callable[[], _ExplainedT]:
+        """Start copying to the CPU without waiting for the device; the returned function waits and gives the copy."""
+        device = self.maps.device
+        named = {name: tensor.to("cpu", non_blocking=True) for name, tensor in tensors_of(self).items()}
+        copy = replace(self, **named)  # type: ignore[arg-type]
+        if device.type != "cuda":
+            return lambda: copy
+        done = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        done.record(torch.cuda.current_stream(device))
+
+        def wait() -> _ExplainedT:
+            done.synchronize()
+            return copy
+
+        return wait
+
+
+@dataclass(frozen=True)
+class Cams(_Explained):
+    """Maps of the gradient family: how the evidence lies, and how strong it is.
+
+    Attributes:
+        peaks: (N, T) each map's maximum before it was divided by it, >= 0; not finite where the map was not. Of layers
+            that are averaged into one map, the mean of theirs.
+    """
+
+    peaks: Tensor
+
+    @property
+    def states(self) -> Tensor:
+        """SHOWN, BLANK or NOT_FINITE, (N, T) uint8."""
+        return _states(self.peaks)
+
+    def heatmaps(self, size: tuple[int, int]) -> Tensor:
+        """Return the maps enlarged bilinearly to (H, W), each scaled to 0..1: (N, T, H, W)."""
+        return _refitted(self.maps, size)
+
+    def shares(self, size: tuple[int, int], highest: Tensor) -> Tensor:
+        """Return the maps enlarged to (H, W) as shares of `highest`, peaks of (N, T): (N, T, H, W) in 0..1."""
+        shares = (self.peaks / highest).nan_to_num(0, posinf=0)[..., None, None]
+        return (enlarged(self.maps.float(), size) * shares).clamp(0, 1)
+
+
+@dataclass(frozen=True)
+class Heatmaps(_Explained):
+    """Maps at image size that tell only where, as grad-cam's own methods and augmentation smoothing give them.
+
+    Each was scaled to its own range on the way: there is no peak to compare by.
+
+    Attributes:
+        states: (N, T) uint8: SHOWN, BLANK or NOT_FINITE.
+    """
+
+    states: Tensor
+
+    def heatmaps(self, size: tuple[int, int]) -> Tensor:
+        """Return the maps as they are, or at another size (H, W), enlarged and scaled to 0..1 again."""
+        return self.maps.float() if self.maps.shape[2:] == size else _refitted(self.maps, size)
+
+
+Maps = Cams | Heatmaps
+
+
+def to_heatmaps(found: Maps, size: tuple[int, int], highest: Tensor | None = None) -> Tensor:
+    """Return what is drawn of maps, (N, T, H, W) in 0..1.
+
+    Args:
+        found: one look's maps of a layer.
+        size: (H, W).
+        highest: (N, T) peaks that the maps are drawn as shares of; without them each is scaled by itself.
+
+    Raises:
+        TypeError: heatmaps, which have no peaks, are to be drawn as shares.
+    """
+    if highest is None:
+        return found.heatmaps(size)
+    if isinstance(found, Heatmaps):
+        raise TypeError("heatmaps have no peaks to be drawn as shares of")
+    return found.shares(size, highest)
+
+
+def divided(raw: Tensor) -> tuple[Tensor, Tensor]:
+    """Divide raw maps, (N, T, h, w) >= 0, by their peaks, (N, T); return both."""
+    peaks = raw.amax((2, 3))
+    return torch.where((_states(peaks) == SHOWN)[..., None, None], raw / peaks[..., None, None], 0), peaks
+
+
+def averaged(raws: list[Tensor], size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Average several layers' raw maps, (N, T, h, w) each, as grad-cam does: scaled and enlarged each, scaled again.
+
+    Returns:
+        The maps, (N, T, H, W) in 0..1, and their peaks, (N, T): the mean of the layers'.
+    """
+    peaks = torch.stack([raw.amax((2, 3)) for raw in raws]).mean(0)
+    mean = scaled(torch.stack([enlarged(scaled(raw), size) for raw in raws]).mean(0))
+    return mean.nan_to_num(0, posinf=0).clamp(0, 1), peaks
+
+
+def finished(heatmaps: Tensor) -> tuple[Tensor, Tensor]:
+    """Return heatmaps, (N, T, H, W), in 0..1 and finite, and their states, (N, T)."""
+    return heatmaps.nan_to_num(0, posinf=0, neginf=0).clamp(0, 1), _states(heatmaps.amax((2, 3)))
+
+
+def scaled(maps: Tensor) -> Tensor:
+    """Scale each map to 0..1 by its minimum and maximum, with grad-cam's guard against dividing by zero."""
+    lowest = maps.amin((-2, -1), keepdim=True)
+    return (maps - lowest) / (1e-7 + maps.amax((-2, -1), keepdim=True) - lowest)
+
+
+def enlarged(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize bilinearly, (N, T, h, w) to (N, T, H, W)."""
+    return F.interpolate(maps, size, mode="bilinear", align_corners=False)
+
+
+def tensors_of(found: _Explained) -> dict[str, Tensor]:
+    """Return the fields that are tensors, by name."""
+    named = {field.name: getattr(found, field.name) for field in fields(found)}
+    return {name: value for name, value in named.items() if isinstance(value, Tensor)}
+
+
+def _states(peaks: Tensor) -> Tensor:
+    states = torch.where(peaks > 0, SHOWN, BLANK)
+    return torch.where(peaks.isfinite(), states, NOT_FINITE).to(torch.uint8)
+
+
+def _refitted(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    return scaled(enlarged(scaled(maps.float()), size))

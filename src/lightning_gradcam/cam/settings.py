@@ -1,0 +1,121 @@
+"""What a map is to be made of, checked as far as that goes without a model."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from lightning_gradcam.cam.borrowed import CamClass, augments, borrowed_class, borrowed_names
+from lightning_gradcam.cam.layers import LayerChoice, Reader
+from lightning_gradcam.cam.methods import METHODS
+from lightning_gradcam.cam.targets import Target, check_target, classes_of
+from lightning_gradcam.errors import SettingError, nearest
+
+Output = Callable[[nn.Module, Tensor], Any] | str
+LayerChoices = LayerChoice | Sequence[LayerChoice | Sequence[LayerChoice]]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a map is to be made of; the arguments that the callback and `explain` share, under the same names."""
+
+    target_layer: LayerChoices | None = None
+    target: Target = "label"
+    method: str | CamClass = "gradcam"
+    batch_size: int = 32
+    output: Output | None = None
+    reshape_transform: Reader | None = None
+    aug_smooth: bool = False
+    eigen_smooth: bool = False
+
+    def __post_init__(self) -> None:
+        check_target(self.target)
+        _check_layers(self.target_layer)
+        if isinstance(self.batch_size, bool) or not isinstance(self.batch_size, int):
+            raise TypeError(
+                f"batch_size={self.batch_size!r} is not an int; accepted are images a forward pass, 1 or more"
+            )
+        if self.batch_size < 1:
+            raise SettingError(f"batch_size={self.batch_size} is less than 1; accepted are images a forward pass")
+        for name in ("reshape_transform", "output"):
+            value = getattr(self, name)
+            if not (value is None or callable(value) or (name == "output" and isinstance(value, str))):
+                raise TypeError(f"{name}={value!r} is not callable")
+        for name in ("aug_smooth", "eigen_smooth"):
+            if not isinstance(getattr(self, name), bool):
+                raise TypeError(f"{name}={getattr(self, name)!r} is neither True nor False")
+        _check_method(self)
+
+    @property
+    def layer_groups(self) -> Sequence[LayerChoice | Sequence[LayerChoice] | None]:
+        """What each map is of: a layer, several to be averaged, or the layer that is found."""
+        given = self.target_layer
+        return [given] if given is None or isinstance(given, (str, nn.Module)) else given
+
+    @property
+    def column_classes(self) -> list[int]:
+        """The classes that several targets are; none where there is one target."""
+        return classes_of(self.target) if isinstance(self.target, Sequence) else []
+
+    @property
+    def has_peaks(self) -> bool:
+        """Whether maps have a strength; grad-cam's own methods and augmentation smoothing scale it away."""
+        return self.method in METHODS and not self.aug_smooth
+
+    @property
+    def method_name(self) -> str:
+        """The method as captions and checkpoints name it."""
+        return self.method if isinstance(self.method, str) else str(self.method.__name__)
+
+    def check_output(self, model: nn.Module) -> None:
+        """Refuse the name of a method that the model does not have.
+
+        Raises:
+            SettingError: with the nearest of its methods.
+        """
+        if isinstance(self.output, str) and not callable(getattr(model, self.output, None)):
+            methods = [name for name in dir(type(model)) if not name.startswith("_")]
+            near = nearest(self.output, methods)
+            raise SettingError(f"output={self.output!r} is no method of {type(model).__name__}{near}")
+
+
+def check_tensor(images: Tensor) -> None:
+    """Refuse a tensor that is not (N, C, H, W).
+
+    Raises:
+        SettingError: with its shape.
+    """
+    if images.dim() != 4 or not images.numel():
+        raise SettingError(f"images is a tensor {tuple(images.shape)}; accepted is (N, C, H, W) with N >= 1")
+
+
+def _check_method(settings: Settings) -> None:
+    method = settings.method
+    if isinstance(method, str) and method in METHODS:
+        return
+    if isinstance(method, str) and method not in borrowed_names():
+        known = list(dict.fromkeys([*METHODS, *borrowed_names()]))
+        raise SettingError(f"method={method!r} is unknown{nearest(method, known)}; known are {', '.join(known)}")
+    cam_class = borrowed_class(method)
+    if settings.aug_smooth and not augments(cam_class):
+        raise SettingError(f"aug_smooth=True: grad-cam's {method!r} takes none; accepted with it is aug_smooth=False")
+    if callable(settings.target):
+        raise SettingError(
+            f"target={settings.target!r}: method={method!r} is run by grad-cam, which asks for targets image by image; "
+            f"pass a list of target objects, one an image, or one of the methods {', '.join(METHODS)}"
+        )
+
+
+def _check_layers(choices: object, depth: int = 0) -> None:
+    if (choices is None and depth == 0) or isinstance(choices, nn.Module) or (isinstance(choices, str) and choices):
+        return
+    if depth > 2 or isinstance(choices, str) or not isinstance(choices, Sequence):
+        raise TypeError(
+            f"target_layer={choices!r}: accepted are a dotted name, a module, a sequence of them, sequences within it "
+            "whose maps are averaged, or None"
+        )
+    if not choices:
+        raise SettingError("target_layer=[] names no layer; None finds one")
+    for choice in choices:
+        _check_layers(choice, depth + 1)

@@ -1,0 +1,1 @@
+"""What is written, in which layout, and where it goes."""

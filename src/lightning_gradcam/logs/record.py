@@ -1,0 +1,74 @@
+"""The Attention tab's data: a look and the images, packed as `schema` lays them out."""
+
+import json
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from lightning_gradcam.logs.schema import LOOK, VERSION, deflated
+from lightning_gradcam.pictures.render import to_jpeg
+from lightning_gradcam.pictures.shown import ShownImages
+from lightning_gradcam.timeline.history import Look
+
+MAX_SIDE = 256  # of a picture's longer side, in pixels
+
+
+def fingerprints(images: Tensor) -> list[str]:
+    """Return what tells images, (N, C, H, W) as the model gets them, apart: 16 hexadecimal digits each.
+
+    The same pixels have the same in every run and on every machine, whatever precision they are held in.
+    """
+    return [_digest(str(tuple(one.shape)).encode() + one.double().numpy().astype("<f8").tobytes()) for one in images]
+
+
+def fingerprint_of_set(images: Sequence[str]) -> str:
+    """Return what tells sets of images apart, from the images' own fingerprints: which they are, in which order."""
+    return _digest(" ".join(images).encode())
+
+
+def pack_look(look: Look, values: Mapping[str, Tensor], probe_set: str) -> list[bytes]:
+    """Pack one look at a layer.
+
+    Args:
+        look: what was seen.
+        values: metrics by name, one value a map, (N, T).
+        probe_set: the fingerprint of the images that it is of.
+    """
+    images, targets, height, width = look.maps.shape
+    sizes = {"M": len(values), "N": images, "T": targets, "h": height, "w": width}
+    header = {"version": VERSION, "probe_set": probe_set, "sizes": sizes, "metrics": list(values)}
+    numbers = [value.numpy() for value in values.values()]
+    arrays = {"numbers": np.stack(numbers) if numbers else np.zeros((0, images, targets))} | {
+        field.name: getattr(look, field.name).numpy() for field in LOOK if field.name != "numbers"
+    }
+    return [_json(header), *(deflated(arrays[field.name].astype(field.dtype).tobytes()) for field in LOOK)]
+
+
+def pack_images(images: ShownImages, known: Sequence[str]) -> list[bytes]:
+    """Pack the images and what is known of them; large ones reduced.
+
+    Args:
+        images: as they are shown.
+        known: their fingerprints.
+    """
+    header = {
+        "version": VERSION,
+        "probe_set": fingerprint_of_set(known),
+        "fingerprints": list(known),
+        "truths": [truth if np.isfinite(truth).all() else [] for truth in images.truths],
+        "class_names": None if images.class_names is None else list(images.class_names),
+        "columns": images.column_names,
+        "about": images.about,
+    }
+    return [_json(header), *(to_jpeg(Image.fromarray(picture)) for picture in images.at((1, MAX_SIDE)))]
+
+
+def _digest(content: bytes) -> str:
+    return blake2b(content, digest_size=8).hexdigest()
+
+
+def _json(header: Mapping[str, object]) -> bytes:
+    return json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()

@@ -1,0 +1,60 @@
+"""What a run logs of a layer: pictures and the tab's data, made from its maps and written in the background."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from lightning_gradcam.cam.maps import Maps
+from lightning_gradcam.logs.record import fingerprint_of_set, pack_images, pack_look
+from lightning_gradcam.logs.schema import FILMSTRIP, MAPS, PROBE_SET, TIMELAPSE, part_tag
+from lightning_gradcam.logs.sinks import write_animation, write_data, write_picture
+from lightning_gradcam.pictures.film import filmstrip, timelapse
+from lightning_gradcam.pictures.grid import grid
+from lightning_gradcam.pictures.shown import ShownImages
+from lightning_gradcam.timeline.history import History
+
+
+@dataclass(frozen=True)
+class RunLog:
+    """Where pictures go, and how they are drawn.
+
+    Attributes:
+        images: as they are shown.
+        fingerprints: an image's each.
+        masks: (N, H, W) bool, true on the thing, or None.
+        sinks: the loggers that take pictures.
+        by_run: maps are drawn as shares of the highest peak their image has had; else each is scaled by itself.
+    """
+
+    images: ShownImages
+    fingerprints: Sequence[str]
+    masks: Tensor | None
+    sinks: Sequence[Any]
+    by_run: bool
+
+    def log_grid(self, found: Maps, history: History, tag: str, step: int, global_step: int) -> None:
+        """Draw one look's maps; `history` ends with them."""
+        highest = history.highest_peaks() if self.by_run else None
+        picture = grid(self.images, found, f"epoch {step}", highest)
+        write_picture(self.sinks, tag, picture, step, global_step)
+
+    def log_look(self, history: History, values: Mapping[str, Tensor], tag: str) -> None:
+        """Write the last look's maps and their numbers for the Attention tab."""
+        look = history.looks[-1]
+        packed = pack_look(look, values, fingerprint_of_set(self.fingerprints))
+        write_data(self.sinks, part_tag(tag, MAPS), packed, look.step)
+
+    def log_images(self, step: int) -> None:
+        """Write the images for the Attention tab, at the step from which on looks are of them."""
+        write_data(self.sinks, PROBE_SET, pack_images(self.images, self.fingerprints), step)
+
+    def log_film(self, history: History, tag: str, global_step: int, moving: bool) -> None:
+        """Draw all looks so far, as a strip and, if asked for, moving."""
+        step = history.looks[-1].step
+        strip = filmstrip(self.images, history, self.by_run)
+        write_picture(self.sinks, part_tag(tag, FILMSTRIP), strip, step, global_step)
+        if moving:
+            encoded = timelapse(self.images, history, self.by_run)
+            write_animation(self.sinks, part_tag(tag, TIMELAPSE), encoded, step)

@@ -1,0 +1,89 @@
+"""What is written under which tag and in which layout: all that a writer and a reader of the event files share.
+
+The Attention tab's data are string tensors of plugin `gradcam`, a part a string, the first a header in JSON:
+
+- `gradcam/{layer}/maps`, one a look. The header has `version`; `probe_set`, the fingerprint of the images that it is
+  of; `sizes`, how long each axis is; `metrics`, the names along axis M. Then a part a field of `LOOK`,
+  `deflated`.
+- `gradcam/probe`, one a set of images. The header has `version`; `probe_set`, the set's fingerprint; `fingerprints`, an
+  image's each; `truths`, each image's classes or its value; `class_names`; `columns`, the names of several targets;
+  `about`. Then each image as a JPEG.
+"""
+
+import zlib
+from collections.abc import Mapping
+from math import prod
+from typing import NamedTuple
+
+ROOT = "gradcam"
+FILMSTRIP, TIMELAPSE = "filmstrip", "timelapse"  # beside a layer's metrics, whose names are `metrics.METRICS`
+MASK_AREA = f"{ROOT}/mask_area"
+
+PLUGIN = ROOT
+VERSION = 2
+MAPS = "maps"
+PROBE_SET = f"{ROOT}/probe"
+
+
+class Field(NamedTuple):
+    """One array of a look: its name, its numbers as NumPy writes them, and its axes.
+
+    Axes: M metrics, N images, T targets, h and w places of a map.
+    """
+
+    name: str
+    dtype: str
+    axes: str
+
+    def shape(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
+        """Return how long each axis is."""
+        return tuple(sizes[axis] for axis in self.axes)
+
+    def length(self, sizes: Mapping[str, int]) -> int:
+        """Return the array's bytes."""
+        return prod(self.shape(sizes)) * int(self.dtype[-1])
+
+
+LOOK = (
+    Field("numbers", "<f4", "MNT"),  # as `metrics` measures them, of any range; NaN where a map has none
+    Field("scores", "<f4", "N"),
+    Field("predictions", "<i4", "N"),
+    Field("targets", "<i4", "NT"),
+    Field("states", "|u1", "NT"),  # 0 shown, 1 blank, 2 not finite
+    Field("maps", "|u1", "NThw"),  # 255 at the peak
+)
+
+
+def deflated(array: bytes) -> bytes:
+    """Pack an array's bytes: maps are mostly empty, classes mostly small."""
+    return zlib.compress(array)
+
+
+def inflated(part: bytes, length: int) -> bytes:
+    """Unpack an array of so many bytes, and never more.
+
+    Raises:
+        ValueError: it is not of that length, or broken.
+    """
+    try:
+        array = zlib.decompressobj().decompress(part, length + 1)
+    except zlib.error as error:
+        raise ValueError(f"a broken array: {error}") from error
+    if len(array) != length:
+        raise ValueError(f"an array of other than {length} bytes")
+    return array
+
+
+def grid_tag(layer: str, test: bool = False) -> str:
+    """Tag of a layer's picture grid; `trainer.test` has its own, since its images are others."""
+    return f"{ROOT}/{layer}/test" if test else f"{ROOT}/{layer}"
+
+
+def part_tag(grid: str, part: str) -> str:
+    """Tag of what is shown of a layer besides its grid: a metric, the film strip, the time-lapse, the tab's maps."""
+    return f"{grid}/{part}"
+
+
+def layer_of(maps_tag: str) -> str:
+    """Return the layer whose maps a tag has."""
+    return maps_tag.removeprefix(f"{ROOT}/").removesuffix(f"/{MAPS}")

@@ -1,0 +1,1 @@
+"""Maps over images, as pictures."""

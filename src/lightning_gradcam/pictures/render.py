@@ -1,0 +1,109 @@
+"""What all pictures are drawn with: heat over an image, sizes, colours, fonts, JPEG."""
+
+import math
+from functools import cache
+from io import BytesIO
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib import colormaps
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from lightning_gradcam.cam.maps import BLANK, SHOWN
+
+Pixels = NDArray[np.uint8]
+Floats = NDArray[np.floating]
+
+# JPEG codes blocks of 8x8 pixels: on this raster no block holds two cells, so a picture is the same pixels each epoch.
+BLOCK = 8
+Sides = tuple[int, int]  # the smallest and the largest that a picture's longer side is shown at
+LINE = 24
+HEADER = 64
+GAP = 16
+INK, FAINT, WRONG, PAPER = (33, 33, 33), (112, 112, 112), (197, 34, 31), (255, 255, 255)
+
+
+def overlay(picture: Pixels, heatmap: Floats) -> Pixels:
+    """Blend a heatmap, (H, W) in 0..1, over a picture, (H, W, 3): the stronger the heat, the less of the picture."""
+    keep, add = _blend()
+    level = (np.nan_to_num(heatmap).clip(0, 1) * 255).round().astype(np.uint8)
+    blended: Pixels = (picture * keep[level] + add[level]).round().astype(np.uint8)
+    return blended
+
+
+def to_jpeg(picture: Image.Image) -> bytes:
+    """Encode as JPEG with full colour resolution: coloured text stays sharp, blocks stay on the raster."""
+    buffer = BytesIO()
+    picture.save(buffer, "JPEG", quality=88, subsampling=0)
+    return buffer.getvalue()
+
+
+def draw_header(draw: ImageDraw.ImageDraw, width: int, title: str, subtitle: str) -> None:
+    """Draw the layer in bold and a line below it, shortened to the page."""
+    bold, plain = font_of(17, bold=True), font_of(14)
+    draw.text((GAP, 12), shortened(title, bold, width - 2 * GAP), font=bold, fill=INK)
+    draw.text((GAP, 36), shortened(subtitle, plain, width - 2 * GAP), font=plain, fill=FAINT)
+
+
+def heated(picture: Pixels, heatmap: Floats, state: int) -> Image.Image:
+    """Return the picture with its heatmap over it, or gray with the reason where the map, by its state, shows none."""
+    if state == SHOWN:
+        return Image.fromarray(overlay(picture, heatmap))
+    return _no_heat(picture, "blank: no evidence" if state == BLANK else "not finite")
+
+
+def _no_heat(picture: Pixels, reason: str) -> Image.Image:
+    """The picture, pale and gray, with the reason on it."""
+    cell = Image.fromarray(np.repeat(picture.mean(2, keepdims=True) * 0.35 + 150, 3, axis=2).astype(np.uint8))
+    font = font_of(13, bold=True)
+    text = shortened(reason, font, cell.width - 4)
+    ImageDraw.Draw(cell).text((cell.width / 2, cell.height / 2), text, font=font, fill=INK, anchor="mm")
+    return cell
+
+
+def fitted(picture: Pixels, sides: Sides) -> Pixels:
+    """Enlarge a small picture pixel by pixel, so that nothing is invented; reduce a large one smoothly.
+
+    Args:
+        picture: (H, W, 3).
+        sides: the smallest and the largest that its longer side is shown at, in pixels.
+    """
+    height, width = picture.shape[:2]
+    longer, (smallest, largest) = max(height, width), sides
+    factor = math.ceil(smallest / longer) if longer < smallest else min(1, largest / longer)
+    size = max(1, round(width * factor)), max(1, round(height * factor))
+    resampling = Image.Resampling.NEAREST if factor >= 1 else Image.Resampling.LANCZOS
+    return np.asarray(Image.fromarray(picture).resize(size, resampling))
+
+
+def cell_size(picture: Pixels) -> tuple[int, int]:
+    """Return the width and height that a picture takes on the page."""
+    height, width = picture.shape[:2]
+    return math.ceil(width / BLOCK) * BLOCK, math.ceil(height / BLOCK) * BLOCK
+
+
+@cache
+def _blend() -> tuple[Floats, Floats]:
+    """How much of a picture stays, (256, 1), and what colour is added, (256, 3), at each level of heat."""
+    # Turbo keeps the reading of jet (red is strong) without its false edges.
+    heat = np.linspace(0, 1, 256, dtype=np.float32)
+    weight = (0.25 + 0.4 * heat)[:, None]
+    return 1 - weight, weight * np.float32(255) * colormaps["turbo"](heat)[:, :3].astype(np.float32)
+
+
+@cache
+def font_of(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
+    """Return DejaVu Sans, which has most scripts, at a size in pixels."""
+    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
+    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name), size)
+
+
+def shortened(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
+    """Return as much of a text as fits in a width."""
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(f"{text}…") > width:
+        text = text[:-1]
+    return f"{text}…"

@@ -1,0 +1,75 @@
+"""What the callback is asked for, refused as far as that goes without a model or data."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lightning_gradcam.cam.settings import Settings
+from lightning_gradcam.cam.targets import classes_of
+from lightning_gradcam.errors import SettingError, nearest
+from lightning_gradcam.pictures.captions import name_of
+from lightning_gradcam.pictures.shown import Statistics, check_names, check_statistics
+from lightning_gradcam.training.probe_set import Images, Keys, check_images
+
+SCALES = ("image", "run")
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """The callback's arguments, under their names; `settings` and `keys` hold those of maps and of batches.
+
+    Raises:
+        SettingError: a value that cannot work.
+        TypeError: a value of another type than accepted.
+    """
+
+    settings: Settings
+    keys: Keys
+    images: Images
+    every_n_epochs: int
+    mean: Statistics | None
+    std: Statistics | None
+    class_names: Sequence[str] | None
+    scale: str
+
+    def __post_init__(self) -> None:
+        check_images(self.images)
+        check_statistics(self.mean, self.std)
+        _check_epochs(self.every_n_epochs)
+        check_names(self.class_names)
+        _check_scale(self.scale, self.settings)
+
+    @property
+    def by_run(self) -> bool:
+        """Whether maps are drawn as shares of the highest peak that their image has had."""
+        return self.scale == "run"
+
+    def about(self, labelled: bool) -> str:
+        """Say what the pictures are of, for their headers; without labels the target "label" is the prediction."""
+        scale = ["scale: run"] if self.by_run else []
+        return "  ·  ".join([f"target: {self._target_name(labelled)}", self.settings.method_name, *scale])
+
+    def _target_name(self, labelled: bool) -> str:
+        target = self.settings.target
+        if target == "label" and not labelled:
+            return "predicted"
+        if isinstance(target, str):
+            return target
+        return ", ".join(name_of(one, self.class_names) for one in classes_of(target)) or "custom"
+
+
+def _check_epochs(every_n_epochs: object) -> None:
+    if isinstance(every_n_epochs, bool) or not isinstance(every_n_epochs, int):
+        raise TypeError(f"every_n_epochs={every_n_epochs!r} is not an int; accepted is 1 or more")
+    if every_n_epochs < 1:
+        raise SettingError(f"every_n_epochs={every_n_epochs}; accepted is 1 or more")
+
+
+def _check_scale(scale: object, settings: Settings) -> None:
+    if scale not in SCALES:
+        raise SettingError(f"scale={scale!r} is neither 'image' nor 'run'{nearest(str(scale), SCALES)}")
+    if scale == "run" and not settings.has_peaks:
+        cause = "aug_smooth=True" if settings.aug_smooth else f"method={settings.method_name!r}"
+        raise SettingError(
+            f"scale='run' draws each map by its strength, and the maps of {cause} have none, only a place; accepted "
+            "with it is scale='image'"
+        )

@@ -1,0 +1,120 @@
+"""The trainer's side of looking: where it can be done, as what stage, on which of its data."""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.callbacks import Checkpoint
+from pytorch_lightning.trainer.states import RunningStage
+from pytorch_lightning.utilities import CombinedLoader
+from torch import Tensor
+
+from lightning_gradcam.cam.lend import lend
+from lightning_gradcam.errors import SettingError, nearest
+from lightning_gradcam.logs.schema import ROOT
+from lightning_gradcam.training.probe_set import Images, Keys, ProbeSet, read_probe_set
+
+logger = logging.getLogger(__name__)
+
+
+def check_strategy(trainer: Trainer) -> None:
+    """Refuse to look where no rank holds the whole model: a forward of one rank alone would wait for the others."""
+    names = {base.__name__ for base in type(trainer.strategy).__mro__}
+    config = getattr(trainer.strategy, "config", None)
+    stage = config.get("zero_optimization", {}).get("stage", 0) if isinstance(config, dict) else 0
+    sharded = names & {"FSDPStrategy", "ModelParallelStrategy"} or ("DeepSpeedStrategy" in names and stage == 3)
+    if sharded:
+        raise SettingError(
+            f"strategy: {type(trainer.strategy).__name__} splits the model over the processes, where GradCAMCallback "
+            "cannot look into it; accepted are those that replicate it (single device, ddp, deepspeed up to stage 2)"
+        )
+
+
+def check_monitors(trainer: Trainer, callback: Callback, logged: Sequence[str]) -> None:
+    """Refuse a callback that monitors a number that is not logged, or that asks for it before it is.
+
+    Args:
+        trainer: with all its callbacks.
+        callback: the one that logs.
+        logged: the names that it will log.
+    """
+    callbacks = trainer.callbacks  # type: ignore[attr-defined]
+    alone = not any(isinstance(one, type(callback)) for one in callbacks if one is not callback)
+    for place, other in enumerate(callbacks):
+        monitor, name = getattr(other, "monitor", None), type(other).__name__
+        if not isinstance(monitor, str) or not monitor.startswith(f"{ROOT}/"):
+            continue
+        if monitor not in logged and alone:
+            raise SettingError(f"{name}(monitor={monitor!r}): no such number is logged{nearest(monitor, logged)}")
+        told = f"{name}(monitor={monitor!r}) runs before the number is logged"
+        if monitor in logged and _asks_after_validation(other, trainer):
+            option = "save_on_train_epoch_end" if isinstance(other, Checkpoint) else "check_on_train_epoch_end"
+            raise SettingError(f"{told}, after validation; pass it {option}=True")
+        if monitor in logged and place < callbacks.index(callback) and not isinstance(other, Checkpoint):
+            raise SettingError(f"{told}; put it behind {type(callback).__name__} in Trainer(callbacks=[...])")
+
+
+def _asks_after_validation(callback: Callback, trainer: Trainer) -> bool:
+    """Whether an EarlyStopping or ModelCheckpoint acts at the end of validation instead of the training epoch's."""
+    decide = getattr(callback, "_should_save_on_train_epoch_end", None)
+    if callable(decide):
+        return not decide(trainer)
+    return getattr(callback, "_check_on_train_epoch_end", None) is False
+
+
+def log_numbers(trainer: Trainer, numbers: Mapping[str, float]) -> None:
+    """Log through Lightning: to all loggers, and where EarlyStopping and ModelCheckpoint look; alike on every rank.
+
+    The ranks that do not look need the numbers too: an EarlyStopping of theirs asks for them.
+    """
+    if trainer.world_size > 1:
+        numbers = trainer.strategy.broadcast(dict(numbers))
+    for name, value in numbers.items():  # sync_dist: alike already, but without it Lightning advises users to pass it
+        trainer.lightning_module.log(name, value, on_step=False, on_epoch=True, sync_dist=True)
+
+
+def is_dry_run(trainer: Trainer) -> bool:
+    """Whether this is a `fast_dev_run`, which takes the loggers away, and wants none."""
+    return bool(getattr(trainer, "fast_dev_run", False))
+
+
+@contextmanager
+def looking(trainer: Trainer, module: LightningModule) -> Iterator[None]:
+    """Borrow the module as validation runs it: in the trainer's precision, and with hooks that see validation."""
+    stage = trainer.state.stage
+    with lend(module), trainer.precision_plugin.forward_context():
+        try:
+            if stage == RunningStage.TRAINING:
+                trainer.state.stage = RunningStage.VALIDATING
+            yield
+        finally:
+            trainer.state.stage = stage
+
+
+def probe_set_of(trainer: Trainer, images: Images, keys: Keys) -> ProbeSet:
+    """Read the probe set from the trainer's validation data, in `trainer.test` from its test data.
+
+    Raises:
+        SettingError: there is none, or what `read_probe_set` refuses.
+    """
+    assert not isinstance(images, (Tensor, tuple))  # those are the set itself
+    loaders = trainer.test_dataloaders if trainer.testing else trainer.val_dataloaders
+    found = [] if loaders is None else CombinedLoader(loaders, "sequential").flattened
+    if not found:
+        raise SettingError(
+            f"images={images!r}: there is no validation data to take them from; pass a validation loader, or "
+            "images=<tensor (N, C, H, W)>"
+        )
+    if len(found) > 1:
+        logger.info("%d validation loaders: the images are the first one's", len(found))
+    return read_probe_set(found[0], images, keys, partial(_transfer, trainer))
+
+
+def _transfer(trainer: Trainer, batch: Any) -> Any:
+    """What the evaluation loop does between the loader and `validation_step`."""
+    batch = trainer.precision_plugin.convert_input(batch)
+    batch = trainer.lightning_module._on_before_batch_transfer(batch, dataloader_idx=0)
+    return trainer.strategy.batch_to_device(batch, dataloader_idx=0)

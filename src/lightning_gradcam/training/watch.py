@@ -1,0 +1,228 @@
+"""One stage's looking: what the callback's hooks call."""
+
+import logging
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from itertools import chain
+from time import monotonic
+from typing import Any, ClassVar
+
+from pytorch_lightning import Callback, LightningModule, Trainer
+
+from lightning_gradcam.cam.compute import Plan, compute_cams, make_plan
+from lightning_gradcam.cam.maps import Maps
+from lightning_gradcam.errors import SettingError
+from lightning_gradcam.logs.record import fingerprints
+from lightning_gradcam.logs.run_log import RunLog
+from lightning_gradcam.logs.schema import MASK_AREA, grid_tag, part_tag
+from lightning_gradcam.logs.sinks import find_sinks, make_folders
+from lightning_gradcam.logs.writer import BackgroundWriter, Job
+from lightning_gradcam.pictures.shown import show_images
+from lightning_gradcam.timeline.metrics import means, measure, names
+from lightning_gradcam.training.arguments import Arguments
+from lightning_gradcam.training.faults import Faults
+from lightning_gradcam.training.memory import Memory
+from lightning_gradcam.training.probe_set import ProbeSet, given_probe_set
+from lightning_gradcam.training.session import check_monitors, check_strategy, log_numbers, looking, probe_set_of
+
+logger = logging.getLogger(__name__)
+
+_FIRST_FILM, _SECONDS_BETWEEN_FILMS = 8, 60.0  # looks, and seconds, before a film strip is drawn in mid-run
+
+
+@dataclass(eq=False)
+class Watch:
+    """One stage of a trainer, from `setup` to `teardown`.
+
+    Its images, plan and log are made when they are first asked for; what fails then is tried again at the next look.
+    Rank zero alone looks: replicas are alike, and the others have no loggers.
+
+    Attributes:
+        callback: whose numbers are logged.
+        arguments: what it was asked for.
+        trainer: in the stage.
+        module: what is trained or evaluated.
+        memory: what was seen before, and what is seen from now on.
+
+    Raises:
+        SettingError: a strategy that splits the model.
+    """
+
+    callback: Callback
+    arguments: Arguments
+    trainer: Trainer
+    module: LightningModule
+    memory: Memory
+
+    def __post_init__(self) -> None:
+        check_strategy(self.trainer)
+        self._sinks = self._find_sinks() if self.trainer.is_global_zero else []
+        self.faults = Faults()
+        self._writer = BackgroundWriter(self.faults)
+
+    def prepare(self) -> None:
+        """Read the images and plan the looking; what cannot work is refused here, before the first batch.
+
+        Raises:
+            SettingError: in one sentence, with the argument's name.
+        """
+        if not self._sinks:
+            return
+        try:
+            check_monitors(self.trainer, self.callback, self._numbers_to_come())
+        except SettingError:
+            raise
+        except NotImplementedError as error:
+            raise SettingError(
+                f"output=None calls {type(self.module).__name__}, which cannot be called ({error}); give it a "
+                "forward, or pass output=callable(model, images) -> scores"
+            ) from error
+        except Exception as fault:  # the user's own code, on these images: no reason not to train
+            self.faults(fault)
+
+    def look(self, step: int) -> None:
+        """Explain the images, let their maps be drawn, and log their numbers, on all ranks."""
+        log_numbers(self.trainer, self._numbers(step))
+
+    def drain(self) -> None:
+        """Wait until all that was logged has reached the disk."""
+        self._writer.drain()
+
+    def close(self) -> None:
+        """Finish writing."""
+        self._writer.close()
+
+    def _find_sinks(self) -> list[Any]:
+        try:
+            return find_sinks(self.trainer.loggers)
+        except SettingError as error:  # evaluation is often run without loggers, and is no place to watch training
+            logger.warning("%s", error)
+            return []
+
+    @cached_property
+    def probe_set(self) -> ProbeSet:
+        """The images: given, remembered, or read."""
+        images = self.arguments.images
+        known = given_probe_set(images) or self.memory.probe_set
+        if known is None:
+            with looking(self.trainer, self.module):
+                known = probe_set_of(self.trainer, images, self.arguments.keys)
+        return known.pinned() if self.trainer.strategy.root_device.type == "cuda" else known
+
+    @cached_property
+    def plan(self) -> Plan:
+        """The layers, tried on two images."""
+        settings, class_names = self.arguments.settings, self.arguments.class_names
+        with looking(self.trainer, self.module):
+            plan = make_plan(self.module, self.probe_set.images, self.probe_set.labels, settings)
+        if class_names and plan.classes > 1 and len(class_names) != plan.classes:
+            raise SettingError(f"class_names has {len(class_names)} names; the model has {plan.classes} classes")
+        if settings.target_layer is None:
+            logger.info("target_layer=None: looking at %r, the last layer whose output is a map", plan.names[0])
+        return plan
+
+    @cached_property
+    def log(self) -> RunLog:
+        """Where the looks go."""
+        return self._open_log()
+
+    def _open_log(self) -> RunLog:
+        arguments, probe_set = self.arguments, self.probe_set
+        about = arguments.about(labelled=probe_set.labels is not None)
+        naming = arguments.class_names, arguments.settings.column_classes
+        images = show_images(probe_set.images, probe_set.labels, arguments.mean, arguments.std, about, *naming)
+        return RunLog(images, fingerprints(probe_set.images), probe_set.masks, self._sinks, arguments.by_run)
+
+    def _numbers_to_come(self) -> list[str]:
+        """The names of the numbers that will be logged."""
+        told = names(peaks=self.arguments.settings.has_peaks, masks=self.log.masks is not None)
+        return [part_tag(self._tag(layer), name) for layer in self.plan.names for name in told]
+
+    def _numbers(self, step: int) -> dict[str, float]:
+        """Look, and return the numbers; a fault costs a warning and all these."""
+        if not self._sinks:
+            return {}
+        try:
+            plan, probe_set = self.plan, self.probe_set
+            with looking(self.trainer, self.module):
+                found = compute_cams(self.module, probe_set.images, probe_set.labels, plan)
+            copies = [maps.copied() for maps in found]
+            # the device is waited for here: Lightning's log asks for the numbers next
+            jobs, numbers = zip(*(self._keep(copy(), step) for copy in copies), strict=True)
+            self._writer.submit(*chain(*jobs))
+            make_folders(self._sinks)  # for the numbers, which Lightning writes
+            return {name: number for of_layer in numbers for name, number in of_layer.items()}
+        except Exception as fault:
+            self.faults(fault)
+            return {}
+
+    def _keep(self, found: Maps, step: int) -> tuple[list[Job], dict[str, float]]:
+        """Remember one layer's maps; return what draws and writes them, and their numbers by tag."""
+        tag = self._tag(found.layer)
+        history = self.memory.add(self.probe_set, tag, step, found)
+        values = measure(history.view(self.log.masks))
+        jobs: list[Job] = [partial(self.log.log_grid, found, history, tag, step, self.trainer.global_step)]
+        if self._is_played:
+            jobs.append(partial(self.log.log_look, history, values, tag))
+        return jobs, {part_tag(tag, name): mean for name, mean in means(values).items()}
+
+    _is_played: ClassVar[bool] = False  # in the Attention tab, which has one line of time: the fit's
+
+    def _tag(self, layer: str) -> str:
+        return grid_tag(layer, test=self.trainer.testing)
+
+
+@dataclass(eq=False)
+class FitWatch(Watch):
+    """A fit, whose looks make a film.
+
+    Raises:
+        SettingError: also where no logger takes pictures.
+    """
+
+    _is_played: ClassVar[bool] = True
+    _filmed: int = 0  # looks
+    _filmed_at: float = field(default_factory=monotonic)
+
+    def begin(self) -> None:
+        """Read the images, find the layer, and look once before any learning."""
+        self.prepare()
+        numbers = self._numbers(step=0) if self.trainer.global_step == 0 else {}
+        if self._sinks:
+            self._log_first(numbers)
+
+    def show_film_if_due(self) -> None:
+        """Draw the film strip in mid-run, once enough looks were added to be worth its bytes: of 1,000 a dozen are."""
+        grown = self.memory.looks >= max(_FIRST_FILM, 1.5 * self._filmed)
+        if grown and monotonic() - self._filmed_at >= _SECONDS_BETWEEN_FILMS:
+            self.show_film(moving=False)
+
+    def show_film(self, moving: bool = True) -> None:
+        """Let the film strip of all looks so far be drawn, if there are several, and the time-lapse if `moving`."""
+        if not self._sinks or self.memory.looks < 2:
+            return
+        self._filmed, self._filmed_at = self.memory.looks, monotonic()
+        try:
+            log_film, step = self.log.log_film, self.trainer.global_step
+            histories = self.memory.histories.items()
+            self._writer.submit(*(partial(log_film, history, tag, step, moving) for tag, history in histories))
+        except Exception as fault:
+            self.faults(fault)
+
+    def _find_sinks(self) -> list[Any]:
+        return find_sinks(self.trainer.loggers)
+
+    def _open_log(self) -> RunLog:
+        log = super()._open_log()
+        self._writer.submit(partial(log.log_images, self.trainer.current_epoch))
+        return log
+
+    def _log_first(self, numbers: dict[str, float]) -> None:
+        """Log the first numbers to all loggers: Lightning's own log has no place before the first epoch."""
+        try:
+            if self.log.masks is not None:
+                numbers[MASK_AREA] = float(self.log.masks.float().mean())  # what in_mask is by chance
+            for sink in self.trainer.loggers if numbers else []:
+                sink.log_metrics(numbers, self.trainer.global_step)
+        except Exception as fault:
+            self.faults(fault)

@@ -1,0 +1,360 @@
+"""Maps against closed forms, and against grad-cam."""
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from pytorch_grad_cam import (
+    EigenCAM,
+    EigenGradCAM,
+    GradCAM,
+    GradCAMElementWise,
+    GradCAMPlusPlus,
+    HiResCAM,
+    LayerCAM,
+    XGradCAM,
+)
+from pytorch_grad_cam.base_cam import BaseCAM
+from pytorch_grad_cam.utils import svd_on_activations
+from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+from torch import Tensor, nn
+
+from lightning_gradcam.cam.borrowed import borrowed_names
+from lightning_gradcam.cam.compute import compute_cams, make_plan
+from lightning_gradcam.cam.lend import lend
+from lightning_gradcam.cam.maps import BLANK, NOT_FINITE, Maps
+from lightning_gradcam.cam.methods import METHODS
+from lightning_gradcam.cam.settings import Settings
+
+from ..conftest import small_cnn
+
+PEERS: dict[str, type[BaseCAM]] = {
+    "gradcam": GradCAM,
+    "hirescam": HiResCAM,
+    "gradcam++": GradCAMPlusPlus,
+    "xgradcam": XGradCAM,
+    "layercam": LayerCAM,
+    "gradcam_elementwise": GradCAMElementWise,
+    "eigencam": EigenCAM,
+    "eigengradcam": EigenGradCAM,
+}
+
+
+def cams_of(model: nn.Module, images: Tensor, labels: Tensor | None = None, **settings: object) -> list[Maps]:
+    with lend(model):
+        plan = make_plan(model, images, labels, Settings(**{"target": "predicted", **settings}))
+        return compute_cams(model, images, labels, plan)
+
+
+def out_of_place(model: nn.Module) -> nn.Module:
+    """grad-cam's maps are wrong where an in-place operation overwrites the target layer's output."""
+    for module in model.modules():
+        if hasattr(module, "inplace"):
+            module.inplace = False
+    return model
+
+
+@pytest.fixture(scope="module")
+def networks() -> dict[str, nn.Module]:
+    torch.manual_seed(0)
+    vit = torchvision.models.VisionTransformer(32, 8, 3, 4, 48, 96, num_classes=10)
+    nn.init.normal_(vit.heads.head.weight)
+    found = {
+        "resnet18": torchvision.models.resnet18(num_classes=10),
+        "mobilenet_v3": torchvision.models.mobilenet_v3_small(num_classes=10),
+        "vit": vit,
+    }
+    return {name: out_of_place(model).eval() for name, model in found.items()}
+
+
+@pytest.fixture
+def corrected_sign(monkeypatch: pytest.MonkeyPatch) -> None:
+    """grad-cam's SVD leaves a component's sign to chance; compare with its own corrected one."""
+    import pytorch_grad_cam.eigen_cam
+    import pytorch_grad_cam.eigen_grad_cam
+
+    corrected = svd_on_activations.get_2d_projection_with_sign_correction
+    for module in (pytorch_grad_cam.base_cam, pytorch_grad_cam.eigen_cam, pytorch_grad_cam.eigen_grad_cam):
+        monkeypatch.setattr(module, "get_2d_projection", corrected)
+
+
+@pytest.mark.usefixtures("corrected_sign")
+@pytest.mark.parametrize("method", PEERS)
+@pytest.mark.parametrize("network", ["resnet18", "mobilenet_v3", "vit"])
+def test_each_method_is_grad_cams(networks, network, method) -> None:
+    """To 1e-3, at the image's size, on a convolutional, a depthwise and a token layer."""
+    model = networks[network]
+    torch.manual_seed(1)
+    images = torch.randn(3, 3, 32, 32) if network == "vit" else torch.randn(3, 3, 96, 96)
+    layer = {"resnet18": "layer4", "mobilenet_v3": "features", "vit": None}[network]
+    with lend(model):
+        plan = make_plan(model, images, None, Settings(layer, "predicted", method))
+        ours = compute_cams(model, images, None, plan)[0].heatmaps(tuple(images.shape[-2:]))[:, 0]
+    target = plan.groups[0][0]
+    theirs = PEERS[method](model, [target.module], reshape_transform=None if layer else target.read)(images, None)
+    assert np.abs(ours.numpy() - theirs).max() < 1e-3
+
+
+@pytest.mark.usefixtures("corrected_sign")
+@pytest.mark.parametrize("smoothing", ["aug_smooth", "eigen_smooth"])
+def test_smoothing_is_grad_cams(networks, smoothing) -> None:
+    """Six augmentations' mean; the first principal component."""
+    images = torch.randn(2, 3, 96, 96, generator=torch.Generator().manual_seed(2))
+    model = networks["resnet18"]
+    ours = cams_of(model, images, target_layer="layer3", **{smoothing: True})[0].heatmaps((96, 96))[:, 0]
+    theirs = GradCAM(model, [model.layer3])(images, None, **{smoothing: True})
+    assert np.abs(ours.numpy() - theirs).max() < 1e-3
+
+
+def test_layers_within_a_sequence_are_averaged_as_grad_cam_does(networks) -> None:
+    """And layers of a sequence are one map each."""
+    images = torch.randn(2, 3, 96, 96, generator=torch.Generator().manual_seed(3))
+    model = networks["resnet18"]
+    averaged, single = cams_of(model, images, target_layer=[["layer2", "layer4"], "layer3"])
+    theirs = GradCAM(model, [model.layer2, model.layer4])(images, None)
+    assert np.abs(averaged.heatmaps((96, 96))[:, 0].numpy() - theirs).max() < 1e-3
+    peaks = [cams_of(model, images, target_layer=name)[0].peaks for name in ("layer2", "layer4")]
+    assert torch.allclose(averaged.peaks, (peaks[0] + peaks[1]) / 2, rtol=1e-4)
+    assert (averaged.layer, single.layer) == ("layer2+layer4", "layer3")
+    alone = cams_of(model, images, target_layer="layer3")[0]
+    assert torch.allclose(single.maps, alone.maps, atol=1e-5)
+
+
+def test_global_pooling_and_a_linear_head_have_a_closed_form() -> None:
+    """Grad-CAM of class c is ReLU(sum_k w_ck A_k) / (h w): the first CAM of all."""
+    torch.manual_seed(0)
+    conv, head = nn.Conv2d(3, 5, 3, padding=1).double(), nn.Linear(5, 4).double()
+    model = nn.Sequential(conv, nn.AdaptiveAvgPool2d(1), nn.Flatten(), head)
+    images = torch.randn(3, 3, 7, 7, dtype=torch.float64)
+    cams = cams_of(model, images, target=2)[0]
+    expected = torch.einsum("k,nkhw->nhw", head.weight[2], conv(images)).relu() / 49
+    assert torch.allclose(cams.maps[:, 0] * cams.peaks[..., None], expected, atol=1e-10, rtol=0)
+    assert torch.allclose(cams.peaks[:, 0], expected.amax((1, 2)), atol=1e-10, rtol=0)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_in_place_relu_behind_the_layer_changes_nothing(method) -> None:
+    """Equal to the out-of-place model to 1e-10 in float64 (grad-cam's map is of the overwritten activations)."""
+    torch.manual_seed(0)
+    model = small_cnn().double()
+    images = torch.randn(4, 3, 12, 12, dtype=torch.float64)
+    in_place = cams_of(model, images, target_layer="5", method=method)[0]
+    plain = cams_of(out_of_place(model), images, target_layer="5", method=method)[0]
+    assert float((in_place.maps - plain.maps).abs().max()) < 1e-10
+    assert float((in_place.peaks - plain.peaks).abs().max()) < 1e-10
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_in_mixed_precision_only_the_models_own_pass_is_half(method) -> None:
+    """The maps are float32 sums of the layer's half-precision activations and gradients, to 1e-5."""
+    torch.manual_seed(0)
+    model = out_of_place(small_cnn()).eval()
+    images, kept = torch.randn(4, 3, 12, 12), []
+    with torch.autocast("cpu", torch.bfloat16):
+        found = cams_of(model, images, target_layer="5", target=2, method=method)[0]
+        hook = model[5].register_forward_hook(lambda module, args, output: kept.append(output))
+        scores = model(images)
+        hook.remove()
+    (gradient,) = torch.autograd.grad(scores[:, 2].sum(), kept)
+    expected = METHODS[method](kept[0].detach().float(), gradient.float()).relu()
+    assert kept[0].dtype == gradient.dtype == torch.bfloat16
+    assert found.maps.dtype == found.peaks.dtype == found.scores.dtype == torch.float32
+    assert torch.allclose(found.maps[:, 0] * found.peaks[..., None], expected, rtol=1e-5, atol=1e-7)
+
+
+def test_grad_cam_itself_errs_in_front_of_an_in_place_relu() -> None:
+    """Why its maps are no oracle there; if this fails, grad-cam was mended, and the README can say so."""
+    torch.manual_seed(0)
+    model = small_cnn().eval()
+    images = torch.randn(4, 3, 12, 12)
+    wrong = GradCAM(model, [model[5]])(images, None)
+    right = GradCAM(out_of_place(model), [model[5]])(images, None)
+    assert np.abs(wrong - right).max() > 0.05
+    ours = cams_of(small_cnn_like(model), images, target_layer="5")[0].heatmaps((12, 12))[:, 0]
+    assert np.abs(ours.numpy() - right).max() < 1e-3
+
+
+def small_cnn_like(model: nn.Module) -> nn.Module:
+    twin = small_cnn()
+    twin.load_state_dict(model.state_dict())
+    return twin
+
+
+def test_a_batch_gives_the_maps_of_its_images_one_by_one(networks) -> None:
+    """Whatever the chunk size."""
+    images = torch.randn(5, 3, 64, 64, generator=torch.Generator().manual_seed(4))
+    model = networks["resnet18"]
+    whole = cams_of(model, images, target_layer="layer3")[0]
+    for size in (1, 2):
+        parts = cams_of(model, images, target_layer="layer3", batch_size=size)[0]
+        assert torch.allclose(parts.maps, whole.maps, atol=1e-4)
+        assert torch.equal(parts.predictions, whole.predictions)
+
+
+def test_several_classes_are_the_classes_one_by_one(networks) -> None:
+    """One forward, a backward each."""
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(5))
+    model = networks["resnet18"]
+    calls = []
+    handle = model.register_forward_hook(lambda *_: calls.append(1))
+    columns = cams_of(model, images, target_layer="layer3", target=[1, 7])[0]
+    handle.remove()
+    assert len(calls) == 3  # two to try the settings, one to explain
+    assert columns.maps.shape[:2] == (2, 2)
+    assert columns.targets.tolist() == [[1, 7], [1, 7]]
+    for place, category in enumerate((1, 7)):
+        alone = cams_of(model, images, target_layer="layer3", target=category)[0]
+        assert torch.allclose(columns.maps[:, place], alone.maps[:, 0], atol=1e-6)
+
+
+def test_several_layers_in_one_pass_are_the_layers_one_by_one(networks) -> None:
+    """The earliest opens the gradients."""
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(6))
+    names = ["layer1", "layer2", "layer4"]
+    together = cams_of(networks["resnet18"], images, target_layer=names)
+    for cams, name in zip(together, names, strict=True):
+        alone = cams_of(networks["resnet18"], images, target_layer=name)[0]
+        assert torch.allclose(cams.maps, alone.maps, atol=1e-5)
+
+
+def test_no_activation_in_front_of_the_layer_is_kept() -> None:
+    """The score's graph ends at the layer's output."""
+    model, seen = small_cnn(), []
+    model[2].register_forward_hook(lambda module, inputs, output: seen.append(output.requires_grad))
+    cams_of(model, torch.randn(2, 3, 8, 8), target_layer="5")
+    assert seen == [False] * len(seen)
+
+
+def test_a_blank_map_is_zero_and_not_noise() -> None:
+    """No positive evidence: zeros with a peak of zero."""
+    model = nn.Sequential(nn.Conv2d(1, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 2))
+    nn.init.zeros_(model[4].weight)
+    cams = cams_of(model, torch.rand(2, 1, 4, 4))[0]
+    assert cams.maps.abs().max() == 0
+    assert cams.peaks.abs().max() == 0
+    assert bool((cams.states == BLANK).all())
+    assert cams.heatmaps((8, 8)).abs().max() == 0
+
+
+def test_weights_that_are_not_finite_give_a_blank_map_whose_peak_says_so() -> None:
+    """NaN in the peak, zeros in the map."""
+    model = small_cnn()
+    nn.init.constant_(model[9].weight, torch.nan)
+    cams = cams_of(model, torch.rand(2, 3, 8, 8))[0]
+    assert cams.maps.abs().max() == 0
+    assert bool(cams.peaks.isnan().all())
+    assert bool((cams.states == NOT_FINITE).all())
+
+
+class Scripted(GradCAM):
+    """A user's own subclass: where the last channel is, weighted by one."""
+
+    def get_cam_weights(self, input_tensor, target_layer, target_category, activations, grads):
+        weights = np.zeros(activations.shape[:2], np.float32)
+        weights[:, -1] = 1
+        return weights
+
+
+def test_a_subclass_of_the_users_is_run() -> None:
+    """By grad-cam, on the lent model."""
+    torch.manual_seed(0)
+    model = small_cnn()
+    images = torch.rand(2, 3, 8, 8)
+    cams = cams_of(model, images, method=Scripted, target_layer="6")[0]
+    activation = model.eval()[:7](images)[:, -1]
+    lowest, highest = activation.amin((1, 2), True), activation.amax((1, 2), True)
+    enlarged = nn.functional.interpolate(((activation - lowest) / (highest - lowest))[:, None], (8, 8), mode="bilinear")
+    low, high = enlarged.amin((2, 3), True), enlarged.amax((2, 3), True)
+    assert torch.allclose(cams.maps, ((enlarged - low) / (high - low)).detach(), atol=1e-4)
+
+
+@pytest.mark.parametrize("method", [name for name in borrowed_names() if name not in METHODS])
+def test_every_method_of_grad_cam_runs_by_name(method) -> None:
+    """Finite heatmaps in 0..1, and the model as it was."""
+    torch.manual_seed(0)
+    model = small_cnn()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    cams = cams_of(model, torch.rand(2, 3, 16, 16), method=method, target_layer="5")[0]
+    assert cams.maps.shape == (2, 1, 16, 16)
+    assert float(cams.maps.min()) >= 0
+    assert float(cams.maps.max()) <= 1
+    assert model.training
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_grad_cams_own_classes_agree_with_ours_by_class(networks) -> None:
+    """`method=GradCAM` is grad-cam's, `method="gradcam"` ours; also on half precision, which grad-cam cannot read."""
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(7))
+    for network in ("resnet18",):
+        theirs = cams_of(networks[network], images, method=GradCAM, target_layer="layer3")[0]
+        ours = cams_of(networks[network], images, target_layer="layer3")[0]
+        assert float((theirs.maps - ours.heatmaps((64, 64))).abs().max()) < 1e-3
+    half = small_cnn().to(torch.bfloat16)
+    assert cams_of(half, torch.rand(2, 3, 8, 8), method=GradCAM, target_layer="5")[0].maps.shape == (2, 1, 8, 8)
+
+
+def test_a_list_of_grad_cams_targets_is_one_an_image(networks) -> None:
+    """On the device as in grad-cam."""
+    images = torch.randn(3, 3, 64, 64, generator=torch.Generator().manual_seed(8))
+    targets = [ClassifierOutputTarget(c) for c in (2, 0, 5)]
+    model = networks["resnet18"]
+    expected = GradCAM(model, [model.layer3])(images, targets)
+    for method in ("gradcam", GradCAM):
+        found = cams_of(model, images, target=targets, target_layer="layer3", method=method, batch_size=2)[0]
+        assert np.abs(found.heatmaps((64, 64))[:, 0].numpy() - expected).max() < 1e-3
+
+
+class FrozenBackbone(nn.Module):
+    """The form of Lightning's own transfer learning guide."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone = small_cnn()[:7]
+        self.head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3))
+
+    def forward(self, images: Tensor) -> Tensor:
+        with torch.no_grad():
+            features = self.backbone(images)
+        return self.head(features)
+
+
+@pytest.mark.parametrize("method", ["gradcam", GradCAM])
+def test_a_backbone_under_no_grad_is_looked_into(method) -> None:
+    """The same maps as without the no_grad, where other libraries fail."""
+    torch.manual_seed(0)
+    model = FrozenBackbone()
+    images = torch.rand(2, 3, 8, 8)
+    found = cams_of(model, images, method=method)[0]
+    plain = cams_of(nn.Sequential(model.backbone, model.head), images, target_layer="0")[0]
+    assert found.layer == "backbone"
+    assert torch.allclose(found.heatmaps((8, 8)), plain.heatmaps((8, 8)), atol=1e-3)
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_it_works_under_no_grad_and_inference_mode(mode) -> None:
+    """As in Lightning's validation."""
+    torch.manual_seed(0)
+    model, images = small_cnn(), torch.rand(2, 3, 8, 8)
+    expected = cams_of(model, images)[0]
+    with mode():
+        assert torch.equal(cams_of(model, images)[0].maps, expected.maps)
+
+
+def test_out_of_memory_halves_the_chunk(monkeypatch) -> None:
+    """And gives the same maps."""
+    torch.manual_seed(0)
+    model, images = small_cnn(), torch.rand(7, 3, 8, 8)
+    expected = cams_of(model, images)[0]
+    sizes = []
+
+    def scarce(module, inputs):
+        sizes.append(len(inputs[0]))
+        if len(inputs[0]) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    handle = model.register_forward_pre_hook(scarce)
+    found = cams_of(model, images)[0]
+    handle.remove()
+    assert sizes == [2, 2, 7, 3, 1, 2, 4, 2, 2]
+    assert torch.allclose(found.maps, expected.maps, atol=1e-6)

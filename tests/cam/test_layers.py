@@ -1,0 +1,169 @@
+"""Which layer is found, and how shapes are read."""
+
+import pytest
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from lightning_gradcam.cam.compute import make_plan
+from lightning_gradcam.cam.layers import Layout, TargetLayer, choose_layers, named_layers, read_layout
+from lightning_gradcam.cam.lend import lend
+from lightning_gradcam.cam.settings import Settings
+
+from ..conftest import small_cnn
+
+
+def found(model: nn.Module, images: Tensor) -> TargetLayer:
+    with lend(model):
+        return make_plan(model, images, None, Settings(target="predicted")).groups[0][0]
+
+
+@pytest.mark.parametrize(
+    ("shape", "size", "expected"),
+    [
+        ((2, 512, 7, 7), (224, 224), Layout("NCHW", (7, 7))),
+        ((2, 7, 7, 768), (224, 224), Layout("NHWC", (7, 7))),
+        ((2, 64, 4, 12), (64, 192), Layout("NCHW", (4, 12))),
+        ((2, 4, 12, 64), (64, 192), Layout("NHWC", (4, 12))),
+        ((2, 8, 8, 8), (64, 64), Layout("NCHW", (8, 8))),
+        ((2, 196, 768), (224, 224), Layout("NLC", (14, 14))),
+        ((2, 197, 768), (224, 224), Layout("NLC", (14, 14), prefix=1)),
+        ((2, 198, 768), (224, 224), Layout("NLC", (14, 14), prefix=2)),
+        ((2, 1374, 384), (518, 518), Layout("NLC", (37, 37), prefix=5)),
+        ((2, 4 * 12 + 1, 64), (64, 192), Layout("NLC", (4, 12), prefix=1)),
+        ((197, 2, 768), (224, 224), Layout("LNC", (14, 14), prefix=1)),
+        ((2, 12, 197, 64), (224, 224), None),
+        ((2, 1000), (224, 224), None),
+        ((128, 49, 96), (224, 224), None),
+    ],
+)
+def test_layouts_are_told_from_the_shape(shape, size, expected) -> None:
+    """Channels first or last, tokens with any prefix, on a grid of the image's aspect ratio."""
+    assert read_layout(shape, 2, size) == expected
+
+
+def test_tokens_become_a_map_in_reading_order() -> None:
+    """Row by row, behind the prefix."""
+    tokens = torch.arange(2 * 7 * 3.0).reshape(2, 7, 3)
+    grid = Layout("NLC", (2, 3), prefix=1)(tokens)
+    assert grid.shape == (2, 3, 2, 3)
+    assert torch.equal(grid[1, :, 1, 2], tokens[1, 6])
+    assert torch.equal(Layout("LNC", (2, 3), prefix=1)(tokens.transpose(0, 1)), grid)
+    assert torch.equal(Layout("NHWC", (2, 3))(tokens[:, 1:].reshape(2, 2, 3, 3)), grid)
+
+
+@pytest.mark.parametrize(
+    ("name", "layer"),
+    [
+        ("resnet50", "layer4"),
+        ("vgg16", "features.29"),
+        ("densenet121", "features"),
+        ("convnext_tiny", "features"),
+        ("vit_b_16", "encoder.layers.encoder_layer_11.ln_1"),
+        ("swin_t", "permute"),
+        ("squeezenet1_0", "classifier.2"),
+        ("maxvit_t", "blocks.3"),
+    ],
+)
+def test_the_layer_found(name, layer) -> None:
+    """Before pooling; for tokens what the last attention reads. A head of zeros does not matter."""
+    assert found(torchvision.models.get_model(name), torch.randn(2, 3, 224, 224)).name == layer
+
+
+def test_a_mean_over_tokens_needs_no_attention_behind_the_layer() -> None:
+    """Every token reaches the scores from the last norm."""
+
+    class Mean(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.patches = nn.Conv2d(3, 8, 4, 4)
+            self.blocks = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, norm_first=True)
+            self.norm = nn.LayerNorm(8)
+            self.head = nn.Linear(8, 3)
+
+        def forward(self, images: Tensor) -> Tensor:
+            tokens = self.blocks(self.patches(images).flatten(2).transpose(1, 2))
+            return self.head(self.norm(tokens).mean(1))
+
+    assert found(Mean(), torch.randn(2, 3, 16, 16)).name == "norm"
+
+
+def test_a_sequence_first_transformer_is_read() -> None:
+    """(L, N, C), with a class token in front."""
+
+    class SequenceFirst(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.patches = nn.Conv2d(3, 8, 4, 4)
+            self.token = nn.Parameter(torch.zeros(1, 1, 8))
+            self.block = nn.TransformerEncoderLayer(8, 2, 16, norm_first=True)
+            self.head = nn.Linear(8, 3)
+
+        def forward(self, images: Tensor) -> Tensor:
+            tokens = self.patches(images).flatten(2).permute(2, 0, 1)
+            tokens = torch.cat([self.token.expand(-1, len(images), -1), tokens])
+            return self.head(self.block(tokens)[0])
+
+    layer = found(SequenceFirst(), torch.randn(2, 3, 16, 16))
+    assert (layer.name, layer.read) == ("block.norm1", Layout("LNC", (4, 4), prefix=1))
+
+
+def test_dense_scores_are_no_features() -> None:
+    """The layer found is the one in front of the classifier's 1x1 convolution."""
+    model = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 4, 1), nn.Upsample(scale_factor=2))
+    assert found(model, torch.randn(2, 3, 8, 8)).name == "1"
+
+
+@pytest.mark.parametrize("name", ["fcn_resnet50", "deeplabv3_mobilenet_v3_large", "lraspp_mobilenet_v3_large"])
+def test_torchvisions_segmentation_models(name) -> None:
+    """Their dict of outputs needs no `output`."""
+    model = torchvision.models.get_model(name, weights=None, weights_backbone=None)
+    layer = found(model, torch.randn(2, 3, 64, 64))
+    assert layer.name.startswith("classifier.")
+
+
+def test_names_are_free_of_wrappers() -> None:
+    """torch.compile puts `_orig_mod` in front; both forms are understood."""
+    model = nn.ModuleDict({"net": torch.compile(small_cnn())})
+    assert "net.5" in named_layers(model)
+    for name in ("net.5", "net._orig_mod.5"):
+        assert choose_layers(model, name) == [("net.5", model["net"]._orig_mod[5])]
+
+
+def test_an_odd_aspect_ratio_is_a_map_when_named() -> None:
+    """Strides that differ by side do not keep the image's."""
+    model = nn.Sequential(
+        nn.Conv2d(1, 5, 3, stride=(1, 4), padding=1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(5, 2)
+    )
+    with lend(model):
+        plan = make_plan(model, torch.randn(2, 1, 16, 64), None, Settings("0", "predicted"))
+    assert plan.groups[0][0].read == Layout("NCHW", (16, 16))
+
+
+def test_reshape_transform_reads_what_shapes_do_not_tell() -> None:
+    """And one that makes no map is refused with what it made."""
+
+    class Flat(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.flat, self.head = nn.Conv2d(3, 4, 3, padding=1), nn.Flatten(), nn.Linear(256, 2)
+
+        def forward(self, images: Tensor) -> Tensor:
+            return self.head(self.flat(self.conv(images)))
+
+    model, images = Flat(), torch.randn(2, 3, 8, 8)
+    with lend(model):
+        plan = make_plan(model, images, None, Settings("flat", "predicted", reshape_transform=as_map))
+        assert plan.groups[0][0].read is as_map
+        with pytest.raises(ValueError, match=r"target_layer='flat' reshape_transform made \(2, 256\)"):
+            make_plan(model, images, None, Settings("flat", "predicted", reshape_transform=nn.Identity()))
+
+
+def as_map(output: Tensor) -> Tensor:
+    return output.unflatten(1, (4, 8, 8))
+
+
+def test_a_model_without_maps_is_refused() -> None:
+    """With how many layers there are to name."""
+    with pytest.raises(ValueError, match="target_layer=None found no layer"):
+        found(nn.Sequential(nn.Flatten(), nn.Linear(192, 3)), torch.randn(2, 3, 8, 8))

@@ -1,0 +1,339 @@
+"""The Attention tab's data and routes, on a real TensorBoard with either of its loaders."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.utils.tensorboard import SummaryWriter
+
+from lightning_gradcam import GradCAMCallback
+from lightning_gradcam.cam.maps import SHOWN, Cams
+from lightning_gradcam.dashboard import plugin as plugin_module
+from lightning_gradcam.dashboard.loader import AttentionLoader
+from lightning_gradcam.logs import schema
+from lightning_gradcam.logs.record import fingerprint_of_set, fingerprints
+from lightning_gradcam.logs.run_log import RunLog
+from lightning_gradcam.logs.sinks import write_data
+from lightning_gradcam.pictures.shown import ShownImages
+from lightning_gradcam.timeline.history import History
+from lightning_gradcam.timeline.metrics import measure
+
+from ..conftest import Classifier
+
+LAYER = "network.6"
+MAPS = schema.part_tag(schema.grid_tag(LAYER), schema.MAPS)
+
+
+def write_run(
+    folder: Path,
+    epochs: int = 5,
+    images: int = 3,
+    side: int = 4,
+    names: list[str] | None = None,
+    start: int = 0,
+    shade: int = 128,
+    first: int = 0,
+) -> History:
+    """A run whose image i is hot at place (epoch + i), and predicted as class 9 before epoch 2, then rightly."""
+    sink = SimpleNamespace(experiment=SummaryWriter(str(folder)))
+    pictures = [np.full((64, 64, 3), shade + i, np.uint8) for i in range(images)]
+    shown = ShownImages(pictures, [[i] for i in range(images)], "target: label", names)
+    known = fingerprints(torch.arange(images)[:, None, None, None] + first)
+    log = RunLog(shown, known, None, [sink], by_run=False)
+    log.log_images(start)
+    history = History(LAYER)
+    for step in range(start, start + epochs):
+        maps = torch.zeros(images, 1, side, side)
+        for image in range(images):
+            maps[image, 0].view(-1)[(step + image) % side**2] = 1
+        classes = torch.arange(images) if step >= 2 else torch.full((images,), 9)
+        peaks, scores = torch.full((images, 1), step + 1.0), torch.full((images,), 0.5)
+        cams = Cams(maps, scores, classes, classes[:, None], "", peaks)
+        history = history.with_look(step, cams)
+        log.log_look(history, measure(history.view(None)), schema.grid_tag(LAYER))
+    sink.experiment.close()
+    return history
+
+
+@contextmanager
+def serving(folder: Path, *options: str) -> Iterator[str]:
+    """A real TensorBoard; yields its address."""
+    command = [
+        sys.executable,
+        "-m",
+        "tensorboard.main",
+        "--logdir",
+        str(folder),
+        "--port",
+        "0",
+        "--reload_interval",
+        "1",
+    ]
+    server = subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True)
+    try:
+        said = []
+        for line in server.stderr:
+            said.append(line)
+            if found := re.search(r"at (http://\S+?)/? \(", line):
+                yield found[1]
+                break
+        else:
+            raise AssertionError("".join(said))
+    finally:
+        server.kill()
+        server.wait()
+        server.stderr.close()
+
+
+def fetch(url: str, route: str, **query: object) -> bytes:
+    with urllib.request.urlopen(f"{url}/data/plugin/gradcam/{route}?{urllib.parse.urlencode(query)}") as answer:
+        return answer.read()
+
+
+def fetch_when(url: str, route: str, until, **query: object) -> bytes:
+    """TensorBoard reads its folder in the background."""
+    for _ in range(100):
+        try:
+            if until(found := fetch(url, route, **query)):
+                return found
+        except urllib.error.HTTPError:
+            pass
+        subprocess.run(["sleep", "0.2"], check=True)
+    raise AssertionError(f"{route} never came")
+
+
+def looks(body: bytes) -> tuple[dict, list[dict[str, np.ndarray]]]:
+    """Read the answer of /maps as the tab does."""
+    head, payload = body.split(b"\n", 1)
+    told, found, at = json.loads(head), [], 0
+    for one in told["looks"]:
+        arrays = {}
+        for name, dtype, axes in told["fields"]:
+            shape = [one["sizes"][axis] for axis in axes]
+            arrays[name] = np.frombuffer(payload, dtype, int(np.prod(shape)), at).reshape(shape)
+            at += arrays[name].nbytes
+        found.append(arrays)
+    assert at == len(payload)
+    return told, found
+
+
+LOADERS = pytest.mark.parametrize("loader", ["--load_fast=false", "--load_fast=true"])
+
+
+@LOADERS
+def test_a_fit_of_300_epochs_has_300_in_the_tab(make_trainer, loader, pairs, tmp_path) -> None:
+    """Without any flag; the first and the last maps are those of the callback."""
+    from torch.utils.data import DataLoader
+
+    callback = GradCAMCallback(images=2)
+    data = DataLoader(pairs, batch_size=24)
+    make_trainer(callback, max_epochs=300, num_sanity_val_steps=0, limit_val_batches=1).fit(Classifier(), data, data)
+    history = callback._memory.histories[schema.grid_tag(LAYER)]
+    with serving(tmp_path, loader) as url:
+        whole = fetch_when(url, "maps", lambda body: len(looks(body)[1]) == 301, run="run", tag=MAPS)
+        assert json.loads(fetch(url, "runs")) == {"run": {MAPS: LAYER}}
+        probe = json.loads(fetch(url, "probe", run="run"))
+        rest = fetch(url, "maps", run="run", tag=MAPS, after=298)
+    told, found = looks(whole)
+    assert [one["step"] for one in told["looks"]] == list(range(301))
+    for place in (0, 300):
+        assert (found[place]["maps"] == history.looks[place].maps.numpy()).all()
+        peaks = found[place]["numbers"][told["looks"][place]["metrics"].index("peak")]
+        drawn = history.looks[place].states[:, 0] == SHOWN
+        assert peaks[drawn, 0].tolist() == history.looks[place].peaks[drawn, 0].tolist()
+        assert np.isnan(peaks[~drawn]).all()
+    assert len(probe["images"]) == 2
+    assert [one["step"] for one in looks(rest)[0]["looks"]] == [299, 300]
+
+
+@LOADERS
+def test_a_resumed_run_writes_steps_again_and_the_last_counts(loader, tmp_path) -> None:
+    """Into the same folder: 0 to 4, then 3 to 6 with other maps."""
+    write_run(tmp_path / "run", 5, side=4)
+    time.sleep(1.1)  # TensorBoard reads files in the order of their names, which begin with the second
+    again = write_run(tmp_path / "run", 4, side=5, start=3)
+    with serving(tmp_path, loader) as url:
+        done = fetch_when(url, "maps", lambda body: len(looks(body)[1]) == 7, run="run", tag=MAPS)
+    told, found = looks(done)
+    assert [one["step"] for one in told["looks"]] == list(range(7))
+    assert [one["sizes"]["h"] for one in told["looks"]] == [4, 4, 4, 5, 5, 5, 5]
+    assert (found[3]["maps"] == again.looks[0].maps.numpy()).all()
+
+
+def test_an_epoch_takes_few_bytes(tmp_path) -> None:
+    """64 images at 14x14 at most 15 kB, 32 at 7x7 at most 4 kB, with the numbers of masks."""
+    for images, side, most in ((64, 14, 15_000), (32, 7, 4_000)):
+        sink = SimpleNamespace(experiment=SummaryWriter(str(tmp_path / str(images))))
+        pictures = [np.zeros((8, 8, 3), np.uint8)] * images
+        log = RunLog(ShownImages(pictures, [[0]] * images, ""), ["0"] * images, None, [sink], by_run=False)
+        classes = torch.zeros(images, dtype=torch.long)
+        maps, peaks = torch.rand(images, 1, side, side), torch.ones(images, 1)
+        cams = Cams(maps, torch.ones(images), classes, classes[:, None], "", peaks)
+        history = History(LAYER).with_look(0, cams).with_look(1, cams)
+        masks = torch.ones(images, 8, 8, dtype=torch.bool)
+        file = next((tmp_path / str(images)).glob("events*"))
+        sink.experiment.flush()
+        before = file.stat().st_size
+        log.log_look(history, measure(history.view(masks)), schema.grid_tag(LAYER))
+        sink.experiment.close()
+        assert 0 < file.stat().st_size - before <= most
+
+
+def parts_of(folder: Path, tag: str) -> tuple[dict, list[bytes]]:
+    """The last record of a tag: its header and its arrays."""
+    events = EventAccumulator(str(folder), size_guidance={"tensors": 0})
+    events.Reload()
+    header, *arrays = events.Tensors(tag)[-1].tensor_proto.string_val
+    return json.loads(header), arrays
+
+
+def test_numbers_travel_whole_whatever_their_range(tmp_path) -> None:
+    """In single precision; what a blank map has none of is told apart from 0."""
+    sink = SimpleNamespace(experiment=SummaryWriter(str(tmp_path)))
+    shown = ShownImages([np.zeros((8, 8, 3), np.uint8)] * 3, [[0]] * 3, "")
+    known = fingerprints(torch.arange(3)[:, None, None, None])
+    classes = torch.zeros(3, dtype=torch.long)
+    cams = Cams(torch.ones(3, 1, 2, 2), torch.ones(3), classes, classes[:, None], "", torch.ones(3, 1))
+    values = {"large": torch.tensor([[30.01], [-7e9], [0.0]]), "rare": torch.tensor([[torch.nan], [1e-9], [1.0]])}
+    log = RunLog(shown, known, None, [sink], by_run=False)
+    log.log_look(History(LAYER).with_look(4, cams), values, schema.grid_tag(LAYER))
+    sink.experiment.close()
+    header, arrays = parts_of(tmp_path, MAPS)
+    assert header["metrics"] == ["large", "rare"]
+    assert header["probe_set"] == fingerprint_of_set(known)
+    numbers = np.frombuffer(zlib.decompress(arrays[0]), "<f4").reshape(2, 3)
+    assert numbers[0].tolist() == np.float32([30.01, -7e9, 0]).tolist()
+    assert np.isnan(numbers[1, 0])
+    assert numbers[1, 1:].tolist() == np.float32([1e-9, 1]).tolist()
+
+
+def test_fingerprints_tell_images_and_sets_of_them_apart() -> None:
+    """By their pixels, whatever precision these are held in; the same on every machine."""
+    images = torch.arange(24).reshape(2, 3, 2, 2)
+    first, second = fingerprints(images)
+    assert first != second
+    assert fingerprints(images.float()) == fingerprints(images.to(torch.bfloat16)) == [first, second]
+    assert fingerprints(images.reshape(2, 3, 4, 1))[0] != first
+    assert fingerprint_of_set([first, second]) != fingerprint_of_set([second, first])
+    assert (first, fingerprint_of_set([first])) == ("9c911fb0bf789589", "83c8738f460ebc07")
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("bad")
+    write_run(folder / "run")
+    time.sleep(1.1)
+    sink = SimpleNamespace(experiment=SummaryWriter(str(folder / "run")))
+    short = {"version": 2, "probe_set": "", "sizes": dict.fromkeys("NThw", 1) | {"M": 0}, "metrics": []}
+    bad = [[b"no json"], [], [json.dumps(short).encode(), b"short"], [b'{"version":99}']]
+    for step, parts in enumerate(bad):
+        write_data([sink], MAPS, parts, step=100 + step)
+    sink.experiment.close()
+    with serving(folder, "--load_fast=false") as url:
+        fetch_when(url, "maps", lambda body: json.loads(body.split(b"\n")[0])["broken"] == 4, run="run", tag=MAPS)
+        yield url
+
+
+def test_what_cannot_be_read_is_counted_and_left_out(address) -> None:
+    """Not JSON, empty, too short, of another version."""
+    told, _ = looks(fetch(address, "maps", run="run", tag=MAPS))
+    assert told["broken"] == 4
+    assert [one["step"] for one in told["looks"]] == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("route", "query", "code", "word"),
+    [
+        ("maps", {"run": "nowhere", "tag": MAPS}, 404, "nowhere"),
+        ("maps", {"run": "run", "tag": "gradcam/../../etc/passwd"}, 404, "passwd"),
+        ("maps", {"run": "run"}, 400, "'tag'"),
+        ("maps", {"run": "run", "tag": MAPS, "after": "soon"}, 400, "soon"),
+        ("probe", {}, 400, "'run'"),
+        ("probe", {"run": "../run"}, 404, "../run"),
+        ("index.html", {}, 404, ""),
+        ("..%2f..%2fpyproject.toml", {}, 404, ""),
+        ("style.css/../plugin.py", {}, 404, ""),
+    ],
+)
+def test_bad_requests_are_told_in_one_sentence(address, route, query, code, word) -> None:
+    """400 or 404, no traceback, no other file."""
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        fetch(address, route, **query)
+    assert caught.value.code == code
+    body = caught.value.read().decode()
+    assert word in body
+    assert "Traceback" not in body
+    assert body.count("\n") == 0
+
+
+def test_a_huge_step_finds_nothing_and_other_methods_are_refused(address) -> None:
+    """Only GET is answered."""
+    assert looks(fetch(address, "maps", run="run", tag=MAPS, after=10**30))[1] == []
+    request = urllib.request.Request(f"{address}/data/plugin/gradcam/runs", data=b"{}", method="POST")
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(request)
+    assert caught.value.code == 400
+    assert b"POST" in caught.value.read()
+
+
+def test_tensorboard_starts_without_the_tabs_files(tmp_path, monkeypatch) -> None:
+    """The static folder renamed: 404 with a sentence, and all else works."""
+    write_run(tmp_path / "logs" / "run")
+    copied = tmp_path / "site"
+    shutil.copytree(Path(plugin_module.__file__).parents[1], copied / "lightning_gradcam")
+    (copied / "lightning_gradcam" / "dashboard" / "static").rename(copied / "elsewhere")
+    monkeypatch.setenv("PYTHONPATH", str(copied))
+    with serving(tmp_path / "logs", "--load_fast=false") as url:
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            fetch(url, "index.js")
+        assert caught.value.code == 404
+        assert b"missing from this installation" in caught.value.read()
+        listing = json.loads(urllib.request.urlopen(f"{url}/data/plugins_listing").read())
+    assert {"scalars", "images", "gradcam"} <= set(listing)
+
+
+def test_tensorboard_starts_when_the_tab_cannot(tmp_path, monkeypatch) -> None:
+    """A module that raises: the other tabs are there."""
+    copied = tmp_path / "site"
+    shutil.copytree(Path(plugin_module.__file__).parents[1], copied / "lightning_gradcam")
+    (copied / "lightning_gradcam" / "dashboard" / "plugin.py").write_text("raise RuntimeError('broken on purpose')")
+    monkeypatch.setenv("PYTHONPATH", str(copied))
+    with serving(tmp_path, "--load_fast=false") as url:
+        listing = json.loads(urllib.request.urlopen(f"{url}/data/plugins_listing").read())
+    assert "gradcam" not in listing
+    assert {"scalars", "images"} <= set(listing)
+
+
+def test_the_loader_keeps_every_step_unless_told_otherwise() -> None:
+    """A user's own number stays."""
+    flags = SimpleNamespace(samples_per_plugin={"images": 3})
+    AttentionLoader().fix_flags(flags)
+    assert flags.samples_per_plugin == {"images": 3, "gradcam": 0}
+    flags.samples_per_plugin["gradcam"] = 7
+    AttentionLoader().fix_flags(flags)
+    assert flags.samples_per_plugin["gradcam"] == 7
+
+
+def test_the_tab_needs_neither_torch_nor_lightning() -> None:
+    """TensorBoard imports it at every start."""
+    code = (
+        "import sys; from lightning_gradcam.dashboard.loader import AttentionLoader; "
+        "import lightning_gradcam.dashboard.plugin; "
+        "print({'torch', 'pytorch_lightning', 'PIL', 'matplotlib'} & set(sys.modules))"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"

@@ -1,0 +1,113 @@
+"""Pictures, decoded and measured."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lightning_gradcam.cam.maps import BLANK, NOT_FINITE, SHOWN
+from lightning_gradcam.pictures.captions import Caption, to_caption
+from lightning_gradcam.pictures.grid import GRID_SIDES, Tile, draw_grid
+from lightning_gradcam.pictures.render import GAP, HEADER, fitted, overlay, to_jpeg
+from lightning_gradcam.pictures.shown import check_statistics, to_pictures
+
+
+def tile(size: int = 32, heat: float = 0.5, state: int = SHOWN, caption: str = "true 1", wrong: bool = False) -> Tile:
+    original = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
+    picture = fitted(original, GRID_SIDES)
+    heatmaps = np.full((1, *picture.shape[:2]), heat, np.float32)
+    return Tile(picture, heatmaps, np.array([state], np.uint8), Caption(caption, wrong))
+
+
+def test_normalising_is_undone() -> None:
+    """x * std + mean, in 0..255."""
+    original = np.random.default_rng(0).random((2, 3, 4, 4), dtype=np.float32)
+    mean, std = np.float32([0.4, 0.5, 0.6]), np.float32([0.2, 0.3, 0.4])
+    normalised = (original - mean[:, None, None]) / std[:, None, None]
+    pictures = to_pictures(normalised, mean.tolist(), std.tolist())
+    assert np.abs(pictures[1] - (original[1] * 255).round().transpose(1, 2, 0)).max() <= 1
+
+
+def test_without_statistics_each_image_is_stretched() -> None:
+    """From its darkest to its brightest value; a constant one is black, not noise."""
+    images = np.stack([np.linspace(-3, 5, 48).reshape(3, 4, 4), np.full((3, 4, 4), 7.0)])
+    first, second = to_pictures(images, None, None)
+    assert (first.min(), first.max()) == (0, 255)
+    assert second.max() == 0
+
+
+@pytest.mark.parametrize(("channels", "shown"), [(1, [0, 0, 0]), (2, [0, 0, 0]), (3, [0, 1, 2]), (7, [0, 1, 2])])
+def test_any_number_of_channels(channels, shown) -> None:
+    """One is gray, of more than three the first three; whole numbers are pixel values."""
+    image = np.arange(channels, dtype=np.uint8)[None, :, None, None] * np.ones((1, 1, 2, 2), np.uint8)
+    assert to_pictures(image, None, None)[0][0, 0].tolist() == shown
+
+
+def test_heat_is_red_where_strong_and_the_picture_where_not() -> None:
+    """Turbo: red above blue at 1, dark at 0."""
+    gray = np.full((2, 2, 3), 128, np.uint8)
+    hot, cold = overlay(gray, np.ones((2, 2)))[0, 0], overlay(gray, np.zeros((2, 2)))[0, 0]
+    assert int(hot[0]) > int(hot[2]) + 50
+    assert np.abs(cold.astype(int) - 128).max() < 40
+
+
+@pytest.mark.parametrize(("size", "side"), [(28, 168), (32, 160), (64, 192), (224, 224), (1024, 256)])
+def test_small_images_are_enlarged_and_large_ones_reduced(size, side) -> None:
+    """By whole factors, so that each pixel stays a square."""
+    grid = draw_grid([tile(size)], "layer4", "epoch 1")
+    assert grid.width == 2 * side + 2 * GAP
+
+
+def test_cells_lie_on_jpegs_raster() -> None:
+    """So that a picture's pixels do not depend on its neighbours'."""
+    cells = []
+    for heat, caption in ((0.1, "true 1"), (0.9, "another")):
+        page = draw_grid([tile(28, heat, caption=caption)] * 3, "layer", f"epoch {heat}")
+        decoded = np.asarray(Image.open(io.BytesIO(to_jpeg(page))))
+        cells.append(decoded[HEADER : HEADER + 168, GAP : GAP + 168])
+    assert (cells[0] == cells[1]).all()
+
+
+@pytest.mark.parametrize("state", [BLANK, NOT_FINITE])
+def test_a_blank_or_infinite_map_is_gray_and_says_so(state) -> None:
+    """No colour anywhere in its cell."""
+    grid = np.asarray(draw_grid([tile(32, 0.5, state)], "layer", "epoch 0")).astype(int)
+    cell = grid[HEADER : HEADER + 160, GAP + 160 : GAP + 320]
+    assert np.abs(cell[..., 0] - cell[..., 2]).max() == 0
+    assert (cell[70:90] < 60).any()  # the words
+
+
+def test_wrong_predictions_are_marked() -> None:
+    """In red, with a sign."""
+    caption = to_caption([1], 2, 0.83, ["cat", "dog", "fox"])
+    assert caption == Caption("true dog · predicted fox (83%)", wrong=True)
+    right = np.asarray(draw_grid([tile()], "layer", "epoch 0"))
+    wrong = np.asarray(draw_grid([tile(wrong=True)], "layer", "epoch 0"))
+    below = slice(HEADER + 160, HEADER + 184)
+    assert np.abs(right[below, :, 0].astype(int) - right[below, :, 2]).max() == 0
+    assert (wrong[below, :, 0].astype(int) - wrong[below, :, 2] > 100).any()
+
+
+def test_captions() -> None:
+    """Numbers where there are no names; several classes; a regression; no label."""
+    assert to_caption([3], 3, 1.0, None) == Caption("true 3 · predicted 3 (100%)")
+    assert to_caption([0, 2], 2, 0.5, ["a", "b", "c"]) == Caption("true a, c · predicted c (50%)")
+    assert to_caption(1.5, 0, 1.25, None) == Caption("true 1.5 · predicted 1.25")
+    assert to_caption([], 4, float("nan"), None) == Caption("predicted 4")
+
+
+def test_long_and_hostile_names_stay_within_their_tile() -> None:
+    """Shortened; markup is text."""
+    page = np.asarray(draw_grid([tile(caption="<b>" + "W" * 500)], "x" * 500, "y" * 500))
+    assert (page[HEADER:, -GAP:] == 255).all()
+    assert (page[:HEADER, -GAP:] == 255).all()
+
+
+@pytest.mark.parametrize(
+    ("mean", "std"), [(0.5, None), ([], []), ("a", "b"), ([0.5], [0.0]), (0.5, -1), (float("nan"), 1.0), (True, 1.0)]
+)
+def test_bad_statistics_are_refused(mean, std) -> None:
+    """By name."""
+    with pytest.raises((ValueError, TypeError), match=r"mean|std"):
+        check_statistics(mean, std)

@@ -1,0 +1,203 @@
+"""Each number against a closed form on maps made by hand, and on a real fit."""
+
+import itertools
+import math
+
+import pytest
+import torch
+from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
+from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.utils.data import DataLoader, TensorDataset
+
+from lightning_gradcam import GradCAMCallback
+from lightning_gradcam.timeline.metrics import METRICS, View, means, measure
+
+from ..conftest import Classifier
+
+LAYER = "gradcam/network.6"
+
+
+def point(row: int, column: int, side: int = 10) -> torch.Tensor:
+    one = torch.zeros(side, side)
+    one[row, column] = 1
+    return one
+
+
+def view(*maps: torch.Tensor, previous=None, masks=None, peaks=None) -> View:
+    stacked = torch.stack(maps)[:, None]
+    before = None if previous is None else torch.stack(previous)[:, None]
+    known = stacked.amax((2, 3)) if peaks is None else torch.tensor(peaks)[:, None]
+    return View(stacked, known, before, masks)
+
+
+UNIFORM, BLANK = torch.ones(10, 10), torch.zeros(10, 10)
+
+
+def test_focus_of_a_point_a_uniform_map_and_two_points() -> None:
+    """1, 0, and 1 - log 2 / log 100."""
+    two = point(1, 1) + point(5, 5)
+    expected = [1, 0, 1 - math.log(2) / math.log(100)]
+    found = measure(view(point(3, 3), UNIFORM, two))["focus"][:, 0]
+    assert torch.allclose(found, torch.tensor(expected), atol=1e-6)
+    assert measure(view(torch.ones(1, 1)))["focus"].tolist() == [[0]]
+
+
+def test_border_counts_the_outer_tenth_of_each_side() -> None:
+    """A corner 1, the middle 0, a uniform map 1 - 0.8 x 0.8; of 5x5 places half of an edge's belongs to it."""
+    found = measure(view(point(0, 0), point(4, 4), UNIFORM))["border"][:, 0]
+    assert torch.allclose(found, torch.tensor([1, 0, 0.36]), atol=1e-6)
+    coarse = measure(view(point(0, 2, 5), torch.ones(5, 5), point(0, 0, 5)))["border"][:, 0]
+    assert torch.allclose(coarse, torch.tensor([0.5, 0.36, 0.75]), atol=1e-6)
+
+
+def test_drift_is_one_minus_the_cosine() -> None:
+    """The same map at any strength 0, a point elsewhere 1, half of the heat moved 1 - 1/sqrt 2."""
+    before = [point(1, 1), point(1, 1), point(1, 1)]
+    found = measure(view(point(1, 1) * 0.3, point(2, 2), point(1, 1) + point(2, 2), previous=before))["drift"][:, 0]
+    assert torch.allclose(found, torch.tensor([0, 1, 1 - 1 / math.sqrt(2)]), atol=1e-6)
+    assert "drift" not in measure(view(UNIFORM))
+
+
+def test_heat_in_the_mask_and_the_maximum_in_it() -> None:
+    """Of a uniform map the mask's area; of a point in it all; a place that the mask halves counts half."""
+    mask = torch.zeros(3, 40, 40, dtype=torch.bool)  # a place is 4x4 pixels
+    mask[:, :20, :20] = True
+    mask[2, :, 18:] = False
+    values = measure(view(UNIFORM, point(2, 2), point(0, 4), masks=mask))
+    assert torch.allclose(values["in_mask"][:, 0], torch.tensor([0.25, 1, 0.5]), atol=1e-6)
+    assert values["pointing"][:, 0].tolist() == [1, 1, 0]  # the middle of column 4 is pixel 18, outside
+
+
+def test_blank_maps_are_counted_and_left_out_of_the_means() -> None:
+    """With none left nothing is said but that all are blank."""
+    some = measure(view(point(0, 0), BLANK, peaks=[0.2, 0.0], masks=torch.ones(2, 20, 20, dtype=torch.bool)))
+    told = means(some)
+    assert told["focus"] == pytest.approx(1)
+    assert told["border"] == pytest.approx(1)
+    assert told["peak"] == pytest.approx(0.2)
+    assert told["blank"] == 0.5
+    assert told["in_mask"] == told["pointing"] == 1
+    assert means(measure(view(BLANK, previous=[UNIFORM]))) == {"blank": 1}
+
+
+def test_all_but_peak_lie_in_0_to_1() -> None:
+    """On random maps, sparse and dense, of odd sizes."""
+    generator = torch.Generator().manual_seed(0)
+    for h, w in ((1, 1), (1, 7), (7, 7), (14, 9), (28, 28)):
+        maps = torch.rand(50, 2, h, w, generator=generator) ** torch.randint(1, 9, (50, 1, 1, 1), generator=generator)
+        masks = torch.rand(50, 32, 48, generator=generator) < 0.3
+        values = measure(View(maps, maps.amax((2, 3)), maps.flip(0), masks))
+        assert set(values) == set(METRICS)
+        assert all(bool(((value >= 0) & (value <= 1)).all()) for value in values.values())
+
+
+def with_masks(pairs: TensorDataset) -> DataLoader:
+    images, labels = pairs.tensors
+    masks = torch.zeros(len(images), 16, 16, dtype=torch.bool)
+    masks[:, :8] = True
+    return DataLoader(TensorDataset(images, labels, masks), batch_size=8)
+
+
+def scalars(folder) -> dict[str, list[float]]:
+    events = EventAccumulator(str(folder), size_guidance={"scalars": 0})
+    events.Reload()
+    return {tag: [event.value for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+
+
+def test_a_fit_logs_the_numbers_of_its_maps_to_every_logger(make_trainer, tmp_path, pairs) -> None:
+    """Equal to what they are of the maps in the callback's history, before training and after each epoch."""
+    seen = []
+
+    class Spy(GradCAMCallback):
+        def on_train_end(self, trainer, pl_module) -> None:
+            seen.append((self._memory.histories[LAYER], self._memory.probe_set.masks, dict(trainer.callback_metrics)))
+
+    loader = with_masks(pairs)
+    loggers = [TensorBoardLogger(tmp_path, name="", version="run"), CSVLogger(tmp_path, name="", version="csv")]
+    make_trainer(Spy(images=6), max_epochs=3, logger=loggers).fit(Classifier(), loader, loader)
+    history, masks, monitored = seen[0]
+    logged = scalars(tmp_path / "run")
+    maps = [look.maps[:, 0].float() for look in history.looks]
+    shares = [one / one.sum((1, 2), keepdim=True) for one in maps]
+    in_mask = [float(share[:, : share.shape[1] // 2].sum((1, 2)).nanmean()) for share in shares]
+    assert logged[f"{LAYER}/in_mask"] == pytest.approx(in_mask, abs=1e-5)
+    similarity = [torch.cosine_similarity(a.flatten(1), b.flatten(1)) for a, b in itertools.pairwise(maps)]
+    drawn = [(a.amax((1, 2)) > 0) & (b.amax((1, 2)) > 0) for a, b in itertools.pairwise(maps)]
+    expected = [float(1 - one[both].mean()) for one, both in zip(similarity, drawn, strict=True)]
+    assert logged[f"{LAYER}/drift"] == pytest.approx(expected, abs=1e-5)
+    assert {len(logged[f"{LAYER}/{name}"]) for name in ("focus", "border", "peak", "blank", "pointing")} == {4}
+    assert logged["gradcam/mask_area"] == [0.5]
+    assert float(monitored[f"{LAYER}/in_mask"]) == pytest.approx(in_mask[-1], abs=1e-5)
+    table = (tmp_path / "csv" / "metrics.csv").read_text()
+    assert f"{LAYER}/focus" in table.splitlines()[0]
+    assert bool(masks[:, :8].all())
+
+
+def test_without_masks_nothing_is_said_of_them(make_trainer, tmp_path, loader) -> None:
+    """Nor is drift before training."""
+    make_trainer(GradCAMCallback(images=4), max_epochs=2).fit(Classifier(), loader, loader)
+    logged = scalars(tmp_path / "run")
+    assert not any(name in tag for tag in logged for name in ("mask", "pointing"))
+    assert len(logged[f"{LAYER}/focus"]) == 3
+    assert len(logged[f"{LAYER}/drift"]) == 2
+
+
+def test_early_stopping_and_checkpoints_follow_a_number(make_trainer, tmp_path, pairs) -> None:
+    """A run whose drift falls below a bound ends, and the best checkpoint is named after the number."""
+    loader = with_masks(pairs)
+    stop = EarlyStopping(monitor=f"{LAYER}/drift", mode="min", stopping_threshold=2.0, check_on_train_epoch_end=True)
+    best = ModelCheckpoint(tmp_path / "best", monitor=f"{LAYER}/in_mask", mode="max", save_on_train_epoch_end=True)
+    trainer = make_trainer(GradCAMCallback(images=4), stop, best, max_epochs=5, enable_checkpointing=True)
+    trainer.fit(Classifier(), loader, loader)
+    assert trainer.current_epoch == 1
+    assert best.best_model_score == pytest.approx(float(trainer.callback_metrics[f"{LAYER}/in_mask"]))
+
+
+@pytest.mark.parametrize(
+    ("monitor", "first", "message"),
+    [
+        (f"{LAYER}/focus", True, "put it behind GradCAMCallback"),
+        (f"{LAYER}/focsu", False, "did you mean 'gradcam/network.6/focus'"),
+        (f"{LAYER}/in_mask", False, "no such number"),
+    ],
+)
+def test_what_cannot_be_monitored_is_refused_before_training(make_trainer, loader, monitor, first, message) -> None:
+    """Instead of by EarlyStopping after the first epoch."""
+    stop, look = EarlyStopping(monitor=monitor), GradCAMCallback(images=4)
+    module = Classifier()
+    with pytest.raises(ValueError, match=message):
+        make_trainer(*([stop, look] if first else [look, stop])).fit(module, loader, loader)
+    assert not module.losses
+
+
+@pytest.mark.parametrize("kind", [EarlyStopping, ModelCheckpoint])
+def test_who_asks_in_the_middle_of_an_epoch_is_refused(make_trainer, loader, kind) -> None:
+    """With validation twice an epoch these act before the first numbers, and would end the run."""
+    asks, module = kind(monitor=f"{LAYER}/focus"), Classifier()
+    trainer = make_trainer(GradCAMCallback(images=4), asks, val_check_interval=0.5, enable_checkpointing=True)
+    with pytest.raises(ValueError, match="on_train_epoch_end=True"):
+        trainer.fit(module, loader, loader)
+    assert not module.losses
+
+
+def test_validate_and_test_report_the_numbers(make_trainer, loader) -> None:
+    """In the dicts that they return."""
+    trainer = make_trainer(GradCAMCallback(images=4))
+    assert f"{LAYER}/blank" in trainer.validate(Classifier(), loader, verbose=False)[0]
+    assert f"{LAYER}/test/blank" in trainer.test(Classifier(), loader, verbose=False)[0]
+
+
+def test_a_fault_in_looking_leaves_the_numbers_out(make_trainer, tmp_path, loader) -> None:
+    """And the run goes on."""
+
+    def fails_later(model, images):
+        if model.trainer.current_epoch >= 1:
+            raise RuntimeError("no more")
+        return model(images)
+
+    trainer = make_trainer(GradCAMCallback(images=4, output=fails_later), max_epochs=3)
+    with pytest.warns(UserWarning, match="no more"):
+        trainer.fit(Classifier(), loader, loader)
+    assert len(scalars(tmp_path / "run")[f"{LAYER}/focus"]) == 2
+    assert trainer.current_epoch == 3

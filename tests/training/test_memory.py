@@ -1,0 +1,136 @@
+"""What outlives a stage, and travels in checkpoints."""
+
+import copy
+import logging
+import pickle
+
+import pytest
+import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from lightning_gradcam import GradCAMCallback
+
+from ..conftest import Classifier, make_pairs
+
+TAG = "gradcam/network.6"
+
+
+def looks(callback: GradCAMCallback) -> list[int]:
+    return [look.step for look in callback._memory.histories[TAG].looks]
+
+
+def state_in(path) -> dict:
+    states = torch.load(path, weights_only=True)["callbacks"]
+    return next(state for key, state in states.items() if "GradCAMCallback" in key)
+
+
+def first_images(state: dict) -> Tensor:
+    return state["probe"]["images"]
+
+
+@pytest.fixture
+def fitted(make_trainer, loader):
+    """A trainer after two epochs, its callback and its module."""
+    callback, module = GradCAMCallback(images=4), Classifier()
+    trainer = make_trainer(callback, max_epochs=2)
+    trainer.fit(module, loader, loader)
+    return trainer, callback, module
+
+
+def test_a_checkpoint_saved_after_test_has_the_fits_images_and_maps(fitted, loader, tmp_path, make_trainer) -> None:
+    """Not the test's; and a run that is resumed from it shows validation's."""
+    trainer, _, module = fitted
+    trainer.test(module, DataLoader(make_pairs(seed=9), 8), verbose=False)
+    trainer.save_checkpoint(tmp_path / "after.ckpt")
+    state = state_in(tmp_path / "after.ckpt")
+    expected = make_pairs().tensors[0][[3, 9, 15, 21]]
+    assert torch.equal(first_images(state), expected)
+    assert list(state["histories"]) == [TAG]
+    assert state["histories"][TAG]["steps"] == [0, 1, 2]
+    resumed = GradCAMCallback(images=4)
+    make_trainer(resumed, max_epochs=3).fit(Classifier(), loader, loader, ckpt_path=tmp_path / "after.ckpt")
+    assert looks(resumed) == [0, 1, 2, 3]
+    assert torch.equal(resumed._memory.probe_set.images, expected)
+
+
+def test_validation_after_a_fit_leaves_its_looks(fitted, loader, events) -> None:
+    """Of other images, or of the same; what it logs goes to the same tag."""
+    trainer, callback, module = fitted
+    trainer.validate(module, DataLoader(make_pairs(seed=9), 8), verbose=False)
+    assert looks(callback) == [0, 1, 2]
+    assert events().steps(TAG) == [0, 1, 2, 2]
+
+
+def test_a_fit_that_goes_on_keeps_its_looks_and_its_images(fitted, events) -> None:
+    """By the same trainer; the film strip has all of them."""
+    trainer, callback, module = fitted
+    before = callback._memory.probe_set
+    trainer.fit_loop.max_epochs = 4
+    other = DataLoader(make_pairs(seed=9), 8)
+    trainer.fit(module, other, other)
+    assert looks(callback) == [0, 1, 2, 3, 4]
+    assert callback._memory.probe_set is before
+    assert events().steps(f"{TAG}/filmstrip") == [2, 4]
+
+
+def test_another_trainers_fit_begins_anew(fitted, make_trainer) -> None:
+    """With the images of its own data."""
+    _, callback, _ = fitted
+    other = DataLoader(make_pairs(seed=9), 8)
+    make_trainer(callback, max_epochs=1).fit(Classifier(), other, other)
+    assert looks(callback) == [0, 1]
+    assert torch.equal(callback._memory.probe_set.images, make_pairs(seed=9).tensors[0][[3, 9, 15, 21]])
+
+
+def test_other_tensors_than_the_checkpoints_are_told_by_their_pixels(make_trainer, loader, tmp_path, caplog) -> None:
+    """Though as many and as large: no heat of other images is joined to theirs."""
+    keep = ModelCheckpoint(tmp_path, save_last=True)
+    pairs, others = make_pairs().tensors[0][:4], make_pairs(seed=9).tensors[0][:4]
+    make_trainer(GradCAMCallback(images=pairs), keep, enable_checkpointing=True).fit(Classifier(), loader, loader)
+    resumed = GradCAMCallback(images=others)
+    with caplog.at_level(logging.WARNING, logger="lightning_gradcam"):
+        trainer = make_trainer(resumed, max_epochs=3)
+        trainer.fit(Classifier(), loader, loader, ckpt_path=tmp_path / "last.ckpt")
+    assert looks(resumed) == [3]
+    assert any("the checkpoint's are other ones" in record.message for record in caplog.records)
+
+
+def test_a_checkpoint_of_another_version_is_left_aside_and_told(make_trainer, loader, tmp_path, caplog, fitted) -> None:
+    """The run begins anew."""
+    trainer, _, _ = fitted
+    trainer.save_checkpoint(tmp_path / "old.ckpt")
+    old = torch.load(tmp_path / "old.ckpt", weights_only=True)
+    state = next(state for key, state in old["callbacks"].items() if "GradCAMCallback" in key)
+    del state["histories"][TAG]["states"]
+    torch.save(old, tmp_path / "old.ckpt")
+    resumed = GradCAMCallback(images=4)
+    with caplog.at_level(logging.WARNING, logger="lightning_gradcam"):
+        trainer = make_trainer(resumed, max_epochs=3)
+        trainer.fit(Classifier(), loader, loader, ckpt_path=tmp_path / "old.ckpt")
+    assert looks(resumed) == [3]
+    assert any("cannot be read" in record.message for record in caplog.records)
+
+
+def test_nothing_of_the_model_or_the_trainer_outlives_the_fit(fitted) -> None:
+    """Only what a checkpoint has."""
+    _, callback, _ = fitted
+    assert callback._fit is None
+    assert callback._evaluation is None
+
+
+def test_a_copy_made_in_mid_run_has_the_arguments_alone(make_trainer, loader) -> None:
+    """No thread, file or trainer comes along; and it works."""
+    copies = []
+
+    class Copying(Classifier):
+        def on_train_epoch_start(self) -> None:
+            copies.append(pickle.loads(pickle.dumps(watching)))
+            copies.append(copy.deepcopy(watching))
+
+    watching = GradCAMCallback(images=2)
+    make_trainer(watching, max_epochs=1).fit(Copying(), loader, loader)
+    for one in copies:
+        make_trainer(one, max_epochs=1).fit(Classifier(), loader, loader)
+        assert looks(one) == [0, 1]

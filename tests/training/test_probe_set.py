@@ -1,0 +1,143 @@
+"""The probe set."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader, Dataset, SubsetRandomSampler, TensorDataset
+
+from lightning_gradcam.errors import SettingError
+from lightning_gradcam.training.probe_set import Keys, check_images, read_probe_set, spread, to_masks
+
+
+class Numbered(Dataset):
+    """Each image is its index; augmented by random noise where asked."""
+
+    def __init__(self, count: int = 20, noise: bool = False) -> None:
+        self.count, self.noise = count, noise
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int):
+        image = torch.full((1, 2, 2), float(index))
+        if self.noise:
+            image = image + torch.rand(1) + random.random() + np.random.rand()
+        return image.float(), index % 5, torch.full((2, 2), index > 7)
+
+
+def read(loader, images, **keys):
+    return read_probe_set(loader, images, Keys(**keys), lambda batch: batch)
+
+
+def test_images_are_spread_over_the_dataset() -> None:
+    """The middles of equal parts: a dataset sorted by class gives all classes."""
+    assert spread(4, 20) == [2, 7, 12, 17]
+    assert spread(3, 3) == [0, 1, 2]
+    probe = read(DataLoader(Numbered(), 3), 4)
+    assert probe.images[:, 0, 0, 0].tolist() == [2, 7, 12, 17]
+    assert probe.labels.tolist() == [2, 2, 2, 2]
+    assert probe.masks[:, 0, 0].tolist() == [False, False, True, True]
+    assert probe.indices.tolist() == [2, 7, 12, 17]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_they_are_the_same_in_every_run_whatever_shuffles(workers) -> None:
+    """Also with random augmentation; and no random state moves."""
+    torch.manual_seed(7)
+    states = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].copy()
+    shuffled = DataLoader(Numbered(noise=True), 3, shuffle=True, num_workers=workers)
+    first = read(shuffled, 5)
+    assert torch.equal(states[0], torch.get_rng_state())
+    assert states[1] == random.getstate()
+    assert (states[2] == np.random.get_state()[1]).all()
+    torch.manual_seed(8), random.seed(8), np.random.seed(8)
+    assert torch.equal(read(shuffled, 5).images, first.images)
+
+
+def test_indices_are_read_in_their_order() -> None:
+    """As given."""
+    assert read(DataLoader(Numbered(), 2), [11, 3, 5]).images[:, 0, 0, 0].tolist() == [11, 3, 5]
+
+
+def test_a_sampler_of_a_subset_bounds_the_choice() -> None:
+    """Its other images are training images."""
+    loader = DataLoader(Numbered(), 2, sampler=SubsetRandomSampler([19, 17, 18, 16]))
+    assert read(loader, 2).images[:, 0, 0, 0].tolist() == [17, 19]
+
+
+def test_loaders_without_batching_and_other_iterables_give_their_first_images() -> None:
+    """Each item is a batch."""
+    batches = [(torch.full((2, 1, 2, 2), float(i)), torch.tensor([i, i])) for i in range(4)]
+    for loader in (batches, DataLoader(TensorDataset(*map(torch.stack, zip(*batches, strict=True))), batch_size=None)):
+        probe = read(loader, 3)
+        assert probe.images.shape == (3, 1, 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("batch", "keys"),
+    [
+        ({"pixel_values": torch.ones(2, 1, 2, 2), "labels": torch.tensor([3, 4])}, {}),
+        ({"a": torch.ones(2, 1, 2, 2), "b": torch.tensor([3, 4])}, {"image": "a", "label": "b"}),
+        ((torch.tensor([3, 4]), torch.ones(2, 1, 2, 2)), {"image": 1, "label": 0}),
+    ],
+)
+def test_images_and_labels_are_found_in_batches(batch, keys) -> None:
+    """By usual names, or by key or place."""
+    probe = read([batch], 2, **keys)
+    assert probe.images.shape == (2, 1, 2, 2)
+    assert probe.labels.tolist() == [3, 4]
+
+
+def test_a_batch_of_images_alone_has_no_labels() -> None:
+    """A tensor is the images."""
+    assert read([torch.ones(3, 1, 2, 2)], 2).labels is None
+
+
+@pytest.mark.parametrize(
+    "images", [0, -3, [], [1, -1], True, 2.5, "8", [1, "a"], torch.ones(3), torch.ones(0, 1, 2, 2)]
+)
+def test_what_names_no_images_is_refused(images) -> None:
+    """By name."""
+    with pytest.raises((ValueError, TypeError), match="images"):
+        check_images(images)
+
+
+@pytest.mark.parametrize(
+    "images",
+    [(torch.ones(2, 1, 2, 2), torch.ones(3)), (torch.ones(2, 1, 2, 2), 3), (torch.ones(2, 2), torch.ones(2))],
+)
+def test_tensors_that_do_not_fit_each_other_are_refused(images) -> None:
+    """Images and labels, one an image."""
+    with pytest.raises(ValueError, match="images"):
+        check_images(images)
+
+
+def test_a_batch_without_images_is_described() -> None:
+    """With its shapes."""
+    with pytest.raises(ValueError, match=r"image_key=None: the batch, a dict of \{'text': \(2, 3\)\}"):
+        read([{"text": torch.ones(2, 3)}], 2)
+
+
+def test_masks_may_be_of_any_whole_numbers_and_boxes_are_filled() -> None:
+    """Inside is what is not 0; x0, y0, x1, y1 in pixels."""
+    labels = torch.tensor([[[0, 1], [2, 255]]])
+    assert to_masks(labels, (2, 2)).tolist() == [[[False, True], [True, True]]]
+    assert to_masks(labels.bool()[:, None].float(), (2, 2)).tolist() == to_masks(labels, (2, 2)).tolist()
+    boxes = to_masks(torch.tensor([[1, 0, 3, 2], [0, 1, 4, 3]]), (3, 4))
+    assert boxes[0].int().tolist() == [[0, 1, 1, 0], [0, 1, 1, 0], [0, 0, 0, 0]]
+    assert boxes[1].int().tolist() == [[0, 0, 0, 0], [1, 1, 1, 1], [1, 1, 1, 1]]
+
+
+@pytest.mark.parametrize(
+    "masks",
+    [torch.ones(5, 3, 3), torch.ones(5, 3), torch.rand(5, 2, 2), torch.ones(5, 2, 2, 2), torch.tensor([[0, 0, 9, 9]])],
+)
+def test_wrong_masks_are_refused_by_key_and_overlooked_by_place(masks) -> None:
+    """Where nobody said that a batch's third item is one, it may be anything."""
+    images = torch.rand(len(masks), 1, 2, 2)
+    loader = DataLoader(TensorDataset(images, torch.zeros(len(masks)), masks), 2)
+    with pytest.raises(SettingError, match="mask_key"):
+        read(loader, 2, mask=2)
+    assert read(loader, 2).masks is None
