@@ -1,7 +1,8 @@
 """The examples' own command lines, made smaller."""
 
-import subprocess
+import runpy
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,26 +15,27 @@ from .conftest import Events
 ROOT = Path(__file__).parent.parent
 
 
-def train(folder: Path, config: str, *options: str) -> str:
-    command = [
-        sys.executable,
-        "examples/train.py",
-        "fit",
-        "--config",
-        f"configs/{config}.yaml",
-        "--trainer.accelerator=cpu",
-    ]
-    command += [f"--trainer.logger.init_args.save_dir={folder}", "--trainer.enable_progress_bar=false", *options]
-    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert ran.returncode == 0, ran.stderr[-3000:]
-    return ran.stdout
+@pytest.fixture
+def train(monkeypatch, capsys) -> Callable[..., str]:
+    """Run the script as its command line does, in this process: another would import all anew."""
+
+    def run(folder: Path, config: str, *options: str) -> str:
+        command = ["examples/train.py", "fit", "--config", f"configs/{config}.yaml", "--trainer.accelerator=cpu"]
+        command += [f"--trainer.logger.init_args.save_dir={folder}", "--trainer.enable_progress_bar=false", *options]
+        monkeypatch.chdir(ROOT)
+        monkeypatch.setattr("sys.argv", command)
+        monkeypatch.setattr("sys.path", [str(ROOT / "examples"), *sys.path])
+        runpy.run_path("examples/train.py", run_name="__main__")
+        return capsys.readouterr().out
+
+    return run
 
 
 @pytest.mark.parametrize(
     ("config", "layer"),
     [("digits", "network.features"), ("vit", "network.encoder.layers.encoder_layer_2.ln_1")],
 )
-def test_the_digits_examples_log_grids(tmp_path, config, layer) -> None:
+def test_the_digits_examples_log_grids(train, tmp_path, config, layer) -> None:
     """And end by printing the command that shows them."""
     printed = train(tmp_path, config, "--trainer.max_epochs=1", "--trainer.limit_train_batches=3")
     assert f"tensorboard --logdir {tmp_path}/{config} --samples_per_plugin images=1000" in printed
@@ -41,7 +43,7 @@ def test_the_digits_examples_log_grids(tmp_path, config, layer) -> None:
     assert events.steps(f"gradcam/{layer}") == [0, 1]
 
 
-def test_the_image_folder_example_runs_on_folders_of_images(tmp_path) -> None:
+def test_the_image_folder_example_runs_on_folders_of_images(train, tmp_path) -> None:
     """Classes are sorted by folder: the probe has both."""
     generator = np.random.default_rng(0)
     for part in ("train", "val"):
@@ -55,7 +57,7 @@ def test_the_image_folder_example_runs_on_folders_of_images(tmp_path) -> None:
     assert Events(tmp_path / "imagefolder" / "version_0").steps("gradcam/network.layer4") == [0, 1]
 
 
-def test_the_numbers_tell_the_cheat_from_its_control(tmp_path) -> None:
+def test_the_numbers_tell_the_cheat_from_its_control(train, tmp_path) -> None:
     """The README's bound of 0.35 on `border`, after two epochs; accuracy in training says nothing."""
     found = {}
     for name, cheats in (("cheat", "true"), ("control", "false")):

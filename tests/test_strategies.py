@@ -5,6 +5,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -20,6 +21,14 @@ from .conftest import Classifier, Events, complaints, small_cnn
 TAG = "gradcam/network.6"
 ROOT = str(Path(__file__).parent.parent)
 
+VARIANTS = {
+    "plain": "[]",
+    "watched": "[GradCAMCallback(images=4)]",
+    "borrowed": "[GradCAMCallback(images=4, method='fem')]",
+    "failing": "[GradCAMCallback(images=4, output=failing)]",
+    "monitored": "[GradCAMCallback(images=4), EarlyStopping('gradcam/network.6/focus', patience=9)]",
+    "wrong": "[GradCAMCallback('network.66')]",  # the last: it ends both processes
+}
 SCRIPT = """
     import sys
     sys.path.insert(0, {root!r})
@@ -34,62 +43,64 @@ SCRIPT = """
     def failing(model, images):
         raise RuntimeError("rank zero alone fails")
 
-    def main():
+    def fit(name, callbacks):
+        print("variant", name, file=sys.stderr, flush=True)
         seed_everything(1)
-        torch.set_num_threads(1)
-        callbacks = {callbacks}
-        trainer = Trainer(max_epochs=2, accelerator="cpu", devices=2, strategy={strategy!r}, callbacks=callbacks,
-                          logger=TensorBoardLogger({folder!r}, name="", version="run"), enable_progress_bar=False,
-                          enable_checkpointing=False)
+        trainer = Trainer(max_epochs=2, accelerator="cpu", devices=2, strategy="ddp", callbacks=callbacks,
+                          logger=TensorBoardLogger({folder!r} + "/" + name, name="", version="run"),
+                          enable_progress_bar=False, enable_checkpointing=False)
         module = Classifier()
         loader = DataLoader(make_pairs(), 4, shuffle=True)
         trainer.fit(module, loader, loader)
         if trainer.is_global_zero:
-            torch.save(module.state_dict(), {folder!r} + "/weights.pt")
+            torch.save(module.state_dict(), {folder!r} + "/" + name + "/weights.pt")
 
     if __name__ == "__main__":
-        main()
+        torch.set_num_threads(1)
+        for name, callbacks in {variants!r}.items():
+            fit(name, eval(callbacks))
 """
 
 
-def run_two_processes(folder: Path, callbacks: str, strategy: str = "ddp") -> subprocess.CompletedProcess[str]:
-    folder.mkdir(exist_ok=True)
+class Launched(NamedTuple):
+    """What two processes left: their exit status, the folder, and what was said in each variant's fit."""
+
+    status: int
+    folder: Path
+    said: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def launched(tmp_path_factory) -> Launched:
+    """All variants, one after the other in the same two processes: a launch takes longer than a fit."""
+    folder = tmp_path_factory.mktemp("processes")
     script = folder / "script.py"
-    script.write_text(
-        textwrap.dedent(SCRIPT).format(root=ROOT, folder=str(folder), callbacks=callbacks, strategy=strategy)
-    )
+    script.write_text(textwrap.dedent(SCRIPT).format(root=ROOT, folder=str(folder), variants=VARIANTS))
     environment = {name: value for name, value in os.environ.items() if name not in ("LOCAL_RANK", "NODE_RANK")}
     command = [sys.executable, str(script)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=180, env=environment, check=False)
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment, check=False)
+    said = {part.split("\n", 1)[0]: part for part in ran.stderr.split("variant ")}
+    return Launched(ran.returncode, folder, said)
 
 
-def test_on_two_processes_rank_zero_looks_and_training_is_the_same(tmp_path) -> None:
+def test_on_two_processes_rank_zero_looks_and_training_is_the_same(launched) -> None:
     """Also where looking fails on rank zero alone: nobody waits."""
-    variants = {
-        "plain": "[]",
-        "watched": "[GradCAMCallback(images=4)]",
-        "borrowed": "[GradCAMCallback(images=4, method='fem')]",
-        "failing": "[GradCAMCallback(images=4, output=failing)]",
-        "monitored": "[GradCAMCallback(images=4), EarlyStopping('gradcam/network.6/focus', patience=9)]",
+    weights = {
+        name: torch.load(launched.folder / name / "weights.pt", weights_only=True)
+        for name in VARIANTS
+        if name != "wrong"
     }
-    weights, said = {}, {}
-    for name, callbacks in variants.items():
-        ran = run_two_processes(tmp_path / name, callbacks)
-        assert ran.returncode == 0, ran.stderr[-3000:]
-        weights[name] = torch.load(tmp_path / name / "weights.pt", weights_only=True)
-        said[name] = ran.stderr
-    assert Events(tmp_path / "watched" / "run").steps(TAG) == [0, 1, 2]
-    assert "rank zero alone fails" in said["failing"]
-    assert "self.log('gradcam" not in said["watched"]  # Lightning's advice on what differs between processes
-    for name in variants:
-        assert all(torch.equal(value, weights[name][key]) for key, value in weights["plain"].items()), name
+    assert Events(launched.folder / "watched" / "run").steps(TAG) == [0, 1, 2]
+    assert "rank zero alone fails" in launched.said["failing"]
+    assert "self.log('gradcam" not in launched.said["watched"]  # Lightning's advice on what differs between processes
+    for name, found in weights.items():
+        assert all(torch.equal(value, found[key]) for key, value in weights["plain"].items()), name
 
 
-def test_a_wrong_setting_ends_all_processes(tmp_path) -> None:
+def test_a_wrong_setting_ends_all_processes(launched) -> None:
     """No rank is left waiting for the one that refused."""
-    ran = run_two_processes(tmp_path / "wrong", "[GradCAMCallback('network.66')]")
-    assert ran.returncode != 0
-    assert "target_layer='network.66' is not a layer of the model" in ran.stderr
+    assert launched.status != 0
+    assert "target_layer='network.66' is not a layer of the model" in launched.said["wrong"]
 
 
 @pytest.mark.parametrize("strategy", ["FSDPStrategy", "ModelParallelStrategy"])

@@ -142,8 +142,9 @@ def fit(case: Case, folder, *callbacks: Callback, device: str = "cpu", **options
         enable_model_summary=False,
         **{**VALIDATION[case.validation], **options},
     )
-    pairs = make_pairs(20, size=48 if case.network == "resnet18" else 16)  # 1x1 maps: bf16 kernels differ by themselves
-    trainer.fit(module, DataLoader(pairs, 4, shuffle=True), DataLoader(pairs, 10))
+    size, batch = (48, 2) if case.network == "resnet18" else (16, 4)  # 1x1 maps: bf16 kernels differ by themselves
+    pairs = make_pairs(5 * batch, size=size)
+    trainer.fit(module, DataLoader(pairs, batch, shuffle=True), DataLoader(pairs, 10))
     return Record(module.losses, module.state_dict(), trainer.optimizers[0].state_dict(), diary.pages)
 
 
