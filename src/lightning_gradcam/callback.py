@@ -28,9 +28,9 @@ class GradCAMCallback(Callback):
     left as it is: the model is borrowed in evaluation mode and given back bit for bit. Once training runs, a fault in
     looking costs a warning and a missing picture, never the run.
 
-    Numbers of the maps (`lightning_gradcam.metrics`) are logged as `gradcam/{layer}/{metric}` to all loggers, and other
-    callbacks can monitor them; at the end of a fit, also of an interrupted one, `gradcam/{layer}/filmstrip` and
-    `gradcam/{layer}/timelapse` show all epochs.
+    Numbers of the maps (`lightning_gradcam.timeline.metrics`) are logged as `gradcam/{layer}/{metric}` to all loggers,
+    and other callbacks can monitor them; at the end of a fit, also of an interrupted one, `gradcam/{layer}/filmstrip`
+    and `gradcam/{layer}/timelapse` show all epochs.
 
     Args:
         target_layer: dotted name or module, or several: one grid each, and the average of a sequence within the

@@ -1,0 +1,55 @@
+"""How the package is built: its imports point one way, down, and what TensorBoard imports stays light."""
+
+import ast
+from functools import cache
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+SOURCES = Path(__file__).parents[1] / "src" / "lightning_gradcam"
+NAME = SOURCES.name
+FLOORS = ["errors", "cam", "timeline", "pictures", "logs", "training"]  # from the ground up; above are the ways in
+WAYS_IN = {"callback", "explanation"}
+ROOMS = {f"{NAME}." + ".".join(path.relative_to(SOURCES).with_suffix("").parts): path for path in SOURCES.rglob("*.py")}
+
+
+@cache
+def imports(room: str) -> frozenset[str]:
+    """The rooms that a room imports, also inside its functions."""
+    nodes = list(ast.walk(ast.parse(ROOMS[room].read_text())))
+    named = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    origins = [node for node in nodes if isinstance(node, ast.ImportFrom) and node.module]
+    assert not any(node.level for node in origins), f"{room} imports relatively"
+    named |= {node.module for node in origins} | {
+        f"{node.module}.{alias.name}" for node in origins for alias in node.names
+    }
+    return frozenset(named & ROOMS.keys() - {room})
+
+
+def wing(room: str) -> str:
+    """The folder, or the way in, that a room belongs to."""
+    return room.split(".")[1]
+
+
+def test_every_import_points_down() -> None:
+    """A wing knows itself and those below it; no wing knows a way in."""
+    rooms = [room for room in ROOMS if wing(room) in FLOORS]
+    assert len(rooms) > 20
+    for room in rooms:
+        below = FLOORS[: FLOORS.index(wing(room)) + 1]
+        assert {wing(other) for other in imports(room)} <= set(below), room
+
+
+def test_there_is_no_circle() -> None:
+    """Also not within a wing."""
+    assert len(list(TopologicalSorter({room: imports(room) for room in ROOMS}).static_order())) == len(ROOMS)
+
+
+def test_the_tab_knows_the_layout_alone() -> None:
+    """Nothing of the package but `logs.schema`, which is what writer and reader share."""
+    known = {other for room in ROOMS if wing(room) == "dashboard" for other in imports(room)}
+    assert {other for other in known if wing(other) != "dashboard"} == {f"{NAME}.logs.schema"}
+
+
+def test_the_ways_in_and_the_wings_are_all_there_is() -> None:
+    """A new wing gets a floor."""
+    assert {wing(room) for room in ROOMS} == {*FLOORS, *WAYS_IN, "dashboard", "__init__"}
