@@ -150,7 +150,7 @@ def test_a_fault_in_the_models_place_costs_no_run(fault, make_trainer, plain) ->
 def test_a_fault_in_mid_run_costs_one_picture_and_one_warning(make_trainer, events) -> None:
     """The next epoch tries again."""
     fault = Broken(RuntimeError("cuDNN error"), 5, 5)  # two to try the settings; epochs 0, 1; then 2
-    with pytest.warns(UserWarning, match=r"a picture is missing \(RuntimeError: cuDNN error\)") as caught:
+    with pytest.warns(UserWarning, match=r"a picture or a number is missing \(RuntimeError: cuDNN error\)") as caught:
         fit(make_trainer, GradCAMCallback(images=4, output=fault))
     assert len(complaints(caught)) == 1
     assert events().steps(TAG) == [0, 1, 3, 4]
@@ -201,7 +201,7 @@ def test_a_lost_log_costs_no_run(act, make_trainer, plain, monkeypatch) -> None:
 def test_a_fault_on_the_worker_costs_no_run(place, name, error, make_trainer, plain, monkeypatch, events) -> None:
     """A full disk, no memory, no font."""
     monkeypatch.setattr(place, name, broken(error))
-    with pytest.warns(UserWarning, match=f"a picture is missing \\({type(error).__name__}"):
+    with pytest.warns(UserWarning, match=f"a picture or a number is missing \\({type(error).__name__}"):
         module = fit(make_trainer, GradCAMCallback(images=4))
     assert all(torch.equal(value, module.state_dict()[name]) for name, value in plain.items())
 

@@ -15,7 +15,7 @@ from lightning_gradcam.cam.targets import Target, classes_of
 from lightning_gradcam.pictures.shown import Statistics
 from lightning_gradcam.training.arguments import Arguments
 from lightning_gradcam.training.memory import Memory
-from lightning_gradcam.training.probe_set import Images, Key, Keys, images_key
+from lightning_gradcam.training.probe_set import Images, Key, Keys, asked_for
 from lightning_gradcam.training.session import is_dry_run
 from lightning_gradcam.training.watch import FitWatch, Watch
 
@@ -86,21 +86,35 @@ class GradCAMCallback(Callback):
     ) -> None:
         super().__init__()
         self._arguments = Arguments(
-            Settings(target_layer, target, method, batch_size, output, reshape_transform, aug_smooth, eigen_smooth),
-            Keys(image_key, label_key, mask_key),
-            images,
-            every_n_epochs,
-            mean,
-            std,
-            class_names,
-            scale,
+            settings=Settings(
+                target_layer=target_layer,
+                target=target,
+                method=method,
+                batch_size=batch_size,
+                output=output,
+                reshape_transform=reshape_transform,
+                aug_smooth=aug_smooth,
+                eigen_smooth=eigen_smooth,
+            ),
+            keys=Keys(image=image_key, label=label_key, mask=mask_key),
+            images=images,
+            every_n_epochs=every_n_epochs,
+            mean=mean,
+            std=std,
+            class_names=class_names,
+            scale=scale,
         )
-        self._memory = Memory(images_key(images))  # of the last fit
+        self._memory = Memory(asked_for(images, self._arguments.keys))  # of the last fit
         self._fit: FitWatch | None = None  # from setup to teardown
         self._evaluation: Watch | None = None
         target_name = target if isinstance(target, str) else str(classes_of(target))  # an object's changes run by run
         self._state_key = self._generate_state_key(
-            target_layer=_layer_key(target_layer), target=target_name, method=self._arguments.settings.method_name
+            target_layer=_layer_key(target_layer),
+            target=target_name,
+            method=self._arguments.settings.method_name,
+            smoothing=[aug_smooth, eigen_smooth],
+            images=self._memory.asked,
+            shown=[scale, every_n_epochs],
         )
 
     @property
@@ -113,8 +127,12 @@ class GradCAMCallback(Callback):
         return self._memory.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the images and maps of the run that is resumed, if they still are what the arguments ask for."""
-        self._memory.load_state_dict(state_dict)
+        """Take the images and maps of the run that is resumed, if they still are what the arguments ask for.
+
+        Of a checkpoint that is evaluated only the weights are wanted: what the last fit saw stays.
+        """
+        if self._evaluation is None:
+            self._memory.load_state_dict(state_dict)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy has: the arguments, and nothing of a fit, whose trainer, threads and files are not its."""
@@ -128,10 +146,10 @@ class GradCAMCallback(Callback):
             return
         stage_of = self, self._arguments, trainer, pl_module
         if stage != TrainerFn.FITTING:
-            self._evaluation = Watch(*stage_of, Memory(self._memory.asked))
+            self._evaluation = Watch(*stage_of, self._memory.branch())
             return
-        if not self._memory.goes_on(trainer):
-            self._memory = Memory(self._memory.asked, trainer)
+        if not self._memory.goes_on(trainer, pl_module):
+            self._memory = Memory(self._memory.asked, trainer, pl_module)
         self._fit = FitWatch(*stage_of, self._memory)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -175,6 +193,11 @@ class GradCAMCallback(Callback):
         """Let all that was logged reach the disk before a checkpoint says that it was."""
         if self._fit:
             self._fit.drain()
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Say so where a resumed run's checkpoint has nothing of these images."""
+        if self._fit:
+            self._fit.memory.compare(self.state_key, checkpoint["callbacks"])
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Draw the film strip and the time-lapse so far, and finish writing: teardown does not come after this."""

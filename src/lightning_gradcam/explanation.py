@@ -114,7 +114,14 @@ def explain(
         [list(target_layer)] if isinstance(target_layer, Sequence) and not isinstance(target_layer, str) else None
     )
     settings = Settings(
-        averaged or target_layer, target, method, batch_size, output, reshape_transform, aug_smooth, eigen_smooth
+        target_layer=averaged or target_layer,
+        target=target,
+        method=method,
+        batch_size=batch_size,
+        output=output,
+        reshape_transform=reshape_transform,
+        aug_smooth=aug_smooth,
+        eigen_smooth=eigen_smooth,
     )
     check_statistics(mean, std)
     inputs, shown, undo = _inputs(images, size, mean, std)

@@ -121,7 +121,7 @@ class Ours:
 
     def look(self, trainer: Trainer, module: Network) -> None:
         self.callback.on_train_epoch_end(trainer, module)
-        if told := self.callback._fit.faults.told:
+        if told := self.callback._fit.faults.counts:
             raise RuntimeError(f"our own callback warned of {told}")
 
     def finish(self) -> None:

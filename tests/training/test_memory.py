@@ -7,12 +7,13 @@ import pickle
 import pytest
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_gradcam import GradCAMCallback
 
-from ..conftest import Classifier, make_pairs
+from ..conftest import Classifier, Events, make_pairs
 
 TAG = "gradcam/network.6"
 
@@ -55,6 +56,41 @@ def test_a_checkpoint_saved_after_test_has_the_fits_images_and_maps(fitted, load
     assert torch.equal(resumed._memory.probe_set.images, expected)
 
 
+@pytest.mark.parametrize("stage", ["test", "validate"])
+def test_evaluating_a_checkpoint_leaves_the_fits_looks(stage, make_trainer, loader, tmp_path) -> None:
+    """Lightning restores callbacks there too; what is saved after it, and a fit that goes on, have all looks."""
+    callback, module = GradCAMCallback(images=4), Classifier()
+    keep = ModelCheckpoint(tmp_path / "kept", filename="{epoch}", save_top_k=-1)
+    trainer = make_trainer(callback, keep, max_epochs=3, enable_checkpointing=True)
+    trainer.fit(module, loader, loader)
+    getattr(trainer, stage)(module, loader, ckpt_path=tmp_path / "kept" / "epoch=0.ckpt", verbose=False)
+    assert looks(callback) == [0, 1, 2, 3]
+    trainer.save_checkpoint(tmp_path / "after.ckpt")
+    assert state_in(tmp_path / "after.ckpt")["histories"][TAG]["steps"] == [0, 1, 2, 3]
+
+
+def test_in_validation_maps_are_shares_of_the_fits_highest_peaks(make_trainer, loader, tmp_path) -> None:
+    """A head of a twentieth of the weights gives a twentieth of the heat, where each map by itself is full of it."""
+
+    def hot(picture) -> int:
+        red, green, blue = picture.astype(int).transpose(2, 0, 1)
+        return int(((red > 150) & (red - green > 60) & (red - blue > 60)).sum())
+
+    found = {}
+    for scale in ("image", "run"):
+        module, callback = Classifier(), GradCAMCallback(images=4, scale=scale, target=0)
+        trainer = make_trainer(callback, logger=TensorBoardLogger(tmp_path, name="", version=scale))
+        trainer.fit(module, loader, loader)
+        with torch.no_grad():
+            for parameter in module.network[9].parameters():
+                parameter *= 0.05
+        trainer.validate(module, loader, verbose=False)
+        found[scale] = [hot(picture) for picture in Events(tmp_path / scale).pictures(TAG)]
+    assert found["image"][-1] > 100
+    assert found["run"][-1] < 20  # of the images' own noise
+    assert max(found["run"][:-1]) > 100
+
+
 def test_validation_after_a_fit_leaves_its_looks(fitted, loader, events) -> None:
     """Of other images, or of the same; what it logs goes to the same tag."""
     trainer, callback, module = fitted
@@ -95,6 +131,21 @@ def test_other_tensors_than_the_checkpoints_are_told_by_their_pixels(make_traine
         trainer.fit(Classifier(), loader, loader, ckpt_path=tmp_path / "last.ckpt")
     assert looks(resumed) == [3]
     assert any("the checkpoint's are other ones" in record.message for record in caplog.records)
+
+
+def test_keys_that_a_checkpoint_knows_nothing_of_are_read(make_trainer, tmp_path, caplog) -> None:
+    """A mask that is asked for at the resume is not passed over for the images that are there already."""
+    pairs = make_pairs()
+    masked = DataLoader(TensorDataset(*pairs.tensors, torch.ones(24, 16, 16, dtype=torch.bool)), 8)
+    trainer = make_trainer(GradCAMCallback(images=2), max_epochs=1)
+    trainer.fit(Classifier(), DataLoader(pairs, 8), DataLoader(pairs, 8))
+    trainer.save_checkpoint(tmp_path / "plain.ckpt")
+    resumed = GradCAMCallback(images=2, mask_key=2)
+    trainer = make_trainer(resumed)
+    with caplog.at_level(logging.WARNING, logger="lightning_gradcam"):
+        trainer.fit(Classifier(), masked, masked, ckpt_path=tmp_path / "plain.ckpt")
+    assert trainer.callback_metrics[f"{TAG}/in_mask"] == pytest.approx(1)
+    assert any("(2; now 2, mask_key=2)" in record.message for record in caplog.records)
 
 
 def test_a_checkpoint_of_another_version_is_left_aside_and_told(make_trainer, loader, tmp_path, caplog, fitted) -> None:

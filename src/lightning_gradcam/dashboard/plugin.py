@@ -19,6 +19,7 @@ from lightning_gradcam.logs.schema import LOOK, MAPS, PLUGIN, PROBE_SET, ROOT, V
 logger = logging.getLogger(__name__)
 
 STATIC = {"/index.js": "text/javascript", "/style.css": "text/css"}
+MOST = 64 * 2**20  # bytes of a look that is unpacked
 ALL = 1_000_000  # steps: what a DataProvider is asked for at most, for it wants a bound
 
 Data = list[bytes]
@@ -89,7 +90,7 @@ class AttentionPlugin(base_plugin.TBPlugin):
         return {run: sorted(tags) for run, tags in found.items()}
 
     def read(self, request: Request, run: str, tag: str) -> list[tuple[int, Data]]:
-        """Return all steps of one tensor of strings.
+        """Return all steps of one tensor of strings, in the order in which they were written.
 
         Raises:
             RequestError: no such run or tag.
@@ -104,7 +105,8 @@ class AttentionPlugin(base_plugin.TBPlugin):
             downsample=ALL,
             run_tag_filter=RunTagFilter(runs=[run], tags=[tag]),
         )
-        return [(datum.step, _strings(datum.numpy)) for datum in found.get(run, {}).get(tag, [])]
+        written = sorted(found.get(run, {}).get(tag, []), key=lambda datum: (datum.wall_time, datum.step))
+        return [(datum.step, _strings(datum.numpy)) for datum in written]
 
 
 def _static(plugin: AttentionPlugin, request: Request) -> Response:
@@ -141,17 +143,20 @@ def _probe(plugin: AttentionPlugin, request: Request) -> Response:
 def _maps(plugin: AttentionPlugin, request: Request) -> Response:
     """A layer's looks behind a step: a line of JSON, then the bytes of each as its `fields` lay them out."""
     after = _step(request)
-    looks, payload, broken = {}, {}, 0
+    looks: dict[int, tuple[dict[str, Any], bytes]] = {}
+    broken = 0
     for step, parts in plugin.read(request, _asked(request, "run"), _asked(request, "tag")):
         found = _look(parts)
         if found is None:
             broken += 1
-        elif step > after:  # of a step that is there twice, as a resumed run writes it, the last counts
-            looks[step], payload[step] = {"step": step, **found[0]}, found[1]
-    steps = sorted(looks)
-    told = {"fields": LOOK, "looks": [looks[step] for step in steps], "broken": broken}
-    head = json.dumps(told).encode()
-    return _respond(request, head + b"\n" + b"".join(payload[step] for step in steps), "application/octet-stream")
+            continue
+        for later in [one for one in looks if one >= step]:  # of a branch that a resumed run has left
+            del looks[later]
+        looks[step] = found
+    shown = {step: look for step, look in looks.items() if step > after}
+    told = {"fields": LOOK, "looks": [{"step": step, **head} for step, (head, _) in shown.items()], "broken": broken}
+    content = json.dumps(told).encode() + b"\n" + b"".join(arrays for _, arrays in shown.values())
+    return _respond(request, content, "application/octet-stream")
 
 
 def _where(request: Request) -> tuple[Any, str]:
@@ -181,10 +186,14 @@ def _strings(array: Any) -> Data:
 def _header(parts: Data) -> dict[str, Any] | None:
     """The header of a tensor that this version can read, else None."""
     try:
-        header = json.loads(parts[0])
+        header = json.loads(parts[0], parse_constant=_refuse)
     except (ValueError, IndexError, RecursionError):
         return None
     return header if isinstance(header, dict) and header.get("version") == VERSION else None
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
 
 
 def _probe_header(parts: Data) -> dict[str, Any] | None:
@@ -211,14 +220,18 @@ def _look(parts: Data) -> tuple[dict[str, Any], bytes] | None:
     header = _header(parts)
     if header is None:
         return None
-    told: dict[str, Any] = {name: header.get(name) for name in ("probe_set", "sizes", "metrics")}
-    sizes, metrics = told["sizes"], told["metrics"]
-    axes = set("".join(field.axes for field in LOOK))
-    counted = isinstance(sizes, dict) and all(type(sizes.get(axis)) is int and sizes[axis] >= 0 for axis in axes)
-    if not (counted and _are(metrics, str) and len(metrics) == sizes["M"] and isinstance(told["probe_set"], str)):
+    given, metrics, probe_set = (header.get(name) for name in ("sizes", "metrics", "probe_set"))
+    axes = sorted(set("".join(field.axes for field in LOOK)))
+    sizes: dict[str, Any] = {axis: given.get(axis) for axis in axes} if isinstance(given, dict) else {}
+    if not sizes or not all(type(size) is int and size >= 0 for size in sizes.values()):
+        return None
+    if not _are(metrics, str) or len(metrics or ()) != sizes["M"] or not isinstance(probe_set, str):
         return None
     if min(sizes[axis] for axis in "NThw") == 0 or len(parts) != 1 + len(LOOK):
         return None
+    if sum(field.length(sizes) for field in LOOK) > MOST:
+        return None
+    told = {"probe_set": probe_set, "sizes": sizes, "metrics": metrics}
     try:
         pairs = zip(LOOK, parts[1:], strict=True)
         return told, b"".join(inflated(part, field.length(sizes)) for field, part in pairs)

@@ -34,11 +34,11 @@ class RunLog:
     sinks: Sequence[Any]
     by_run: bool
 
-    def log_grid(self, found: Maps, history: History, tag: str, step: int, global_step: int) -> None:
-        """Draw one look's maps; `history` ends with them."""
+    def log_grid(self, found: Maps, history: History, tag: str, when: str, global_step: int) -> None:
+        """Draw one look's maps, with which `history` ends; `when` is told in the header."""
         highest = history.highest_peaks() if self.by_run else None
-        picture = grid(self.images, found, f"epoch {step}", highest)
-        write_picture(self.sinks, tag, picture, step, global_step)
+        picture = grid(self.images, found, when, highest)
+        write_picture(self.sinks, tag, picture, history.looks[-1].step, global_step)
 
     def log_look(self, history: History, values: Mapping[str, Tensor], tag: str) -> None:
         """Write the last look's maps and their numbers for the Attention tab."""

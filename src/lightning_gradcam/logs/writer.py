@@ -1,5 +1,6 @@
 """Drawing and writing off the training thread, in order."""
 
+import logging
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -7,12 +8,15 @@ from threading import BoundedSemaphore
 
 Job = Callable[[], None]
 
+logger = logging.getLogger(__name__)
+
 
 class BackgroundWriter:
     """One background thread with a short queue: jobs run in order, and `submit` waits while the queue is full.
 
-    A job's exception, whatever it is, costs that job. Closed, the writer takes no more jobs. A process that is forked
-    off has no such thread, and its parent's files are not its own: there nothing is run and nothing waited for.
+    A job's exception, whatever it is, costs that job. Where there is no thread any more, closed or in a program that is
+    ending, jobs run at once. A process that is forked off has no such thread, and its parent's files are not its own:
+    there nothing is run and nothing waited for.
 
     Args:
         on_fault: called on the background thread with a job's exception.
@@ -27,14 +31,23 @@ class BackgroundWriter:
 
     def submit(self, *jobs: Job) -> None:
         """Run the jobs, which take one place in the queue, after those before them."""
-        if self._is_ours():
-            self._places.acquire()
+        if not self._is_ours():
+            return
+        self._places.acquire()
+        try:
             self._thread.submit(self._run, jobs)
+        except RuntimeError:  # it takes no more
+            self._thread.shutdown()
+            self._run(jobs)
 
     def drain(self) -> None:
         """Wait until all submitted jobs are done."""
-        if self._is_ours():
+        if not self._is_ours():
+            return
+        try:
             self._thread.submit(int).result()
+        except RuntimeError:
+            self._thread.shutdown()
 
     def close(self) -> None:
         """Finish all jobs and end the thread."""
@@ -47,9 +60,15 @@ class BackgroundWriter:
     def _run(self, jobs: Sequence[Job]) -> None:
         try:
             for job in jobs:
-                try:
-                    job()
-                except BaseException as fault:  # a sys.exit and a native extension's panic as well
-                    self._on_fault(fault)
+                self._attempt(job)
         finally:
             self._places.release()
+
+    def _attempt(self, job: Job) -> None:
+        try:
+            job()
+        except BaseException as fault:  # a sys.exit and a native extension's panic as well
+            try:
+                self._on_fault(fault)
+            except BaseException:
+                logger.exception("a fault could not be told")

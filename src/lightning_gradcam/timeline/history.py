@@ -51,8 +51,14 @@ class History:
     layer: str
     looks: tuple[Look, ...] = ()
 
-    def with_look(self, step: int, found: Maps) -> "History":
-        """Return the history with a step's maps, without looks at that step or later, or of another kind of map."""
+    def with_look(self, step: int, found: Maps, beside: bool = False) -> "History":
+        """Return the history with a step's maps, without looks of another kind of map.
+
+        Args:
+            step: epochs completed.
+            found: the maps.
+            beside: leave looks at that step or later, which a training that goes on from there takes back.
+        """
         look = Look(
             step,
             (kept_maps(found) * 255).round().byte(),
@@ -62,7 +68,7 @@ class History:
             found.targets.int(),
             found.peaks.float() if isinstance(found, Cams) else None,
         )
-        earlier = [one for one in self.looks if one.step < step and _kind(one) == _kind(look)]
+        earlier = [one for one in self.looks if (beside or one.step < step) and _kind(one) == _kind(look)]
         return History(self.layer, (*earlier, look))
 
     def view(self, masks: Tensor | None) -> View:

@@ -1,32 +1,50 @@
 """What goes wrong in looking costs a picture and a warning, never the run."""
 
 import logging
+import re
 import warnings
+from collections import Counter
 
 logger = logging.getLogger(__name__)
 
 
 class Faults:
-    """Warns of faults, once a kind: the same one comes every epoch, and says nothing new.
+    """Warns of faults, each reason once: the same one comes every epoch, and says nothing new.
 
     Attributes:
-        told: the kinds that were warned of.
+        counts: how often each reason came.
     """
 
     def __init__(self) -> None:
-        self.told: set[str] = set()
+        self.counts: Counter[str] = Counter()
 
     def __call__(self, fault: BaseException) -> None:
         """Warn of a fault in looking."""
-        kind = type(fault).__name__
-        if kind in self.told:
-            return
-        self.told.add(kind)
-        told = (
-            f"GradCAMCallback: a picture is missing ({kind}: {fault}); training goes on, and the next epoch tries "
-            "again without another word"
-        )
-        try:
-            warnings.warn(told, stacklevel=2)
-        except Warning:  # python -W error: still no reason to end a run, nor the background thread
-            logger.warning(told)
+        reason = _reason(fault)
+        same = re.sub(r"0x[0-9a-f]+|\d+(\.\d+)?", "#", reason)  # numbers and addresses differ each time
+        self.counts[same] += 1
+        if self.counts[same] == 1:
+            _warn(
+                f"GradCAMCallback: a picture or a number is missing ({reason}); the run goes on, and the next look "
+                "tries again without another word"
+            )
+
+    def sum_up(self) -> None:
+        """Say at the end how much is missing, where it was more than was warned of."""
+        if repeated := {reason: count for reason, count in self.counts.items() if count > 1}:
+            told = "; ".join(f"{count} times: {reason}" for reason, count in repeated.items())
+            logger.warning("GradCAMCallback: pictures or numbers were missing %s", told)
+
+
+def _reason(fault: BaseException) -> str:
+    try:
+        return f"{type(fault).__name__}: {fault}"
+    except Exception:  # the user's own exception, whose words fail as well
+        return type(fault).__name__
+
+
+def _warn(told: str) -> None:
+    try:
+        warnings.warn(told, stacklevel=3)
+    except Exception:  # python -W error: still no reason to end a run, nor the background thread
+        logger.warning(told)

@@ -1,10 +1,12 @@
 """What a fit remembers of its looks, and its checkpoints carry."""
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 from weakref import ref
 
-from pytorch_lightning import Trainer
+import torch
+from pytorch_lightning import LightningModule, Trainer
 
 from lightning_gradcam.cam.maps import Maps
 from lightning_gradcam.timeline.history import History
@@ -18,29 +20,43 @@ class Memory:
 
     Args:
         asked: which images were asked for; of others nothing is remembered.
-        trainer: whose fit it is, or None.
+        fit: the trainer and the module whose fit it is.
+        earlier: whose looks come before, where its images are the same.
 
     Attributes:
         probe_set: the images, once there was a look.
         histories: the looks at each layer, by the tag of its grids.
     """
 
-    def __init__(self, asked: str, trainer: Trainer | None = None) -> None:
+    def __init__(self, asked: str, *fit: Trainer | LightningModule, earlier: "Memory | None" = None) -> None:
         self.asked = asked
-        self._trainer = None if trainer is None else ref(trainer)
+        self._fit = [ref(one) for one in fit]
+        self._earlier = earlier
         self.probe_set: ProbeSet | None = None
         self.histories: dict[str, History] = {}
 
     def add(self, probe_set: ProbeSet, tag: str, step: int, found: Maps) -> History:
         """Remember a look at a layer; return all at it so far."""
-        history = self.histories.get(tag, History(found.layer)).with_look(step, found)
+        if self.probe_set is None and self._earlier and self._earlier.is_of(probe_set):
+            self.histories = dict(self._earlier.histories)
+        so_far = self.histories.get(tag, History(found.layer))
+        history = so_far.with_look(step, found, beside=self._earlier is not None)
         self.histories[tag] = history
         self.probe_set = probe_set
         return history
 
-    def goes_on(self, trainer: Trainer) -> bool:
-        """Whether the trainer's next fit continues the one that is remembered."""
-        return self._trainer is not None and self._trainer() is trainer and trainer.global_step > 0
+    def branch(self) -> "Memory":
+        """Return a memory that begins with this one's looks if its images are the same, and leaves this one alone."""
+        return Memory(self.asked, earlier=self)
+
+    def goes_on(self, trainer: Trainer, module: LightningModule) -> bool:
+        """Whether the trainer's next fit continues the one that is remembered, and no checkpoint's."""
+        same = [one() for one in self._fit] == [trainer, module]
+        return same and trainer.global_step > 0 and trainer.ckpt_path is None
+
+    def is_of(self, probe_set: ProbeSet) -> bool:
+        """Whether the looks are of the same images."""
+        return self.probe_set is not None and torch.equal(self.probe_set.images, probe_set.images)
 
     @property
     def looks(self) -> int:
@@ -55,8 +71,20 @@ class Memory:
             "histories": {tag: history.state_dict() for tag, history in self.histories.items()},
         }
 
+    def compare(self, key: str, states: Mapping[str, Any]) -> None:
+        """Say so where a checkpoint's states of callbacks have none for a key, but others of the same callback."""
+        name = key.partition("{")[0]
+        others = [state["images"] for one, state in states.items() if one.startswith(name) and "images" in state]
+        if others and key not in states:
+            logger.warning(
+                "images: the checkpoint's are other ones than asked for, or looked at in another way (%s; now %s); the "
+                "resumed run begins anew",
+                " and ".join(others),
+                self.asked,
+            )
+
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over what a checkpoint has, where it is of the images that are asked for; else say that it is not."""
+        """Take over what a checkpoint has, where it can be read."""
         try:
             self._load(state)
         except (KeyError, TypeError, ValueError) as fault:  # of another version: no reason not to train
@@ -64,9 +92,6 @@ class Memory:
 
     def _load(self, state: dict[str, Any]) -> None:
         if state["probe"] is None:
-            return
-        if state["images"] != self.asked:
-            logger.warning("images: the checkpoint's are other ones than asked for; the resumed run shows new ones")
             return
         probe_set = ProbeSet(**state["probe"])
         histories = {tag: History.from_state_dict(history) for tag, history in state["histories"].items()}

@@ -108,10 +108,13 @@ def given_probe_set(images: Images) -> ProbeSet | None:
     return None
 
 
-def images_key(images: Images) -> str:
-    """Say what was asked for, to tell whether a checkpoint's images are still it: a number, indices, or pixels."""
+def asked_for(images: Images, keys: Keys) -> str:
+    """Say what was asked for, to tell whether a checkpoint's images are still it: how many, which, where in a batch."""
     given = given_probe_set(images)
-    return str(images) if given is None else f"tensor {fingerprint_of_set(fingerprints(given.images))}"
+    if given is not None:
+        return f"tensor {fingerprint_of_set(fingerprints(given.images))}"
+    which = images if isinstance(images, int) else list(images)
+    return ", ".join([str(which), *(f"{role}_key={key!r}" for role, key in vars(keys).items() if key is not None)])
 
 
 def read_probe_set(loader: Any, images: Indices, keys: Keys, transfer: Callable[[Any], Any]) -> ProbeSet:

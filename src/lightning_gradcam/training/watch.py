@@ -3,11 +3,11 @@
 import logging
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from itertools import chain
 from time import monotonic
 from typing import Any, ClassVar
 
 from pytorch_lightning import Callback, LightningModule, Trainer
+from torch import Tensor
 
 from lightning_gradcam.cam.compute import Plan, compute_cams, make_plan
 from lightning_gradcam.cam.maps import Maps
@@ -91,6 +91,7 @@ class Watch:
     def close(self) -> None:
         """Finish writing."""
         self._writer.close()
+        self.faults.sum_up()
 
     def _find_sinks(self) -> list[Any]:
         try:
@@ -147,11 +148,11 @@ class Watch:
             with looking(self.trainer, self.module):
                 found = compute_cams(self.module, probe_set.images, probe_set.labels, plan)
             copies = [maps.copied() for maps in found]
-            # the device is waited for here: Lightning's log asks for the numbers next
-            jobs, numbers = zip(*(self._keep(copy(), step) for copy in copies), strict=True)
-            self._writer.submit(*chain(*jobs))
             make_folders(self._sinks)  # for the numbers, which Lightning writes
-            return {name: number for of_layer in numbers for name, number in of_layer.items()}
+            # the device is waited for here: Lightning's log asks for the numbers next
+            kept = [self._keep(copy(), step) for copy in copies]
+            self._writer.submit(*(job for jobs, _ in kept for job in jobs))
+            return {name: number for _, numbers in kept for name, number in numbers.items()}
         except Exception as fault:
             self.faults(fault)
             return {}
@@ -160,13 +161,22 @@ class Watch:
         """Remember one layer's maps; return what draws and writes them, and their numbers by tag."""
         tag = self._tag(found.layer)
         history = self.memory.add(self.probe_set, tag, step, found)
-        values = measure(history.view(self.log.masks))
-        jobs: list[Job] = [partial(self.log.log_grid, found, history, tag, step, self.trainer.global_step)]
+        jobs: list[Job] = [partial(self.log.log_grid, found, history, tag, self._when(step), self.trainer.global_step)]
+        values: dict[str, Tensor] = {}
+        try:
+            values = measure(history.view(self.log.masks))
+        except Exception as fault:  # a number costs itself alone
+            self.faults(fault)
         if self._is_played:
             jobs.append(partial(self.log.log_look, history, values, tag))
         return jobs, {part_tag(tag, name): mean for name, mean in means(values).items()}
 
     _is_played: ClassVar[bool] = False  # in the Attention tab, which has one line of time: the fit's
+
+    def _when(self, step: int) -> str:
+        """What a grid is of: weights may come from a checkpoint, whose epoch a trainer that evaluates does not know."""
+        stage = "test" if self.trainer.testing else "validation"
+        return f"{stage} after epoch {step}" if step else stage
 
     def _tag(self, layer: str) -> str:
         return grid_tag(layer, test=self.trainer.testing)
@@ -208,6 +218,9 @@ class FitWatch(Watch):
             self._writer.submit(*(partial(log_film, history, tag, step, moving) for tag, history in histories))
         except Exception as fault:
             self.faults(fault)
+
+    def _when(self, step: int) -> str:
+        return f"epoch {step}"
 
     def _find_sinks(self) -> list[Any]:
         return find_sinks(self.trainer.loggers)

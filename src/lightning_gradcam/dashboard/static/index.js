@@ -79,6 +79,7 @@ class Series {
   get last() { return this.looks.length ? this.looks[this.looks.length - 1].step : -1; }
   get images() { return this.looks.length ? this.looks[0].shape[0] : 0; }
   get targets() { return this.looks.length ? this.looks[0].shape[1] : 0; }
+  get metrics() { return [...new Set(this.looks.flatMap((look) => [...look.numbers.keys()]))]; }
   get others() { return this.received.length - this.looks.length; }
   get newest() { return this.received[this.received.length - 1]; }
 
@@ -122,11 +123,17 @@ function readLooks({fields, looks}, buffer, start) {
 }
 
 function highestPeaks(looks) {
-  const known = new Float32Array(looks.length ? looks[0].shape[0] * looks[0].shape[1] : 0);
+  const each = [];
   for (const look of looks) {
-    for (let i = 0; i < known.length; i++) known[i] = Math.max(known[i], numberOf(look, 'peak', i) ?? 0);
+    for (let i = 0; i < look.shape[0] * look.shape[1]; i++) each[i] = Math.max(each[i] ?? 0, numberOf(look, 'peak', i) ?? 0);
   }
-  return {each: known, all: known.reduce((a, b) => Math.max(a, b), 0)};
+  return {each, all: each.reduce((a, b) => Math.max(a, b), 0)};
+}
+
+/** Where a look has an image's map of the chosen target; looks of one run may have more targets or fewer. */
+function indexOf(look, image) {
+  const targets = look.shape[1];
+  return image * targets + Math.min(state.target, targets - 1);
 }
 
 function numberOf(look, name, index) {
@@ -197,8 +204,7 @@ const scratchContext = scratch.getContext('2d', {willReadFrequently: true});
 function paint(canvas, picture, series, look, image) {
   const context = canvas.getContext('2d');
   context.drawImage(sized(picture, canvas.width, canvas.height), 0, 0);
-  const [, targets, h, w] = look.shape;
-  const index = image * targets + Math.min(state.target, targets - 1);
+  const [, , h, w] = look.shape, index = indexOf(look, image);
   const word = STATES[look.states[index]];
   if (word) return word;
   if (state.opacity === 0) return '';
@@ -338,7 +344,7 @@ function build() {
     select('colour', 'colours', Object.keys(COLOURS).map((name) => [name, name])),
     select('scale', 'strength', [['image', 'each image by itself'], ['run', 'by its highest peak'], ['all', 'by the highest of all']]),
     range('size', 'size', {min: 64, max: 384, step: 16}, () => { layOut(); show(); }),
-    select('sort', 'sort', [['', 'as in the data'], ['drift', 'most drift first'], ['in_mask', 'least on the thing first'], ['focus', 'most focused first']]),
+    select('sort', 'sort', []),
     make('label', {className: 'control check', htmlFor: 'mistakes'}, ui.mistakes, make('span', {textContent: 'only mistakes'})));
   const time = make('div', {className: 'row time'}, ui.play,
     make('label', {htmlFor: 'epoch', textContent: 'epoch'}), ui.epoch, ui.epochText,
@@ -480,8 +486,7 @@ function drawTile(tile, wanted) {
 }
 
 function order(look) {
-  const index = (image) => image * series.targets + Math.min(state.target, series.targets - 1);
-  const value = (tile) => numberOf(look, state.sort, index(tile.image));
+  const value = (tile) => numberOf(look, state.sort, indexOf(look, tile.image));
   const sorted = [...tiles];
   if (state.sort) {
     const sign = state.sort === 'in_mask' ? 1 : -1;
@@ -619,12 +624,12 @@ function buildLarge(image, wanted) {
 }
 
 const SVG = 'http://www.w3.org/2000/svg';
-const LINES = {in_mask: '#1a73e8', focus: '#e8710a', border: '#9334e6', drift: '#1e8e3e'};
+const LINES = ['#1e8e3e', '#e8710a', '#9334e6', '#1a73e8', '#d01884', '#129eaf'];
+const worded = (name) => name.replaceAll('_', ' ');
 
 /** The image's numbers over the epochs, all of them 0..1, and the epoch that is shown. */
 function chart(image, look) {
   const [width, height] = [320, 160], last = Math.max(1, series.last);
-  const index = image * series.targets + Math.min(state.target, series.targets - 1);
   const svg = document.createElementNS(SVG, 'svg');
   svg.setAttribute('viewBox', `-4 -4 ${width + 8} ${height + 8}`);
   svg.setAttribute('role', 'img');
@@ -637,16 +642,18 @@ function chart(image, look) {
   draw('rect', {x: 0, y: 0, width, height, class: 'paper'});
   draw('line', {x1: look.step / last * width, x2: look.step / last * width, y1: 0, y2: height, class: 'now'});
   const legend = make('ul', {className: 'legend'});
-  for (const [name, colour] of Object.entries(LINES)) {
-    const points = series.looks.map((one) => [one.step / last * width, numberOf(one, name, index)]).filter(([, y]) => y !== null);
-    if (!points.length) continue;
+  const valueIn = (one, name) => numberOf(one, name, indexOf(one, image));
+  for (const [place, name] of series.metrics.entries()) {
+    const points = series.looks.map((one) => [one.step / last * width, valueIn(one, name)]).filter(([, y]) => y !== null);
+    if (!points.length || points.some(([, y]) => y < 0 || y > 1)) continue; // the chart is of 0 to 1
+    const colour = LINES[place % LINES.length];
     draw('polyline', {points: points.map(([x, y]) => `${x.toFixed(1)},${((1 - y) * height).toFixed(1)}`).join(' '), stroke: colour, class: 'line'});
-    const value = numberOf(look, name, index);
+    const value = valueIn(look, name);
     const swatch = make('i');
     swatch.style.background = colour;
-    legend.append(make('li', {}, swatch, `${name.replace('_', ' ')} ${value === null ? '–' : value.toFixed(2)}`));
+    legend.append(make('li', {}, swatch, `${worded(name)} ${value === null ? '–' : value.toFixed(2)}`));
   }
-  const peak = numberOf(look, 'peak', index);
+  const peak = valueIn(look, 'peak');
   if (peak !== null) legend.append(make('li', {textContent: `peak ${round(peak)}`}));
   return [svg, legend];
 }
@@ -702,6 +709,8 @@ function fillTargets() {
   state.target = Math.max(0, Math.min(state.target, series.targets - 1));
   const names = Array.from({length: series.targets}, (_, t) => [String(t), probe?.columns?.[t] ?? String(t)]);
   ui.target.fill(names);
+  const first = (name) => name === 'in_mask' ? 'least on the thing first' : `most ${worded(name)} first`;
+  ui.sort.fill([['', 'as in the data'], ...series.metrics.map((name) => [name, first(name)])]);
 }
 
 let polls = 0, following = false;
@@ -722,8 +731,10 @@ async function follow() {
     const changes = await Promise.all([series.update(anew), series2?.update(anew)]);
     const replaced = [[series, probe], [series2, probe2]].some(([of, images]) => images && of?.newest && of.newest.probe_set !== images.probe_set);
     if (turn === loading && replaced) await load(); // resumed with other images
-    else if (turn === loading && changes.some(Boolean)) show();
-    fault = '';
+    else if (turn === loading && (changes.some(Boolean) || fault)) {
+      fault = '';
+      show();
+    }
   } catch (error) {
     const told = `TensorBoard does not answer: ${error.message}`;
     if (told !== fault) { fault = told; say(); }
