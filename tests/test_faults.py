@@ -1,5 +1,6 @@
 """Whatever goes wrong while looking, training ends as if nobody had looked."""
 
+import itertools
 import shutil
 import signal
 import subprocess
@@ -49,11 +50,11 @@ class Broken:
     """A forward that fails on images that validation would give it, from some call on and to some call."""
 
     def __init__(self, error: Exception, first: int = 0, last: int = 10**9) -> None:
-        self.error, self.first, self.last, self.calls = error, first, last, 0
+        self.error, self.first, self.last = error, first, last
+        self.calls = itertools.count(1)  # which no copy has one of its own of
 
     def __call__(self, model, images):
-        self.calls += 1
-        if self.first <= self.calls <= self.last:
+        if self.first <= next(self.calls) <= self.last:
             raise self.error
         return model(images)
 
@@ -106,7 +107,7 @@ def close_writer(trainer, module) -> None:
 
 MODEL_FAULTS = {
     "forward fails always": {"output": Broken(RuntimeError("shape mismatch"))},
-    "forward fails before training": {"output": Broken(RuntimeError("no"), 0, 3)},
+    "forward fails before training": {"output": Broken(RuntimeError("no"), 0, 4)},
     "forward fails in mid-run": {"output": Broken(ValueError("no"), 6, 6)},
     "forward fails from mid-run on": {"output": Broken(KeyError("no"), 6)},
     "an index error, which grad-cam swallows": {"output": Broken(IndexError("no"), 5)},
@@ -159,7 +160,7 @@ def test_a_fault_in_mid_run_costs_one_picture_and_one_warning(make_trainer, even
 def test_a_fault_at_the_start_is_tried_again(make_trainer, events) -> None:
     """Also where the settings could not be tried."""
     with pytest.warns(UserWarning, match="RuntimeError: warming up"):
-        fit(make_trainer, GradCAMCallback(images=4, output=Broken(RuntimeError("warming up"), 0, 2)))
+        fit(make_trainer, GradCAMCallback(images=4, output=Broken(RuntimeError("warming up"), 0, 4)))
     assert events().steps(TAG) == [1, 2, 3, 4]
 
 

@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader
 
 from lightning_gradcam import GradCAMCallback, explain
 from lightning_gradcam.cam.compute import compute_cams, make_plan
-from lightning_gradcam.cam.lend import lend
+from lightning_gradcam.cam.lend import Lender
 from lightning_gradcam.cam.methods import METHODS
 from lightning_gradcam.cam.settings import Settings
 
@@ -42,13 +42,13 @@ def test_looking_never_waits_for_the_device() -> None:
     """No operation on the training thread synchronises: torch's own debug mode would raise."""
     model = torchvision.models.resnet18().cuda()
     images = torch.rand(8, 3, 64, 64).pin_memory()
-    with lend(model):
-        plan = make_plan(model, images, None, Settings("layer4", "predicted", batch_size=4))
+    with Lender(model).twin(None) as (lent, _):
+        plan = make_plan(lent, images, None, Settings("layer4", "predicted", batch_size=4))
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("error")
     try:
-        with lend(model):
-            later = [cams.copied() for cams in compute_cams(model, images, None, plan)]
+        with Lender(model).twin(None) as (lent, _):
+            later = [cams.copied() for cams in compute_cams(lent, images, None, plan)]
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert later[0]().maps.shape == (8, 1, 2, 2)

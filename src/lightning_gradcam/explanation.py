@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from lightning_gradcam.cam.borrowed import CamClass
 from lightning_gradcam.cam.compute import compute_cams, make_plan
 from lightning_gradcam.cam.layers import LayerChoice, Reader
-from lightning_gradcam.cam.lend import lend
+from lightning_gradcam.cam.lend import Lender
 from lightning_gradcam.cam.maps import Cams, Maps
 from lightning_gradcam.cam.settings import Output, Settings, check_tensor
 from lightning_gradcam.cam.targets import Target
@@ -127,10 +127,12 @@ def explain(
     inputs, shown, undo = _inputs(images, size, mean, std)
     known = _checked_labels(labels, len(inputs))
     shown_images = show_images(shown, known, *undo, settings.method_name, column_classes=settings.column_classes)
-    with lend(model):
-        plan = make_plan(model, inputs, known, settings)
-        found = compute_cams(model, inputs, known, plan)[0].copied()()
-    return _explanation(found, shown_images)
+
+    def explained(lent: nn.Module, settings: Settings) -> Maps:
+        plan = make_plan(lent, inputs, known, settings)
+        return compute_cams(lent, inputs, known, plan)[0].copied()()
+
+    return _explanation(Lender(model).look(explained, settings), shown_images)
 
 
 def _explanation(found: Maps, images: ShownImages) -> Explanation:

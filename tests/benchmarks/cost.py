@@ -48,8 +48,6 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from lightning_gradcam import GradCAMCallback
-from lightning_gradcam.cam.compute import compute_cams
-from lightning_gradcam.training.session import looking
 
 SIDE, CLASSES, BATCH = 224, 1000, 32
 MEAN, STD = 0.45, 0.23
@@ -115,9 +113,7 @@ class Ours:
         )
 
     def maps(self, trainer: Trainer, module: Network) -> None:
-        watch = self.callback._fit
-        with looking(trainer, module):
-            compute_cams(module, watch.probe_set.images, watch.probe_set.labels, watch.plan)
+        self.callback._fit.explain()
 
     def look(self, trainer: Trainer, module: Network) -> None:
         self.callback.on_train_epoch_end(trainer, module)

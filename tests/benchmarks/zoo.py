@@ -18,8 +18,8 @@ from pytorch_grad_cam import GradCAM
 from torch import Tensor, nn
 
 from lightning_gradcam.cam.compute import compute_cams, make_plan
-from lightning_gradcam.cam.layers import Layout
-from lightning_gradcam.cam.lend import lend
+from lightning_gradcam.cam.layers import Layout, named_layers
+from lightning_gradcam.cam.lend import Lender
 from lightning_gradcam.cam.settings import Settings
 
 TIMM = """
@@ -78,13 +78,13 @@ def compare(family: str, name: str) -> str:
     model, images = build(family, name)
     settle(model, images)
     size = (images.shape[-2], images.shape[-1])
-    with lend(model):
-        plan = make_plan(model, images, None, Settings(target="predicted"))
-        cams = compute_cams(model, images, None, plan)[0]
+    with Lender(model).twin(None) as (lent, _):
+        plan = make_plan(lent, images, None, Settings(target="predicted"))
+        cams = compute_cams(lent, images, None, plan)[0]
     layer, heatmaps = plan.groups[0][0], cams.heatmaps(size)[:, 0]
-    assert isinstance(layer.read, Layout)
+    assert isinstance(layer.layout, Layout)
     in_range = bool(heatmaps.isfinite().all()) and float(heatmaps.min()) >= 0 and float(heatmaps.max()) <= 1 + 1e-6
-    row = f"{name:36} {layer.name:52} {layer.read.axes} {'x'.join(map(str, cams.maps.shape[2:])):6}"
+    row = f"{name:36} {layer.name:52} {layer.layout.axes} {'x'.join(map(str, cams.maps.shape[2:])):6}"
     row += f" {'blank' if bool(cams.blank().all()) else f'{float(heatmaps.max()):5.3f}'}"
     difference = float("nan") if family == "segmentation" else peer_difference(model, images, layer, heatmaps)
     verdict = "ok" if in_range and not difference > 1e-3 else "DIFFERS" if in_range else "OUT OF RANGE"
@@ -95,8 +95,9 @@ def peer_difference(model: nn.Module, images: Tensor, layer: object, heatmaps: T
     relu = torch.nn.functional.relu
     torch.nn.functional.relu = functional_in_place(relu)  # type: ignore[assignment]
     try:
-        reshape = None if layer.read.axes == "NCHW" else layer.read
-        theirs = GradCAM(without_in_place(model).eval(), [layer.module], reshape_transform=reshape)(images, None)
+        reshape = None if layer.layout.axes == "NCHW" else layer.layout
+        layers = [named_layers(model)[layer.name]]
+        theirs = GradCAM(without_in_place(model).eval(), layers, reshape_transform=reshape)(images, None)
     finally:
         torch.nn.functional.relu = relu
     return float(np.abs(heatmaps.numpy() - theirs).max())

@@ -1,5 +1,7 @@
 """Maps against closed forms, and against grad-cam."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -21,7 +23,8 @@ from torch import Tensor, nn
 
 from lightning_gradcam.cam.borrowed import borrowed_names
 from lightning_gradcam.cam.compute import compute_cams, make_plan
-from lightning_gradcam.cam.lend import lend
+from lightning_gradcam.cam.layers import named_layers
+from lightning_gradcam.cam.lend import Lender
 from lightning_gradcam.cam.maps import BLANK, NOT_FINITE, Maps
 from lightning_gradcam.cam.methods import METHODS
 from lightning_gradcam.cam.settings import Settings
@@ -40,10 +43,17 @@ PEERS: dict[str, type[BaseCAM]] = {
 }
 
 
-def cams_of(model: nn.Module, images: Tensor, labels: Tensor | None = None, **settings: object) -> list[Maps]:
-    with lend(model):
-        plan = make_plan(model, images, labels, Settings(**{"target": "predicted", **settings}))
-        return compute_cams(model, images, labels, plan)
+def cams_of(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor | None = None,
+    prepare: Callable[[nn.Module], object] = id,
+    **settings: object,
+) -> list[Maps]:
+    with Lender(model).twin(Settings(**{"target": "predicted", **settings})) as (lent, own):
+        prepare(lent)
+        plan = make_plan(lent, images, labels, own)
+        return compute_cams(lent, images, labels, plan)
 
 
 def out_of_place(model: nn.Module) -> nn.Module:
@@ -87,11 +97,12 @@ def test_each_method_is_grad_cams(networks, network, method) -> None:
     torch.manual_seed(1)
     images = torch.randn(3, 3, 32, 32) if network == "vit" else torch.randn(3, 3, 96, 96)
     layer = {"resnet18": "layer4", "mobilenet_v3": "features", "vit": None}[network]
-    with lend(model):
-        plan = make_plan(model, images, None, Settings(layer, "predicted", method))
-        ours = compute_cams(model, images, None, plan)[0].heatmaps(tuple(images.shape[-2:]))[:, 0]
+    with Lender(model).twin(None) as (lent, _):
+        plan = make_plan(lent, images, None, Settings(layer, "predicted", method))
+        ours = compute_cams(lent, images, None, plan)[0].heatmaps(tuple(images.shape[-2:]))[:, 0]
     target = plan.groups[0][0]
-    theirs = PEERS[method](model, [target.module], reshape_transform=None if layer else target.read)(images, None)
+    transform = None if layer else target.layout
+    theirs = PEERS[method](model, [named_layers(model)[target.name]], reshape_transform=transform)(images, None)
     assert np.abs(ours.numpy() - theirs).max() < 1e-3
 
 
@@ -196,9 +207,8 @@ def test_several_classes_are_the_classes_one_by_one(networks) -> None:
     images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(5))
     model = networks["resnet18"]
     calls = []
-    handle = model.register_forward_hook(lambda *_: calls.append(1))
-    columns = cams_of(model, images, target_layer="layer3", target=[1, 7])[0]
-    handle.remove()
+    counted = lambda lent: lent.register_forward_hook(lambda *_: calls.append(1))  # noqa: E731
+    columns = cams_of(model, images, target_layer="layer3", target=[1, 7], prepare=counted)[0]
     assert len(calls) == 3  # two to try the settings, one to explain
     assert columns.maps.shape[:2] == (2, 2)
     assert columns.targets.tolist() == [[1, 7], [1, 7]]
@@ -353,8 +363,6 @@ def test_out_of_memory_halves_the_chunk(monkeypatch) -> None:
         if len(inputs[0]) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory")
 
-    handle = model.register_forward_pre_hook(scarce)
-    found = cams_of(model, images)[0]
-    handle.remove()
+    found = cams_of(model, images, prepare=lambda lent: lent.register_forward_pre_hook(scarce))[0]
     assert sizes == [2, 2, 7, 3, 1, 2, 4, 2, 2]
     assert torch.allclose(found.maps, expected.maps, atol=1e-6)

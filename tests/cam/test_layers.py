@@ -7,15 +7,15 @@ from torch import Tensor, nn
 
 from lightning_gradcam.cam.compute import make_plan
 from lightning_gradcam.cam.layers import Layout, TargetLayer, choose_layers, named_layers, read_layout
-from lightning_gradcam.cam.lend import lend
+from lightning_gradcam.cam.lend import Lender
 from lightning_gradcam.cam.settings import Settings
 
 from ..conftest import small_cnn
 
 
 def found(model: nn.Module, images: Tensor) -> TargetLayer:
-    with lend(model):
-        return make_plan(model, images, None, Settings(target="predicted")).groups[0][0]
+    with Lender(model).twin(None) as (lent, _):
+        return make_plan(lent, images, None, Settings(target="predicted")).groups[0][0]
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_a_sequence_first_transformer_is_read() -> None:
             return self.head(self.block(tokens)[0])
 
     layer = found(SequenceFirst(), torch.randn(2, 3, 16, 16))
-    assert (layer.name, layer.read) == ("block.norm1", Layout("LNC", (4, 4), prefix=1))
+    assert (layer.name, layer.layout) == ("block.norm1", Layout("LNC", (4, 4), prefix=1))
 
 
 def test_dense_scores_are_no_features() -> None:
@@ -135,9 +135,9 @@ def test_an_odd_aspect_ratio_is_a_map_when_named() -> None:
     model = nn.Sequential(
         nn.Conv2d(1, 5, 3, stride=(1, 4), padding=1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(5, 2)
     )
-    with lend(model):
-        plan = make_plan(model, torch.randn(2, 1, 16, 64), None, Settings("0", "predicted"))
-    assert plan.groups[0][0].read == Layout("NCHW", (16, 16))
+    with Lender(model).twin(None) as (lent, _):
+        plan = make_plan(lent, torch.randn(2, 1, 16, 64), None, Settings("0", "predicted"))
+    assert plan.groups[0][0].layout == Layout("NCHW", (16, 16))
 
 
 def test_reshape_transform_reads_what_shapes_do_not_tell() -> None:
@@ -152,11 +152,11 @@ def test_reshape_transform_reads_what_shapes_do_not_tell() -> None:
             return self.head(self.flat(self.conv(images)))
 
     model, images = Flat(), torch.randn(2, 3, 8, 8)
-    with lend(model):
-        plan = make_plan(model, images, None, Settings("flat", "predicted", reshape_transform=as_map))
-        assert plan.groups[0][0].read is as_map
+    with Lender(model).twin(None) as (lent, _):
+        plan = make_plan(lent, images, None, Settings("flat", "predicted", reshape_transform=as_map))
+        assert plan.groups[0][0].layout is None
         with pytest.raises(ValueError, match=r"target_layer='flat' reshape_transform made \(2, 256\)"):
-            make_plan(model, images, None, Settings("flat", "predicted", reshape_transform=nn.Identity()))
+            make_plan(lent, images, None, Settings("flat", "predicted", reshape_transform=nn.Identity()))
 
 
 def as_map(output: Tensor) -> Tensor:

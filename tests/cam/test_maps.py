@@ -5,7 +5,7 @@ import torch
 
 from lightning_gradcam import GradCAMCallback, explain
 from lightning_gradcam.cam.compute import compute_cams, make_plan
-from lightning_gradcam.cam.lend import lend
+from lightning_gradcam.cam.lend import Lender
 from lightning_gradcam.cam.maps import Cams, Heatmaps, to_heatmaps
 from lightning_gradcam.cam.settings import Settings
 
@@ -18,9 +18,9 @@ WITHOUT_PEAKS = [{"aug_smooth": True}, {"method": "scorecam"}]
 def maps_of(**settings: object):
     torch.manual_seed(0)
     model, images = small_cnn(), torch.rand(2, 3, 16, 16)
-    with lend(model):
-        plan = make_plan(model, images, None, Settings(**{"target": "predicted", **settings}))
-        return compute_cams(model, images, None, plan)[0]
+    with Lender(model).twin(Settings(**{"target": "predicted", **settings})) as (lent, own):
+        plan = make_plan(lent, images, None, own)
+        return compute_cams(lent, images, None, plan)[0]
 
 
 @pytest.mark.parametrize("settings", WITHOUT_PEAKS)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lightning_gradcam.cam.layers import Layout, Reader, TargetLayer
+from lightning_gradcam.cam.layers import LayerOfModel, Layout, Reader
 from lightning_gradcam.cam.methods import full_precision
 
 # grad-cam ships no types, and is imported only when a method of its is asked for: it takes seconds
@@ -81,7 +81,7 @@ def borrowed_heatmaps(
     model: nn.Module,
     forward: Callable[[Tensor], Tensor],
     images: Tensor,
-    layers: Sequence[TargetLayer],
+    layers: Sequence[LayerOfModel],
     targets: Sequence[ImageTarget],
     **smoothing: bool,
 ) -> Tensor:
@@ -123,7 +123,7 @@ def _inner_cams(cam: Any) -> list[Any]:
     return list(getattr(cam, "base_cam_per_layer", [getattr(cam, "base_cam", cam)]))
 
 
-def _transform(layers: Sequence[TargetLayer]) -> Reader | None:
+def _transform(layers: Sequence[LayerOfModel]) -> Reader | None:
     channels_first = all(isinstance(layer.read, Layout) and layer.read.axes == "NCHW" for layer in layers)
     return None if channels_first else layers[0].read
 

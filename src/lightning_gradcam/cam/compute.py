@@ -8,7 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from lightning_gradcam.cam.borrowed import borrowed_class, borrowed_heatmaps, class_targets
-from lightning_gradcam.cam.layers import Capture, LayerChoice, TargetLayer, capture, resolve_layers
+from lightning_gradcam.cam.layers import (
+    Capture,
+    LayerChoice,
+    LayerOfModel,
+    TargetLayer,
+    capture,
+    named_layers,
+    resolve_layers,
+)
 from lightning_gradcam.cam.maps import Cams, Heatmaps, Maps, averaged, divided, finished, tensors_of
 from lightning_gradcam.cam.methods import METHODS, Method, full_precision
 from lightning_gradcam.cam.settings import Output, Settings
@@ -36,6 +44,11 @@ class Plan:
     def names(self) -> list[str]:
         """A name for each map: its layers' dotted names, joined by "+"."""
         return ["+".join(layer.name for layer in group) for group in self.groups]
+
+    def layers_of(self, model: nn.Module) -> list[list[LayerOfModel]]:
+        """Return a model's own layers, group by group."""
+        layers, transform = named_layers(model), self.settings.reshape_transform
+        return [[layer.in_model(layers, transform) for layer in group] for group in self.groups]
 
 
 def make_plan(model: nn.Module, images: Tensor, labels: Tensor | None, settings: Settings) -> Plan:
@@ -104,8 +117,8 @@ def _explain(model: nn.Module, images: Tensor, labels: Tensor | None, plan: Plan
 
 
 def _on_the_device(model: nn.Module, images: Tensor, labels: Tensor | None, plan: Plan, rows: slice) -> list[Cams]:
-    settings, modules = plan.settings, {layer.module for group in plan.groups for layer in group}
-    with capture(modules, Capture()) as captured:
+    settings, groups = plan.settings, plan.layers_of(model)
+    with capture({layer.module for group in groups for layer in group}, Capture()) as captured:
         output = _forward(model, images, settings.output)
         scores = read_scores(unwrap(output), labels)
         values, classes = objectives(settings.target, Batch(output, scores, labels, rows))
@@ -113,8 +126,7 @@ def _on_the_device(model: nn.Module, images: Tensor, labels: Tensor | None, plan
     method = METHODS[str(settings.method)]
     with torch.autocast(images.device.type, enabled=False):  # half precision is the model's own, not its maps'
         maps = [
-            [_raw(layer, captured, gradients, method, settings.eigen_smooth) for layer in group]
-            for group in plan.groups
+            [_raw(layer, captured, gradients, method, settings.eigen_smooth) for layer in group] for group in groups
         ]
     size = (images.shape[-2], images.shape[-1])
     parts = [divided(raw[0]) if len(raw) == 1 else averaged(raw, size) for raw in maps]
@@ -138,7 +150,7 @@ def _gradients(values: Tensor, captured: Capture) -> dict[nn.Module, list[Tensor
 
 
 def _raw(
-    layer: TargetLayer, captured: Capture, gradients: dict[nn.Module, list[Tensor]], method: Method, eigen_smooth: bool
+    layer: LayerOfModel, captured: Capture, gradients: dict[nn.Module, list[Tensor]], method: Method, eigen_smooth: bool
 ) -> Tensor:
     """The layer's maps before dividing by their peaks, (N, T, h, w)."""
     if layer.module not in captured.outputs:
@@ -188,7 +200,7 @@ def _borrowed(model: nn.Module, images: Tensor, labels: Tensor | None, plan: Pla
     smoothing = {"eigen_smooth": settings.eigen_smooth} | ({"aug_smooth": True} if settings.aug_smooth else {})
     made = [
         [borrowed_heatmaps(cam_class, model, forward, images, group, targets, **smoothing) for targets in columns]
-        for group in plan.groups
+        for group in plan.layers_of(model)
     ]
     parts = (finished(torch.stack(maps, dim=1).to(images.device)) for maps in made)
     pairs = zip(parts, plan.names, strict=True)

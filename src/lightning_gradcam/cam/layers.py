@@ -1,7 +1,7 @@
 """Which layer is looked at, by name, module or found by itself, and how its output becomes a map."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil
@@ -46,7 +46,27 @@ class Layout:
 
 @dataclass(frozen=True)
 class TargetLayer:
-    """A layer of the model: its dotted name, the module, and how to read its output as (N, C, h, w)."""
+    """A layer: its dotted name, and how its output lies in memory; None where a `reshape_transform` reads it."""
+
+    name: str
+    layout: Layout | None
+
+    def in_model(self, layers: Mapping[str, nn.Module], transform: Reader | None) -> "LayerOfModel":
+        """Return the layer of one model, whose layers are given by name.
+
+        Raises:
+            RuntimeError: the model has no such layer any more.
+        """
+        if self.name not in layers:
+            raise RuntimeError(f"the model has no layer {self.name!r} any more")
+        read = self.layout or transform
+        assert read is not None
+        return LayerOfModel(self.name, layers[self.name], read)
+
+
+@dataclass(frozen=True)
+class LayerOfModel:
+    """A layer of one model: its dotted name, the module, and how to read its output as (N, C, h, w)."""
 
     name: str
     module: nn.Module
@@ -201,7 +221,7 @@ def resolve_layers(
     reader = _LayoutReader(len(images), (images.shape[-2], images.shape[-1]), reshape_transform)
     if choice is None:
         return [_find({module: name for name, module in named}, captured, scores, reader)]
-    return [TargetLayer(name, module, reader.require(name, captured, module)) for name, module in named]
+    return [TargetLayer(name, reader.require(name, captured, module)) for name, module in named]
 
 
 @dataclass(frozen=True)
@@ -215,7 +235,7 @@ class _LayoutReader:
             return read_layout(output.shape, self.batch, self.image_size)
         return self.transform
 
-    def require(self, name: str, captured: Capture, module: nn.Module) -> Reader:
+    def require(self, name: str, captured: Capture, module: nn.Module) -> Layout | None:
         if module not in captured.outputs:
             raise SettingError(
                 f"target_layer={name!r} ({type(module).__name__}) gave no tensor: it is not called in the forward "
@@ -234,7 +254,7 @@ class _LayoutReader:
                 "and the image's aspect ratio; name an earlier layer, or pass reshape_transform=callable(output) that "
                 "returns (N, C, h, w)"
             )
-        return read
+        return _layout_of(read)
 
 
 def _find(names: dict[nn.Module, str], captured: _Survey, scores: Tensor, reader: _LayoutReader) -> TargetLayer:
@@ -260,7 +280,11 @@ def _find(names: dict[nn.Module, str], captured: _Survey, scores: Tensor, reader
         # class token has gathered all it will, and the patches' tokens no longer count.
         norms = [module for module in reached if _is_tokens(maps[module]) and "norm" in type(module).__name__.lower()]
         chosen = norms[-1] if norms else chosen
-    return TargetLayer(names[chosen], chosen, maps[chosen])
+    return TargetLayer(names[chosen], _layout_of(maps[chosen]))
+
+
+def _layout_of(read: Reader) -> Layout | None:
+    return read if isinstance(read, Layout) else None
 
 
 def _is_map(output: Tensor) -> bool:

@@ -1,119 +1,173 @@
-"""Borrow a model in the middle of its training and give it back as it was.
+"""Look into a model in the middle of its training, and leave it as it was.
 
 The only room that touches training flags, gradient and inference mode, random state and compilation.
 """
 
+import logging
 import random
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 import torch.utils.checkpoint
 from torch import Tensor, nn
 
-_Contents = dict[str, tuple[Any, dict[Any, Any] | None]]
+from lightning_gradcam.cam.audit import Audit, Trace
+from lightning_gradcam.cam.twin import Twins
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Lender:
+    """Lends a model, look after look, and leaves it untouched by construction.
+
+    Lent is a twin, which shares the trained weights and has a state of its own: whatever a forward pass changes is gone
+    with it. The first look is audited: what it changes in spite of that (weights in place, global variables, class
+    attributes) is put back, named in one warning, and kept from later looks. Where work fails on a twin and succeeds on
+    the model itself, that is lent, audited at each look.
+
+    Inside, the model is in evaluation mode, its parameters frozen, and gradients enabled: a graph is built only behind
+    tensors that the borrower marks with `requires_grad`. A compiled model runs eagerly, so that its layers can be seen.
+    Random states, gradient and inference mode are the same afterwards, also after an exception.
+
+    Args:
+        model: any module, in any mode, compiled or not.
+        trainer: what stands in for a Lightning `Trainer` that the model holds.
+    """
+
+    def __init__(self, model: nn.Module, trainer: object = None) -> None:
+        self._model = model
+        self._trainer = trainer
+        self._written: list[Tensor] = []  # shared tensors that a look writes: their twins have a copy
+        self._out_of_reach: list[Trace] = []  # what else a look changes
+        self._look: Callable[..., Any] = self._first_look
+
+    def look(self, work: Callable[[nn.Module, T], R], companion: T) -> R:
+        """Let work be done with the model.
+
+        Args:
+            work: of the lent model and the lent companion.
+            companion: what belongs to the model, say settings with modules or functions that know it; lent as well.
+        """
+        found: R = self._look(work, companion)
+        return found
+
+    @contextmanager
+    def itself(self, **others: object) -> Iterator[nn.Module]:
+        """Lend the model itself, and put all back that can be reached from it and from some others, data too."""
+        audit = Audit({"model": self._model, **others}, with_data=True)
+        flags = [(module, module.training) for module in self._model.modules()]
+        with ExitStack() as stack:
+            stack.enter_context(_unnoticed(self._model))
+            stack.callback(audit.put_back)
+            stack.callback(_set_training, flags)
+            stack.enter_context(_frozen(self._model))
+            _evaluate(self._model)
+            yield self._model
+
+    def _first_look(self, work: Callable[[nn.Module, T], R], companion: T) -> R:
+        audit = Audit({type(self._model).__name__: self._model, "settings": companion})
+        try:
+            found = self._look_at_twin(work, companion)
+            self._look = self._look_at_twin
+        except Exception as fault:
+            audit.put_back()
+            found = self._second_try(work, companion, fault)
+            self._look = self._look_at_itself
+        self._keep_from(audit.put_back())
+        return found
+
+    def _second_try(self, work: Callable[[nn.Module, T], R], companion: T, fault: Exception) -> R:
+        try:
+            found = self._look_at_itself(work, companion)
+        except Exception:
+            raise fault from None
+        logger.info("%s is lent itself, and put back after each look: on a copy, %r", type(self._model).__name__, fault)
+        return found
+
+    @contextmanager
+    def twin(self, companion: T) -> Iterator[tuple[nn.Module, T]]:
+        """Lend twins of the model and its companion, and put back what is known to change in spite of them."""
+        before = [trace.anew() for trace in self._out_of_reach]
+        with _unnoticed(self._model):
+            twins = Twins(self._written, self._trainer)
+            model, lent = twins.of(self._model), twins.of(companion)
+            _evaluate(model)
+            versions = [tensor._version for tensor in twins.shared]
+            try:
+                yield model, lent
+            finally:
+                for trace in before:
+                    if trace.has_changed():
+                        trace.put_back()
+                pairs = zip(twins.shared, versions, strict=True)
+                self._written += [tensor for tensor, version in pairs if tensor._version != version]
+
+    def _look_at_twin(self, work: Callable[[nn.Module, T], R], companion: T) -> R:
+        with self.twin(companion) as lent:
+            return work(*lent)
+
+    def _look_at_itself(self, work: Callable[[nn.Module, T], R], companion: T) -> R:
+        with self.itself(settings=companion) as model:
+            return work(model, companion)
+
+    def _keep_from(self, changes: list[Trace]) -> None:
+        """Remember what a look changes in spite of the twin, and say so."""
+        if not changes:
+            return
+        self._written += [trace.one for trace in changes if isinstance(trace.one, Tensor)]
+        self._out_of_reach += [trace for trace in changes if not isinstance(trace.one, Tensor)]
+        names = ", ".join(sorted({trace.name for trace in changes})[:10])
+        logger.warning("a look changes %s; it was put back, and is after each look", names)
 
 
 @contextmanager
-def lend(model: nn.Module) -> Iterator[nn.Module]:
-    """Lend `model` in evaluation mode with frozen parameters and gradients enabled; take everything back at the end.
-
-    Inside, a graph is built only behind tensors that the borrower marks with `requires_grad`: nothing in front of them
-    is kept, and no parameter's `.grad` or gradient hook (DDP's, for one) can be reached. Whatever the borrower or the
-    model's own forward changes is as before afterwards, also after an exception: each module's training flag,
-    attributes, submodules and hooks, buffers and their values, `requires_grad` and `.grad` of every parameter, gradient
-    and inference mode, and the random state of Python, NumPy, torch and the model's device.
-
-    Args:
-        model: any module, in any mode, compiled or not; a compiled one runs eagerly, so that its layers can be seen.
-    """
+def _unnoticed(model: nn.Module) -> Iterator[None]:
+    """Keep the random states and modes of the process, and let gradients flow, uncompiled and without checkpointing."""
     with ExitStack() as stack:
-        stack.enter_context(preserved_rng(device_of(model)))
+        stack.enter_context(preserved_rng(*devices_of(model)))
         stack.enter_context(torch.inference_mode(False))
-        stack.enter_context(_preserved_modules(model))
-        stack.enter_context(_preserved_buffers(model))
-        stack.enter_context(_frozen(model))
         stack.enter_context(_eager())
         stack.enter_context(_CHECKPOINTING.off())
         stack.enter_context(torch.enable_grad())
-        for module in model.modules():
-            module.training = False  # not .eval(): a module may override train() to do more than to set the flag
-        yield model
+        yield
+
+
+def _evaluate(model: nn.Module) -> None:
+    _set_training([(module, False) for module in model.modules()])
+
+
+def _set_training(flags: list[tuple[nn.Module, bool]]) -> None:
+    for module, flag in flags:
+        module.training = flag  # not .train(): a module may override it to do more than to set the flag
 
 
 @contextmanager
-def preserved_rng(device: torch.device | None = None) -> Iterator[None]:
-    """Give back the random state of Python, NumPy, torch's CPU generator and, where there is one, `device`'s."""
+def preserved_rng(*devices: torch.device) -> Iterator[None]:
+    """Give back the random state of Python, NumPy, torch's CPU generator, and those of accelerators."""
     python, numpy = random.getstate(), np.random.get_state()
-    on_accelerator = device is not None and device.type in ("cuda", "xpu", "mps")
-    devices = [device] if on_accelerator else []
+    accelerators = [device for device in devices if device.type in ("cuda", "xpu", "mps")]
+    kind = accelerators[0].type if accelerators else "cuda"
     try:
-        with torch.random.fork_rng(devices, device_type=device.type if device and on_accelerator else "cuda"):
+        with torch.random.fork_rng([one for one in accelerators if one.type == kind], device_type=kind):
             yield
     finally:
         random.setstate(python)
         np.random.set_state(numpy)
 
 
-def device_of(model: nn.Module) -> torch.device:
-    """Device of the model's first parameter or buffer; the CPU where it has neither."""
-    tensor: Tensor | None = next(model.parameters(), None)
-    if tensor is None:
-        tensor = next(model.buffers(), None)
-    return torch.device("cpu") if tensor is None else tensor.device
-
-
-@contextmanager
-def _preserved_modules(model: nn.Module) -> Iterator[None]:
-    modules = {module: _contents(module) for module in model.modules()}
-    try:
-        yield
-    finally:
-        for module, contents in modules.items():
-            _put_back(module, contents)
-
-
-def _contents(module: nn.Module) -> _Contents:
-    """All that the module holds by name, and one level into its dicts: parameters, buffers, submodules, hooks."""
-    return {name: (value, dict(value) if isinstance(value, dict) else None) for name, value in vars(module).items()}
-
-
-def _put_back(module: nn.Module, contents: _Contents) -> None:
-    attributes = vars(module)
-    for name in attributes.keys() - contents.keys():
-        del attributes[name]
-    for name, (value, items) in contents.items():
-        attributes[name] = value
-        if items is not None and not _same(value, items):
-            value.clear()
-            value.update(items)
-
-
-def _same(now: dict[Any, Any], before: dict[Any, Any]) -> bool:
-    return now.keys() == before.keys() and all(now[key] is before[key] for key in before)
-
-
-@contextmanager
-def _preserved_buffers(model: nn.Module) -> Iterator[None]:
-    # An in-place change raises a tensor's version, which tells it without reading the values: no wait for the device.
-    with torch.no_grad():
-        before = [(buffer, _version(buffer), buffer.clone()) for buffer in model.buffers()]
-    try:
-        yield
-    finally:
-        with torch.no_grad():
-            for buffer, version, values in before:
-                if version is None or _version(buffer) != version:
-                    buffer.copy_(values)
-
-
-def _version(tensor: Tensor) -> int | None:
-    return None if tensor.is_inference() else tensor._version
+def devices_of(model: nn.Module) -> list[torch.device]:
+    """Return the devices of the model's parameters and buffers, the first one's first."""
+    tensors = [*model.parameters(), *model.buffers()]
+    return list(dict.fromkeys(tensor.device for tensor in tensors))
 
 
 @contextmanager

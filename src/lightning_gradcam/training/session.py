@@ -1,23 +1,28 @@
 """The trainer's side of looking: where it can be done, as what stage, on which of its data."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from copy import copy
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
-from pytorch_lightning import Callback, LightningModule, Trainer
+import torch
+from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.callbacks import Checkpoint
-from pytorch_lightning.trainer.states import RunningStage
+from pytorch_lightning.trainer.states import RunningStage, TrainerState
 from pytorch_lightning.utilities import CombinedLoader
-from torch import Tensor
+from torch import Tensor, nn
 
-from lightning_gradcam.cam.lend import lend
+from lightning_gradcam.cam.lend import Lender
 from lightning_gradcam.errors import SettingError, nearest
 from lightning_gradcam.logs.schema import ROOT
 from lightning_gradcam.training.probe_set import Images, Keys, ProbeSet, read_probe_set
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 def check_strategy(trainer: Trainer) -> None:
@@ -81,21 +86,72 @@ def is_dry_run(trainer: Trainer) -> bool:
     return bool(getattr(trainer, "fast_dev_run", False))
 
 
+class Spectator:
+    """What stands in for a trainer in a look: its plain values can be read, and it is validating.
+
+    No logger and no other object of the trainer's is reached through it: nothing is logged, and nothing changed.
+    """
+
+    logger = progress_bar_callback = None
+    loggers: tuple[()] = ()
+    callbacks: tuple[()] = ()
+
+    def __init__(self, trainer: Trainer) -> None:
+        self._trainer = trainer
+
+    @property
+    def state(self) -> TrainerState:
+        """The trainer's, as validation would find it."""
+        state = copy(self._trainer.state)
+        state.stage = _seen(state.stage)
+        return state
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("training", "validating", "testing", "predicting", "sanity_checking", "evaluating"):
+            return getattr(type(self._trainer), name).fget(self)
+        value = getattr(self._trainer, name)
+        if value is None or isinstance(value, (bool, int, float, str, torch.device)):
+            return value
+        raise AttributeError(f"trainer.{name} cannot be reached while GradCAMCallback looks at a copy of the model")
+
+
+def _seen(stage: RunningStage | None) -> RunningStage | None:
+    return RunningStage.VALIDATING if stage == RunningStage.TRAINING else stage
+
+
 @contextmanager
-def looking(trainer: Trainer, module: LightningModule) -> Iterator[None]:
-    """Borrow the module as validation runs it: in the trainer's precision, and with hooks that see validation."""
+def _as_validation(trainer: Trainer) -> Iterator[None]:
     stage = trainer.state.stage
-    with lend(module), trainer.precision_plugin.forward_context():
-        try:
-            if stage == RunningStage.TRAINING:
-                trainer.state.stage = RunningStage.VALIDATING
-            yield
-        finally:
-            trainer.state.stage = stage
+    trainer.state.stage = _seen(stage)
+    try:
+        yield
+    finally:
+        trainer.state.stage = stage
 
 
-def probe_set_of(trainer: Trainer, images: Images, keys: Keys) -> ProbeSet:
+def look(trainer: Trainer, lender: Lender, work: Callable[[nn.Module, T], R], companion: T) -> R:
+    """Let work be done with the lent module as validation runs it, in the trainer's precision; it logs nothing."""
+
+    def quietly(model: nn.Module, lent: T) -> R:
+        for one in model.modules():
+            if "_trainer" in vars(one):
+                vars(one).update(log=_log_nothing, log_dict=_log_nothing)
+        with _as_validation(trainer) if model is trainer.lightning_module else nullcontext():
+            return work(model, lent)
+
+    with trainer.precision_plugin.forward_context():
+        return lender.look(quietly, companion)
+
+
+def _log_nothing(*args: object, **kwargs: object) -> None:
+    """In the place of a module's `log` and `log_dict`."""
+
+
+def probe_set_of(trainer: Trainer, lender: Lender, images: Images, keys: Keys) -> ProbeSet:
     """Read the probe set from the trainer's validation data, in `trainer.test` from its test data.
+
+    The state of data sets, samplers, loaders, data modules and modules is put back: nothing was read, as far as they
+    know.
 
     Raises:
         SettingError: there is none, or what `read_probe_set` refuses.
@@ -110,7 +166,8 @@ def probe_set_of(trainer: Trainer, images: Images, keys: Keys) -> ProbeSet:
         )
     if len(found) > 1:
         logger.info("%d validation loaders: the images are the first one's", len(found))
-    return read_probe_set(found[0], images, keys, partial(_transfer, trainer))
+    with lender.itself(loader=found[0], data=getattr(trainer, "datamodule", None)), _as_validation(trainer):
+        return read_probe_set(found[0], images, keys, partial(_transfer, trainer))
 
 
 def _transfer(trainer: Trainer, batch: Any) -> Any:

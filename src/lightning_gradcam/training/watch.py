@@ -1,16 +1,18 @@
 """One stage's looking: what the callback's hooks call."""
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from time import monotonic
 from typing import Any, ClassVar
 
 from pytorch_lightning import Callback, LightningModule, Trainer
-from torch import Tensor
+from torch import Tensor, nn
 
 from lightning_gradcam.cam.compute import Plan, compute_cams, make_plan
+from lightning_gradcam.cam.lend import Lender
 from lightning_gradcam.cam.maps import Maps
+from lightning_gradcam.cam.settings import Settings
 from lightning_gradcam.errors import SettingError
 from lightning_gradcam.logs.record import fingerprints
 from lightning_gradcam.logs.run_log import RunLog
@@ -23,7 +25,14 @@ from lightning_gradcam.training.arguments import Arguments
 from lightning_gradcam.training.faults import Faults
 from lightning_gradcam.training.memory import Memory
 from lightning_gradcam.training.probe_set import ProbeSet, given_probe_set
-from lightning_gradcam.training.session import check_monitors, check_strategy, log_numbers, looking, probe_set_of
+from lightning_gradcam.training.session import (
+    Spectator,
+    check_monitors,
+    check_strategy,
+    log_numbers,
+    look,
+    probe_set_of,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +67,7 @@ class Watch:
         check_strategy(self.trainer)
         self._sinks = self._find_sinks() if self.trainer.is_global_zero else []
         self.faults = Faults()
+        self._lender = Lender(self.module, Spectator(self.trainer))
         self._writer = BackgroundWriter(self.faults)
 
     def prepare(self) -> None:
@@ -106,16 +116,19 @@ class Watch:
         images = self.arguments.images
         known = given_probe_set(images) or self.memory.probe_set
         if known is None:
-            with looking(self.trainer, self.module):
-                known = probe_set_of(self.trainer, images, self.arguments.keys)
+            known = probe_set_of(self.trainer, self._lender, images, self.arguments.keys)
         return known.pinned() if self.trainer.strategy.root_device.type == "cuda" else known
 
     @cached_property
     def plan(self) -> Plan:
         """The layers, tried on two images."""
         settings, class_names = self.arguments.settings, self.arguments.class_names
-        with looking(self.trainer, self.module):
-            plan = make_plan(self.module, self.probe_set.images, self.probe_set.labels, settings)
+        probe_set = self.probe_set
+
+        def tried(model: nn.Module, lent: Settings) -> Plan:
+            return make_plan(model, probe_set.images, probe_set.labels, lent)
+
+        plan = replace(look(self.trainer, self._lender, tried, settings), settings=settings)
         if class_names and plan.classes > 1 and len(class_names) != plan.classes:
             raise SettingError(f"class_names has {len(class_names)} names; the model has {plan.classes} classes")
         if settings.target_layer is None:
@@ -144,10 +157,7 @@ class Watch:
         if not self._sinks:
             return {}
         try:
-            plan, probe_set = self.plan, self.probe_set
-            with looking(self.trainer, self.module):
-                found = compute_cams(self.module, probe_set.images, probe_set.labels, plan)
-            copies = [maps.copied() for maps in found]
+            copies = [maps.copied() for maps in self.explain()]
             make_folders(self._sinks)  # for the numbers, which Lightning writes
             # the device is waited for here: Lightning's log asks for the numbers next
             kept = [self._keep(copy(), step) for copy in copies]
@@ -156,6 +166,15 @@ class Watch:
         except Exception as fault:
             self.faults(fault)
             return {}
+
+    def explain(self) -> list[Maps]:
+        """Return the maps of the images, on the training device, one for each layer."""
+        probe_set = self.probe_set
+
+        def explained(model: nn.Module, plan: Plan) -> list[Maps]:
+            return compute_cams(model, probe_set.images, probe_set.labels, plan)
+
+        return look(self.trainer, self._lender, explained, self.plan)
 
     def _keep(self, found: Maps, step: int) -> tuple[list[Job], dict[str, float]]:
         """Remember one layer's maps; return what draws and writes them, and their numbers by tag."""

@@ -1,0 +1,252 @@
+"""All that can be reached from some objects, as it is at one time: what changes after that is told, and put back."""
+
+import re
+import sys
+from collections import deque
+from collections.abc import Iterator
+from functools import cache
+from types import CodeType, FunctionType, ModuleType
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lightning_gradcam.cam.anatomy import NEVER_CHANGE, Kind, bond_of, is_data, kinds_of
+from lightning_gradcam.cam.twin import is_around, is_dataset, is_trainer
+
+_BACKUP = 512 * 2**20  # bytes of tensors that are kept, the smallest first; of others it is only told that they changed
+_MOST = 300_000  # objects that are looked into
+
+# whose code keeps nothing of a model's in global variables
+_LIBRARIES = frozenset(sys.stdlib_module_names - {"__main__"}) | {
+    *("torch", "torchvision", "numpy", "pytorch_lightning", "lightning", "lightning_fabric", "lightning_utilities"),
+    *("lightning_gradcam", "pytorch_grad_cam", "tensorboard", "pytest", "_pytest", "PIL", "matplotlib", "tqdm"),
+}
+
+
+class Trace(NamedTuple):
+    """One way in which an object holds something, and what it held.
+
+    Attributes:
+        path: how the object is reached.
+        one: the object.
+        kind: as `anatomy` has it.
+        held: what `kind.holds` gave.
+    """
+
+    path: str
+    one: Any
+    kind: Kind
+    held: list[Any]
+
+    def has_changed(self) -> bool:
+        """Whether the object holds something else now."""
+        if isinstance(self.one, Tensor) and self.kind is not _DIGEST:
+            values, requires_grad = self.held
+            return self.one.requires_grad != requires_grad or not _are_equal(self.one.detach(), values)
+        now = self.kind.holds(self.one)
+        if self.kind.is_value:
+            return not _are_equal(now, self.held)
+        return len(now) != len(self.held) or not all(map(_is_same, now, self.held))
+
+    def put_back(self) -> None:
+        """Make the object hold what it held."""
+        self.kind.fill(self.one, self.held)
+
+    def anew(self) -> "Trace":
+        """Return the trace of what the object holds now."""
+        return self._replace(held=self.kind.holds(self.one))
+
+    @property
+    def name(self) -> str:
+        """The path as the code has it: `network.0.weight`."""
+        return re.sub(r"\._(?:modules|parameters|buffers)\['([^']*)'\]", r".\1", self.path)
+
+
+class Audit:
+    """What can be reached from some objects, and what of it has changed since.
+
+    Looked into are attributes, containers, closures, and the global variables and class attributes that the objects'
+    own code names, libraries' aside; not loggers, optimizers and what else belongs to the program around.
+
+    Args:
+        roots: the objects, by the names that they are told under.
+        with_data: look into data sets, samplers and loaders too.
+    """
+
+    def __init__(self, roots: dict[str, object], with_data: bool = False) -> None:
+        reached = list(_reach(roots, with_data))
+        room, digested = _BACKUP, set()
+        for tensor in sorted((one for _, one, _ in reached if isinstance(one, Tensor)), key=lambda one: one.nbytes):
+            room -= tensor.nbytes
+            if room < 0:
+                digested.add(id(tensor))
+        used = ((path, one, _DIGEST if id(one) in digested else kind) for path, one, kind in reached)
+        self._traces = [Trace(path, one, kind, kind.holds(one)) for path, one, kind in used]
+
+    def put_back(self) -> list[Trace]:
+        """Put back all that has changed, and return it."""
+        changes = [trace for trace in self._traces if trace.has_changed()]
+        for trace in changes:
+            trace.put_back()
+        return changes
+
+
+class _Variable(NamedTuple):
+    """A name in a module's or a class's namespace, which code may bind to something else."""
+
+    owner: Any
+    name: str
+
+
+def _bound(variable: _Variable) -> list[Any]:
+    owner, name = variable
+    held = owner if isinstance(owner, dict) else vars(owner)
+    return [held[name]] if name in held else []
+
+
+def _bind(variable: _Variable, held: list[Any]) -> None:
+    owner, name = variable
+    if isinstance(owner, dict):
+        owner.update({name: held[0]}) if held else owner.pop(name, None)
+    elif held:
+        setattr(owner, name, held[0])
+    elif _bound(variable):
+        delattr(owner, name)
+
+
+_VARIABLE = Kind(_bound, _bind, lambda one: one)
+
+
+def _reach(roots: dict[str, object], with_data: bool) -> Iterator[tuple[str, Any, Kind]]:
+    """Every object that holds what can change, once a kind, by the shortest path."""
+    seen: dict[object, Any] = {}  # with the objects, so that no id is given out twice
+    queue = deque(roots.items())
+    while queue and len(seen) < _MOST:
+        path, one = queue.popleft()
+        key = (id(one.owner), one.name) if isinstance(one, _Variable) else id(one)
+        if key in seen or _is_passed_over(one, with_data):
+            continue
+        seen[key] = one
+        for kind in (_VARIABLE,) if isinstance(one, _Variable) else kinds_of(type(one)):
+            yield path, one, kind
+            queue.extend(_parts(path, one, kind))
+        queue.extend(_surroundings(path, one))
+
+
+def _is_passed_over(one: object, with_data: bool) -> bool:
+    cls = type(one)
+    if isinstance(one, (type, FunctionType)):
+        return is_library(one.__module__)
+    return cls in NEVER_CHANGE or is_trainer(cls) or (is_around(cls) and not (with_data and is_dataset(cls)))
+
+
+def _parts(path: str, one: Any, kind: Kind) -> list[tuple[str, Any]]:
+    """What an object holds, by the path to it."""
+    held = [] if kind.is_value else kind.holds(one)
+    if is_data(held):
+        return []
+    if kind.is_paired:
+        pairs = zip(held[::2], held[1::2], strict=True)
+        named = [(f"{path}[{key!r}]" if isinstance(one, dict) else f"{path}.{key}", value) for key, value in pairs]
+        return [*named, *((path, key) for key in held[::2])]
+    return [(path if kind is _VARIABLE else f"{path}[{place}]", part) for place, part in enumerate(held)]
+
+
+def _surroundings(path: str, one: Any) -> list[tuple[str, Any]]:
+    """What lies behind an object: what it is bound to, and what its own code may change outside of it."""
+    bond = bond_of(type(one))
+    found: list[tuple[str, Any]] = [(path, part) for part in (bond.parts(one) if bond else [])]
+    if isinstance(one, FunctionType):
+        return found + _global_variables(one)
+    if isinstance(one, type):
+        return found + _class_attributes(one)
+    return found + [(base.__qualname__, base) for base in type(one).__mro__ if not is_library(base.__module__)]
+
+
+def _class_attributes(cls: type) -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    for name, value in vars(cls).items():
+        unwrapped = getattr(value, "__func__", getattr(value, "fget", value))
+        if isinstance(unwrapped, FunctionType):
+            found.append((f"{cls.__qualname__}.{name}", unwrapped))
+        elif not name.startswith("__") and _may_change(value):
+            found.append((f"{cls.__qualname__}.{name}", _Variable(cls, name)))
+    return found
+
+
+def _global_variables(function: FunctionType) -> list[tuple[str, Any]]:
+    """The global variables that a function names, and those of its own program's modules that it reaches into."""
+    names, spaces = _names(function.__code__), [(function.__module__, function.__globals__)]
+    is_installed = "-packages" in function.__code__.co_filename  # its methods are read, not all that they call
+    for name in names:
+        value = function.__globals__.get(name)
+        if isinstance(value, ModuleType) and not is_library(value.__name__):
+            spaces.append((value.__name__, vars(value)))
+    found: list[tuple[str, Any]] = []
+    for module, space in spaces:
+        for name in names & space.keys():
+            value = space[name]
+            if isinstance(value, (FunctionType, type)):
+                found += [(f"{module}.{name}", value)] if not is_installed else []
+            elif _may_change(value):
+                found.append((f"{module}.{name}", _Variable(space, name)))
+    return found
+
+
+def _may_change(value: object) -> bool:
+    return type(value) in NEVER_CHANGE or bool(kinds_of(type(value))) or isinstance(value, tuple)
+
+
+@cache
+def _names(code: CodeType) -> frozenset[str]:
+    inner = [_names(one) for one in code.co_consts if isinstance(one, CodeType)]
+    return frozenset(code.co_names).union(*inner)
+
+
+def is_library(module: str | None) -> bool:
+    """Whether a module is a library whose code keeps nothing of a model's in global variables."""
+    return module is None or module.split(".")[0] in _LIBRARIES
+
+
+def _digest(tensor: Tensor) -> list[Any]:
+    """What tells a large tensor's values from others, without a copy of it."""
+    version = None if tensor.is_inference() else tensor._version
+    values = tensor.detach()
+    if values.layout != torch.strided or values.is_quantized:
+        return [version]
+    pieces = torch.split(values.reshape(-1), 2**24)
+    return [version, [int(piece.contiguous().view(torch.uint8).sum(dtype=torch.int64)) for piece in pieces]]
+
+
+_DIGEST = Kind(_digest, lambda one, held: None, lambda one: one, is_value=True)
+
+
+def _is_same(now: object, before: object) -> bool:
+    return now is before or (type(now) is type(before) and type(now) in NEVER_CHANGE and _are_equal(now, before))
+
+
+def _are_equal(left: Any, right: Any) -> bool:
+    """Equal through all containers; NaN equals NaN."""
+    if type(left) is not type(right):
+        return False
+    if isinstance(left, Tensor):
+        return _are_equal_tensors(left, right)
+    if isinstance(left, np.ndarray):
+        return bool(left.shape == right.shape and left.dtype == right.dtype and left.tobytes() == right.tobytes())
+    if isinstance(left, dict):
+        return left.keys() == right.keys() and all(_are_equal(left[key], right[key]) for key in left)
+    if isinstance(left, (list, tuple)):
+        return len(left) == len(right) and all(map(_are_equal, left, right))
+    return bool(left == right or left != left)
+
+
+def _are_equal_tensors(left: Tensor, right: Tensor) -> bool:
+    if left.shape != right.shape or left.dtype != right.dtype or left.device != right.device:
+        return False
+    if left.layout != torch.strided:  # torch compares no sparse ones
+        return True
+    if torch.equal(left, right):
+        return True
+    return left.is_floating_point() and bool(((left == right) | (left.isnan() & right.isnan())).all())

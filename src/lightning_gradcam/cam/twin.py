@@ -1,0 +1,185 @@
+"""A twin of a model: all that a forward pass can change is the twin's own, and the trained weights are the model's."""
+
+import copy
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from enum import Enum
+from types import FunctionType
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from lightning_gradcam.cam.anatomy import NEVER_CHANGE, bond_of, is_data, is_sentinel, kinds_of, per_type
+
+SHARED_FROM = 64 * 2**20  # bytes: larger tensors and arrays are shared, as parameters are
+
+# what belongs to the program around a model, and not to its state
+_AROUND = (Optimizer, logging.Logger, threading.Thread, Enum)
+_DATA = (Dataset, DataLoader, Sampler)
+_AROUND_FROM = (
+    *("torch._", "torch.distributed.", "torch.fx.", "typing."),
+    *("pytorch_lightning.", "lightning_fabric.", "lightning.pytorch.", "lightning.fabric."),
+)
+_OWN_STORAGE = 4  # a tensor that is a smaller part of its storage than one in so many is copied alone
+
+T = TypeVar("T")
+
+
+class Twins:
+    """Makes twins of objects that belong together: what two of them hold, their twins both hold the twin of.
+
+    A twin's parameters are frozen and share the storage of the original's; everything else that can change is its own:
+    buffers, tensors, containers, generators, closures, attributes. Backward hooks are left out, and a compiled function
+    is the one that was compiled. What belongs to the program around (data sets, loaders, loggers, optimizers), and what
+    cannot be copied (locks, files, iterators), is shared.
+
+    Args:
+        copied: parameters and large tensors that are not shared all the same.
+        trainer: what stands in for a Lightning `Trainer`, wherever one is held.
+    """
+
+    def __init__(self, copied: Iterable[Tensor] = (), trainer: object = None) -> None:
+        self._copied = {id(tensor) for tensor in copied}
+        self._trainer = trainer
+        self._twins: dict[int, Any] = {}
+        self._originals: list[Any] = []  # kept, so that no id is given out twice
+        self._storages: dict[int, torch.UntypedStorage] = {}
+        self.shared: list[Tensor] = []
+
+    def of(self, original: T) -> T:
+        """Return the twin of an object: the same one at each call.
+
+        Raises:
+            TypeError: a module that does something when it is deleted, which its twin would do too.
+        """
+        made = self._twins.get(id(original), _MISSING)
+        if made is _MISSING:
+            self._originals.append(original)
+            twin = _maker(type(original))(self, original)
+            made = self._twins.setdefault(id(original), twin)  # a function's may have come up behind its own closure
+        found: T = made
+        return found
+
+    def _all(self, parts: list[Any]) -> list[Any]:
+        return [part if type(part) in NEVER_CHANGE else self.of(part) for part in parts]
+
+    def _same(self, original: Any) -> Any:
+        return original
+
+    def _stand_in(self, original: Any) -> Any:
+        return self._trainer
+
+    def _deep(self, original: Any) -> Any:
+        return copy.deepcopy(original, {})
+
+    def _bound(self, original: Any) -> Any:
+        if type(original) is FunctionType and "_torchdynamo_orig_callable" in vars(original):
+            return self.of(vars(original)["_torchdynamo_orig_callable"])
+        bond = bond_of(type(original))
+        assert bond is not None
+        parts = bond.parts(original)
+        twins = self._all(parts)
+        same = all(twin is part for twin, part in zip(twins, parts, strict=True))
+        return original if same else bond.rebuilt(original, twins)
+
+    def _array(self, original: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        return original if original.nbytes > SHARED_FROM else self._mutable(original)
+
+    def _module(self, original: nn.Module) -> Any:
+        if hasattr(type(original), "__del__"):
+            raise TypeError(f"{type(original).__name__} does something when it is deleted")
+        twin = self._mutable(original)
+        vars(twin).update(_backward_hooks=OrderedDict(), _backward_pre_hooks=OrderedDict())
+        return twin
+
+    def _mutable(self, original: Any) -> Any:
+        kinds = kinds_of(type(original))
+        held = [kind.holds(original) for kind in kinds]
+        if is_sentinel(kinds, held) or any(map(is_data, held)):
+            return original
+        twin = self._twins[id(original)] = kinds[0].blank(original)
+        for kind, parts in zip(kinds, held, strict=True):
+            if parts:
+                kind.fill(twin, parts if kind.is_value else self._all(parts))
+        return twin
+
+    def _tensor(self, original: Tensor) -> Tensor:
+        if is_lazy(original):
+            lazy: Tensor = copy.deepcopy(original)
+            return lazy
+        is_parameter = isinstance(original, nn.Parameter)
+        shares = is_parameter or original.nbytes > SHARED_FROM
+        with torch.inference_mode(False), torch.no_grad():
+            if shares and not original.is_inference() and id(original) not in self._copied:
+                values = original.detach()
+                self.shared.append(original)
+            else:
+                values = self._values(original)
+            twin = nn.Parameter(values, requires_grad=False) if is_parameter else values
+            if type(twin) is not type(original):  # a parameter's subclass with attributes of its own
+                twin = Tensor._make_subclass(type(original), values)
+        if vars(original):
+            vars(twin).update(self.of(vars(original)))
+        return twin
+
+    def _values(self, original: Tensor) -> Tensor:
+        """A copy; of tensors that share storage, one whose copies share storage too."""
+        plain = type(original) in (Tensor, nn.Parameter) and original.layout == torch.strided
+        if not plain or original.is_quantized or original.is_conj() or original.is_neg() or original.is_inference():
+            return original.detach().clone()
+        storage = original.untyped_storage()
+        if storage.nbytes() > _OWN_STORAGE * original.nbytes:
+            return original.detach().clone()
+        own = self._storages.setdefault(storage.data_ptr(), storage.clone())  # type: ignore[no-untyped-call]
+        empty = torch.empty(0, dtype=original.dtype, device=original.device)
+        return empty.set_(own, original.storage_offset(), original.size(), original.stride())
+
+
+_MISSING = object()
+
+
+@per_type
+def _maker(cls: type) -> Callable[[Twins, Any], Any]:
+    """How the twins of a type's objects are made."""
+    if issubclass(cls, Tensor):
+        return Twins._tensor
+    if is_trainer(cls):
+        return Twins._stand_in
+    if is_around(cls) or cls in NEVER_CHANGE:
+        return Twins._same
+    if issubclass(cls, torch.jit.ScriptModule) or (hasattr(cls, "__deepcopy__") and not issubclass(cls, nn.Module)):
+        return Twins._deep
+    if issubclass(cls, nn.Module):
+        return Twins._module
+    if issubclass(cls, np.ndarray):
+        return Twins._array
+    if bond_of(cls):
+        return Twins._bound
+    return Twins._mutable if kinds_of(cls) else Twins._same
+
+
+def is_trainer(cls: type) -> bool:
+    """Whether a class is Lightning's `Trainer`, of either of its packages."""
+    return any(base.__name__ == "Trainer" and base.__module__.startswith(_AROUND_FROM) for base in cls.__mro__)
+
+
+@per_type
+def is_dataset(cls: type) -> bool:
+    """Whether a class's objects hold data, or read them."""
+    return issubclass(cls, _DATA)
+
+
+@per_type
+def is_around(cls: type) -> bool:
+    """Whether a class's objects belong to the program around a model, or do something when they are deleted."""
+    if issubclass(cls, (Tensor, nn.Module, dict, list)):
+        return False
+    foreign = any(f"{base.__module__}.".startswith(_AROUND_FROM) for base in cls.__mro__)
+    return foreign or issubclass(cls, (*_AROUND, *_DATA)) or hasattr(cls, "__del__")
