@@ -61,11 +61,19 @@ class Bond(NamedTuple):
 @per_type
 def kinds_of(cls: type) -> tuple[Kind, ...]:
     """Return the ways in which a type's objects hold what can change; the first makes the blank of a copy."""
+    if issubclass(cls, random.SystemRandom):  # whose state is the system's
+        return ()
     found = next((kind for base, kind in _KINDS.items() if issubclass(cls, base)), None)
     if found and (found.is_value or cls in _KINDS or cls is defaultdict):
         return (found,)
-    own = (ATTRIBUTES,) if found or _is_plain(cls) else ()
+    own = (ATTRIBUTES,) if found or _is_plain(cls) or _has_attributes(cls) else ()
     return (found, *own) if found else own
+
+
+@per_type
+def can_be_made(cls: type) -> bool:
+    """Whether an object of the type can be made and filled: of some native types attributes alone can be read."""
+    return issubclass(cls, HOLDERS) or _is_plain(cls)
 
 
 @per_type
@@ -84,15 +92,25 @@ def is_sentinel(kinds: tuple[Kind, ...], held: list[list[Any]]) -> bool:
     return kinds == (ATTRIBUTES,) and not held[0]
 
 
+def _is_fixed(cls: type) -> bool:
+    return issubclass(cls, (*ATOMS, *_BONDS))
+
+
 def _is_plain(cls: type) -> bool:
     """Whether a class and its bases are written in Python, so that its objects hold their attributes and no more."""
-    if cls is object or issubclass(cls, (*ATOMS, *_BONDS)):
+    if cls is object or _is_fixed(cls):
         return False
     try:
         object.__new__(cls)
     except TypeError:  # Python refuses to make an object of a native type in any way but the type's own
         return False
     return True
+
+
+def _has_attributes(cls: type) -> bool:
+    """Whether a native type's objects have attributes of their own: a subclass written in Python."""
+    is_module = issubclass(cls, types.ModuleType)
+    return any("__dict__" in vars(base) for base in cls.__mro__) and not is_module and not _is_fixed(cls)
 
 
 def attributes_of(one: object) -> dict[str, Any]:
@@ -240,8 +258,15 @@ _KINDS: dict[type, Kind] = {
     list: Kind(lambda one: list.copy(one), lambda one, held: list.__setitem__(one, slice(None), held), _new),
     set: Kind(lambda one: [*set.__iter__(one)], _fill_set, _new),
     deque: Kind(lambda one: [*deque.__iter__(one)], _fill_deque, _blank_deque),
+    types.SimpleNamespace: Kind(
+        lambda one: _flat(vars(one).items()),
+        lambda one, held: _fill_attributes(one, held),
+        _new,
+        is_paired=True,
+    ),
     types.CellType: Kind(_cell, _fill_cell, lambda one: types.CellType()),
 }
+HOLDERS = tuple(_KINDS)
 ATTRIBUTES = Kind(
     lambda one: _flat(attributes_of(one).items()),
     _fill_attributes,

@@ -1,10 +1,12 @@
 """All that can be reached from some objects, as it is at one time: what changes after that is told, and put back."""
 
+import logging
 import re
 import sys
 from collections import deque
 from collections.abc import Iterator
 from functools import cache
+from itertools import starmap
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, NamedTuple
 
@@ -14,6 +16,8 @@ from torch import Tensor
 
 from lightning_gradcam.cam.anatomy import NEVER_CHANGE, Kind, bond_of, is_data, kinds_of
 from lightning_gradcam.cam.twin import is_around, is_dataset, is_trainer
+
+logger = logging.getLogger(__name__)
 
 _BACKUP = 512 * 2**20  # bytes of tensors that are kept, the smallest first; of others it is only told that they changed
 _MOST = 300_000  # objects that are looked into
@@ -83,7 +87,7 @@ class Audit:
             if room < 0:
                 digested.add(id(tensor))
         used = ((path, one, _DIGEST if id(one) in digested else kind) for path, one, kind in reached)
-        self._traces = [Trace(path, one, kind, kind.holds(one)) for path, one, kind in used]
+        self._traces = list(filter(None, starmap(_trace, used)))
 
     def put_back(self) -> list[Trace]:
         """Put back all that has changed, and return it."""
@@ -91,6 +95,14 @@ class Audit:
         for trace in changes:
             trace.put_back()
         return changes
+
+
+def _trace(path: str, one: object, kind: Kind) -> Trace | None:
+    try:
+        return Trace(path, one, kind, kind.holds(one))
+    except Exception:  # it will not be read, as a meta tensor will not
+        logger.debug("%s cannot be read", path)
+        return None
 
 
 class _Variable(NamedTuple):
@@ -205,9 +217,9 @@ def _names(code: CodeType) -> frozenset[str]:
     return frozenset(code.co_names).union(*inner)
 
 
-def is_library(module: str | None) -> bool:
-    """Whether a module is a library whose code keeps nothing of a model's in global variables."""
-    return module is None or module.split(".")[0] in _LIBRARIES
+def is_library(module: object) -> bool:
+    """Whether a module, by its name, is a library whose code keeps nothing of a model's in global variables."""
+    return not isinstance(module, str) or module.split(".")[0] in _LIBRARIES
 
 
 def _digest(tensor: Tensor) -> list[Any]:

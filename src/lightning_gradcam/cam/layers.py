@@ -148,6 +148,11 @@ def choose_layers(model: nn.Module, choice: LayerChoice | Sequence[LayerChoice])
     return [_look_up(one, layers, names) for one in choices]
 
 
+def _that_call_hooks(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    """All layers but those of TorchScript, which calls no hooks within a scripted module."""
+    return [(name, one) for name, one in named_layers(model).items() if not isinstance(one, torch.jit.ScriptModule)]
+
+
 def _look_up(choice: LayerChoice, layers: dict[str, nn.Module], names: dict[nn.Module, str]) -> tuple[str, nn.Module]:
     if isinstance(choice, nn.Module):
         if choice not in names:
@@ -156,6 +161,10 @@ def _look_up(choice: LayerChoice, layers: dict[str, nn.Module], names: dict[nn.M
     name = _WRAPPER.sub("", f"{choice}.").rstrip(".")
     if name not in layers:
         raise SettingError(f"target_layer={choice!r} is not a layer of the model{nearest(name, layers)}")
+    if isinstance(layers[name], torch.jit.ScriptModule):
+        raise SettingError(
+            f"target_layer={choice!r} is TorchScript, which calls no hooks on its layers; name a layer outside of it"
+        )
     return name, layers[name]
 
 
@@ -215,7 +224,7 @@ def resolve_layers(
         SettingError: an unknown layer, one that is never called, one whose output is no map or does not reach the
             scores; or no layer found.
     """
-    named = list(named_layers(model).items()) if choice is None else choose_layers(model, choice)
+    named = _that_call_hooks(model) if choice is None else choose_layers(model, choice)
     with capture([module for _, module in named], _Survey()) as captured:
         scores = forward(images)
     reader = _LayoutReader(len(images), (images.shape[-2], images.shape[-1]), reshape_transform)

@@ -16,7 +16,16 @@ from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from lightning_gradcam.cam.anatomy import NEVER_CHANGE, bond_of, is_data, is_sentinel, kinds_of, per_type
+from lightning_gradcam.cam.anatomy import (
+    HOLDERS,
+    NEVER_CHANGE,
+    bond_of,
+    can_be_made,
+    is_data,
+    is_sentinel,
+    kinds_of,
+    per_type,
+)
 
 SHARED_FROM = 64 * 2**20  # bytes: larger tensors and arrays are shared, as parameters are
 
@@ -154,15 +163,15 @@ def _maker(cls: type) -> Callable[[Twins, Any], Any]:
         return Twins._stand_in
     if is_around(cls) or cls in NEVER_CHANGE:
         return Twins._same
+    if bond_of(cls):
+        return Twins._bound
+    if issubclass(cls, np.ndarray):
+        return Twins._array
     if issubclass(cls, torch.jit.ScriptModule) or (hasattr(cls, "__deepcopy__") and not issubclass(cls, nn.Module)):
         return Twins._deep
     if issubclass(cls, nn.Module):
         return Twins._module
-    if issubclass(cls, np.ndarray):
-        return Twins._array
-    if bond_of(cls):
-        return Twins._bound
-    return Twins._mutable if kinds_of(cls) else Twins._same
+    return Twins._mutable if can_be_made(cls) else Twins._same
 
 
 def is_trainer(cls: type) -> bool:
@@ -179,7 +188,7 @@ def is_dataset(cls: type) -> bool:
 @per_type
 def is_around(cls: type) -> bool:
     """Whether a class's objects belong to the program around a model, or do something when they are deleted."""
-    if issubclass(cls, (Tensor, nn.Module, dict, list)):
+    if issubclass(cls, (nn.Module, *HOLDERS)):
         return False
     foreign = any(f"{base.__module__}.".startswith(_AROUND_FROM) for base in cls.__mro__)
     return foreign or issubclass(cls, (*_AROUND, *_DATA)) or hasattr(cls, "__del__")
