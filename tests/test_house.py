@@ -53,3 +53,11 @@ def test_the_tab_knows_the_layout_alone() -> None:
 def test_the_ways_in_and_the_wings_are_all_there_is() -> None:
     """A new wing gets a floor."""
     assert {wing(room) for room in ROOMS} == {*FLOORS, *WAYS_IN, "dashboard", "__init__"}
+
+
+def test_no_room_goes_through_the_front_door() -> None:
+    """The package's root gives the ways in to users; in the house it would lead from any wing up to them."""
+    for room, path in ROOMS.items():
+        nodes = list(ast.walk(ast.parse(path.read_text())))
+        named = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+        assert NAME not in named | {node.module for node in nodes if isinstance(node, ast.ImportFrom)}, room
