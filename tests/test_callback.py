@@ -3,6 +3,7 @@
 import copy
 import logging
 import pickle
+import time
 import warnings
 
 import numpy as np
@@ -10,7 +11,10 @@ import pytest
 import torch
 from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+from pytorch_lightning import Callback
+from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
@@ -110,6 +114,42 @@ def test_transfer_hooks_and_collate_are_applied_as_validation_sees_them(make_tra
     trainer = make_trainer(Spy(images=24), max_epochs=1, num_sanity_val_steps=0)
     trainer.fit(Normalising(), loader, loader)
     assert torch.equal(probes[0], seen[0])
+
+
+def test_the_next_callback_finds_the_trainer_training(make_trainer, loader) -> None:
+    """Before the first epoch and behind each; within the look it validates, for hooks that ask."""
+    outside, inside = [], []
+
+    class Next(Callback):
+        def on_train_start(self, trainer, pl_module) -> None:
+            outside.append((trainer.state.stage, trainer.training))
+
+        on_train_epoch_end = on_train_start
+
+    def output(model, images):
+        inside.append((model.trainer.state.stage, model.trainer.training))
+        return model(images)
+
+    make_trainer(GradCAMCallback(images=2, output=output), Next()).fit(Classifier(), loader, loader)
+    assert outside == [("train", True)] * 3
+    assert set(inside) == {("validate", False)}
+
+
+def test_a_look_is_written_before_a_checkpoint_is(make_trainer, events, loader, monkeypatch, tmp_path) -> None:
+    """However slowly it is drawn: a run that is killed and resumed from there has no gap."""
+    found = []
+    log_grid = RunLog.log_grid
+
+    class Reading(TorchCheckpointIO):
+        def save_checkpoint(self, checkpoint, path, storage_options=None) -> None:
+            super().save_checkpoint(checkpoint, path, storage_options)
+            found.append(events().steps(TAG))
+
+    monkeypatch.setattr(RunLog, "log_grid", lambda *args: (time.sleep(0.3), log_grid(*args)))
+    keep = ModelCheckpoint(tmp_path / "kept", save_top_k=-1)
+    trainer = make_trainer(GradCAMCallback(images=2), keep, plugins=[Reading()], enable_checkpointing=True)
+    trainer.fit(Classifier(), loader, loader)
+    assert found == [[0, 1], [0, 1, 2]]
 
 
 def test_the_layer_found_is_reported_once(make_trainer, loader, caplog) -> None:

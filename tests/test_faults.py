@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 from lightning_gradcam import GradCAMCallback
 from lightning_gradcam.logs import sinks
 from lightning_gradcam.pictures import render
+from lightning_gradcam.training.faults import Faults
 
 from .conftest import Classifier, Events, complaints, make_pairs, small_cnn
 
@@ -168,6 +169,64 @@ def test_warnings_made_errors_end_neither_the_run_nor_the_worker(make_trainer, e
     """python -W error."""
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message="GradCAMCallback")
+        fit(make_trainer, GradCAMCallback(images=4, output=Broken(RuntimeError("cuDNN error"), 5, 5)))
+    assert any("cuDNN error" in record.message for record in caplog.records)
+    assert events().steps(TAG) == [0, 1, 3, 4]
+
+
+class MuteError(Exception):
+    """A user's own, whose words fail as well."""
+
+    def __str__(self) -> str:
+        raise AttributeError("no words")
+
+
+def test_each_reason_is_told_once_and_all_are_counted(caplog) -> None:
+    """Numbers and addresses make no other reason, words do."""
+    reasons = ["no space", "no font", "no space", "18 at 0x7f3a", "19.5 at 0xb00", "7 at 0x1", "18 in 0x7f3a"]
+    faults = Faults()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for reason in reasons:
+            faults(ValueError(reason))
+        faults(TypeError("no font"))
+    told = [message.split("(")[1].split(")")[0] for message in complaints(caught)]
+    words = ["no space", "no font", "18 at 0x7f3a", "18 in 0x7f3a"]
+    assert told == [*(f"ValueError: {one}" for one in words), "TypeError: no font"]
+    faults.sum_up()
+    assert [record.message for record in caplog.records] == [
+        "GradCAMCallback: pictures or numbers were missing 2 times: ValueError: no space; 3 times: ValueError: # at #"
+    ]
+
+
+def test_what_was_told_already_is_not_summed_up(caplog) -> None:
+    """A reason that came once."""
+    faults = Faults()
+    with pytest.warns(UserWarning, match="once"):
+        faults(ValueError("once"))
+    faults.sum_up()
+    assert caplog.records == []
+
+
+def test_a_fault_without_words_is_told_by_its_type(make_trainer, events) -> None:
+    """And ends no run."""
+    with pytest.warns(UserWarning, match=r"a picture or a number is missing \(MuteError\)"):
+        fit(make_trainer, GradCAMCallback(images=4, output=Broken(MuteError(), 5, 5)))
+    assert events().steps(TAG) == [0, 1, 3, 4]
+
+
+def test_a_warning_that_cannot_be_shown_ends_no_run(make_trainer, events, monkeypatch, caplog) -> None:
+    """A notebook's or a logger's own `showwarning`, on a stream that is closed."""
+    show = warnings.showwarning
+
+    def closed(message, *where, **options):
+        if "GradCAMCallback" in str(message):
+            raise ValueError("I/O operation on closed file")
+        show(message, *where, **options)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        monkeypatch.setattr(warnings, "showwarning", closed)
         fit(make_trainer, GradCAMCallback(images=4, output=Broken(RuntimeError("cuDNN error"), 5, 5)))
     assert any("cuDNN error" in record.message for record in caplog.records)
     assert events().steps(TAG) == [0, 1, 3, 4]

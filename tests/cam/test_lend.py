@@ -4,11 +4,13 @@ import logging
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+import threading
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from lightning_gradcam.cam.lend import Lender
 
@@ -231,3 +233,24 @@ def test_work_that_fails_on_both_is_told_as_on_the_twin() -> None:
     """The first reason is the user's."""
     with pytest.raises(ValueError, match="the user's own reason"):
         Lender(small_cnn()).look(lambda model, _: (_ for _ in ()).throw(ValueError("the user's own reason")), None)
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_activation_checkpointing_is_off_for_the_thread_that_looks_alone(reentrant) -> None:
+    """A training that goes on in another thread computes its part twice, as before and after the look."""
+
+    def passes() -> int:
+        calls = []
+        images = torch.ones(3, requires_grad=True)
+        checkpoint(lambda x: (calls.append(1), x.exp())[1], images, use_reentrant=reentrant).sum().backward()
+        assert torch.allclose(images.grad, torch.ones(3).exp())
+        return len(calls)
+
+    found = {"before": passes()}
+    with lend(small_cnn()):
+        training = threading.Thread(target=lambda: found.update(beside=passes()))
+        training.start()
+        training.join()
+        found["looking"] = passes()
+    found["after"] = passes()
+    assert found == {"before": 2, "beside": 2, "looking": 1, "after": 2}

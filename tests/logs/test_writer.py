@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -81,6 +82,42 @@ def test_closing_ends_the_thread_and_may_be_done_twice() -> None:
     writer.close()
     assert done == [1]
     assert threading.active_count() == threads
+
+
+def within(seconds: float, act: Callable[[], object]) -> bool:
+    """Whether it ends in time; what hangs is left on its own thread."""
+    thread = threading.Thread(target=act, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return not thread.is_alive()
+
+
+def test_jobs_outlive_a_closed_thread() -> None:
+    """They run at once, however many; and there is nothing to wait for."""
+    faults, done = [], []
+    writer = BackgroundWriter(faults.append)
+    writer.close()
+    for number in range(8):  # more than there are places
+        assert within(5, lambda number=number: writer.submit(lambda: done.append(number)))
+        assert done == list(range(number + 1))
+    writer.drain()
+    writer.submit(lambda: 1 // 0, lambda: done.append(8))
+    writer.drain()
+    writer.close()
+    assert done == list(range(9))
+    assert [type(fault) for fault in faults] == [ZeroDivisionError]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no"), SystemExit(2)])
+def test_a_fault_that_cannot_be_told_costs_no_job(error, caplog) -> None:
+    """Neither those behind it in one place, nor those in later ones."""
+    done = []
+    writer = BackgroundWriter(lambda fault: fail(error))
+    for number in range(8):
+        writer.submit(lambda: 1 // 0, lambda number=number: done.append(number))
+    writer.close()
+    assert done == list(range(8))
+    assert sum("a fault could not be told" in record.message for record in caplog.records) == 8
 
 
 def test_a_process_forked_off_in_mid_run_neither_writes_nor_waits() -> None:

@@ -9,8 +9,10 @@ from PIL import Image
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from lightning_gradcam import GradCAMCallback
-from lightning_gradcam.cam.maps import Cams, Heatmaps
+from lightning_gradcam.cam.maps import Cams, Heatmaps, to_heatmaps
+from lightning_gradcam.pictures.captions import Caption
 from lightning_gradcam.pictures.film import BETWEEN, COLUMNS, evenly, filmstrip, timelapse
+from lightning_gradcam.pictures.grid import grid
 from lightning_gradcam.pictures.render import GAP, HEADER, LINE, WRONG
 from lightning_gradcam.pictures.shown import ShownImages
 from lightning_gradcam.timeline.history import History
@@ -83,6 +85,60 @@ def test_by_run_the_strength_grows_with_the_peak() -> None:
     reddest = [(cell[4:-4, 4:-4, 0] - cell[4:-4, 4:-4, 2]).max() for cell in epochs]
     assert reddest == sorted(reddest)
     assert reddest[-1] - reddest[0] > 50
+
+
+def of_peaks(*peaks: list[float]) -> History:
+    """A look a list, which has a peak an image; all maps are hot at place 0."""
+    history, images = History("layer"), len(peaks[0])
+    maps = torch.zeros(images, 1, 4, 4)
+    maps[:, :, 0, 0] = 1
+    classes = torch.arange(images)
+    for step, each in enumerate(peaks):
+        cams = Cams(maps, torch.ones(images), classes, classes[:, None], "layer", torch.tensor(each)[:, None])
+        history = history.with_look(step, cams)
+    return history
+
+
+def test_by_run_each_image_is_scaled_by_its_own_peaks() -> None:
+    """Half of 2 and half of 20 are drawn alike, and so are 2 and 20 themselves."""
+    history = of_peaks([1.0, 10.0], [2.0, 20.0])
+    highest = history.highest_peaks()
+    assert highest.tolist() == [[2], [20]]
+    shares = [to_heatmaps(look.found("layer"), (4, 4), highest).amax((2, 3)).tolist() for look in history.looks]
+    assert shares == [[[0.5], [0.5]], [[1], [1]]]
+    strip = filmstrip(shown(2), history, by_run=True)
+    (_, half, full), (_, other_half, other_full) = cells(strip, 0), cells(strip, 1)
+    assert (half == other_half).all()
+    assert (full == other_full).all()
+    assert (half != full).any()
+
+
+def test_a_peak_that_is_not_finite_is_no_highest() -> None:
+    """One look in half precision that overflowed would leave all others without heat."""
+    history = of_peaks([3.0, 1.0], [torch.inf, torch.nan], [2.0, 4.0], [-torch.inf, 2.0])
+    assert history.highest_peaks().tolist() == [[3], [4]]
+
+
+def test_a_caption_stands_under_its_own_image() -> None:
+    """The first of three is predicted wrongly: its caption alone is marked, and its cells alone are framed."""
+    maps, classes = torch.ones(3, 1, 4, 4), torch.tensor([9, 1, 2])
+    looked = Cams(maps, torch.tensor([0.1, 0.2, 0.3]), classes, classes[:, None], "", torch.ones(3, 1))
+    assert shown().captions(looked) == [
+        Caption("true 0 · predicted 9 (10%)", wrong=True),
+        Caption("true 1 · predicted 1 (20%)"),
+        Caption("true 2 · predicted 2 (30%)"),
+    ]
+    page = np.asarray(grid(shown(), looked)).astype(int)
+    across = (page.shape[1] - GAP) // (2 * 160 + GAP)
+    marked = []
+    for image in range(3):
+        row, column = divmod(image, across)
+        top, left = HEADER + row * (160 + LINE + GAP) + 160, GAP + column * (2 * 160 + GAP)
+        below = page[top : top + LINE, left : left + 2 * 160]
+        marked.append(bool((below[..., 0] - below[..., 2] > 100).any()))
+    assert marked == [True, False, False]
+    strip = filmstrip(shown(), History("layer").with_look(0, looked))
+    assert [tuple(cells(strip, image)[1][1, 1]) == WRONG for image in range(3)] == [True, False, False]
 
 
 @pytest.mark.parametrize(("count", "frames"), [(2, 2), (30, 30), (400, 300)])
@@ -160,6 +216,13 @@ def test_a_fit_ends_with_a_strip_and_a_time_lapse(make_trainer, events, loader) 
     assert events().encoded(f"{TAG}/filmstrip")[0].startswith(b"\xff\xd8\xff")
     movie = Image.open(io.BytesIO(events().encoded(f"{TAG}/timelapse")[0]))
     assert (movie.format, movie.n_frames) == ("WEBP", 4)
+
+
+def test_a_single_look_is_no_film(make_trainer, events, loader) -> None:
+    """Its strip would be the grid again, and its time-lapse would stand still."""
+    make_trainer(GradCAMCallback(images=2, every_n_epochs=5), max_epochs=1).fit(Classifier(), loader, loader)
+    assert events().steps(TAG) == [0]
+    assert events().tags == [TAG]
 
 
 @pytest.mark.parametrize("stop", [RuntimeError, KeyboardInterrupt])

@@ -69,6 +69,23 @@ def test_heat_in_the_mask_and_the_maximum_in_it() -> None:
     assert values["pointing"][:, 0].tolist() == [1, 1, 0]  # the middle of column 4 is pixel 18, outside
 
 
+@pytest.mark.parametrize("by_row", [True, False])
+def test_pointing_asks_for_the_middle_of_a_place(by_row) -> None:
+    """Of place 2 of 10, pixels 8 to 11 of 40, that is pixel 10: neither its first pixel nor its last."""
+    masks = torch.zeros(3, 40, 40, dtype=torch.bool)
+    masks[0, 10], masks[1, 8:10], masks[2, 11:] = True, True, True
+    hot = point(2, 6)
+    found = measure(view(*[hot if by_row else hot.T] * 3, masks=masks if by_row else masks.mT))["pointing"]
+    assert found[:, 0].tolist() == [1, 0, 0]
+
+
+def test_a_mean_is_of_finite_numbers_alone() -> None:
+    """A map in half precision may have an infinite peak; of none but such there is no mean."""
+    values = {"peak": torch.tensor([[1.0], [torch.inf], [3.0], [torch.nan], [-torch.inf]])}
+    assert means(values) == {"peak": 2}
+    assert means({"peak": torch.tensor([[torch.inf]])}) == {}
+
+
 def test_blank_maps_are_counted_and_left_out_of_the_means() -> None:
     """With none left nothing is said but that all are blank."""
     some = measure(view(point(0, 0), BLANK, peaks=[0.2, 0.0], masks=torch.ones(2, 20, 20, dtype=torch.bool)))

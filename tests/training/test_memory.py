@@ -123,6 +123,36 @@ def test_another_trainers_fit_begins_anew(fitted, make_trainer) -> None:
     assert torch.equal(callback._memory.probe_set.images, make_pairs(seed=9).tensors[0][[3, 9, 15, 21]])
 
 
+def test_another_modules_fit_begins_anew(fitted, loader) -> None:
+    """Though by the same trainer, whose epochs go on."""
+    trainer, callback, _ = fitted
+    trainer.fit_loop.max_epochs = 4
+    trainer.fit(Classifier(), loader, loader)
+    assert looks(callback) == [3, 4]
+
+
+def test_a_checkpoint_tells_callbacks_apart_by_what_they_look_at_and_how() -> None:
+    """Images, scale, rhythm, smoothing, method, target, layer; not by how the pictures look otherwise."""
+    differing = [
+        {},
+        {"images": 4},
+        {"images": [4]},
+        {"image_key": "x"},
+        {"scale": "run"},
+        {"every_n_epochs": 2},
+        {"aug_smooth": True},
+        {"eigen_smooth": True},
+        {"method": "layercam"},
+        {"target": "predicted"},
+        {"target": 1},
+        {"target_layer": "network.0"},
+    ]
+    keys = [GradCAMCallback(**arguments).state_key for arguments in differing]
+    assert len(set(keys)) == len(keys)
+    again = [GradCAMCallback(**arguments, class_names=["a", "b", "c"], batch_size=2) for arguments in differing]
+    assert [callback.state_key for callback in again] == keys
+
+
 def test_other_tensors_than_the_checkpoints_are_told_by_their_pixels(make_trainer, loader, tmp_path, caplog) -> None:
     """Though as many and as large: no heat of other images is joined to theirs."""
     keep = ModelCheckpoint(tmp_path, save_last=True)

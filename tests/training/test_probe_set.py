@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, SubsetRandomSampler, TensorDataset
 
 from lightning_gradcam.errors import SettingError
-from lightning_gradcam.training.probe_set import Keys, check_images, read_probe_set, spread, to_masks
+from lightning_gradcam.training.probe_set import Keys, asked_for, check_images, read_probe_set, spread, to_masks
 
 
 class Numbered(Dataset):
@@ -112,6 +112,13 @@ def test_tensors_that_do_not_fit_each_other_are_refused(images) -> None:
     """Images and labels, one an image."""
     with pytest.raises(ValueError, match="images"):
         check_images(images)
+
+
+def test_indices_are_the_same_however_they_are_written() -> None:
+    """A tuple or a list; in another order they are others, and so is a number."""
+    assert asked_for((3, 9), Keys()) == asked_for([3, 9], Keys())
+    asked = [asked_for(images, Keys()) for images in ((3, 9), (9, 3), (3,), 3)]
+    assert len(set(asked)) == 4
 
 
 def test_a_batch_without_images_is_described() -> None:
