@@ -1,6 +1,8 @@
 """The Attention tab's data and routes, on a real TensorBoard with either of its loaders."""
 
+import io
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -14,10 +16,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.tensorboard import SummaryWriter
 
@@ -68,6 +72,30 @@ def write_run(
         log.log_look(history, measure(history.view(None)), schema.grid_tag(LAYER))
     sink.experiment.close()
     return history
+
+
+def write_parts(folder: Path, tag: str, *records: list[bytes]) -> None:
+    """Records that others may have written, at the steps 0, 1, ..."""
+    sink = SimpleNamespace(experiment=SummaryWriter(str(folder)))
+    for step, parts in enumerate(records):
+        write_data([sink], tag, parts, step)
+    sink.experiment.close()
+
+
+def look_record(**sizes: int) -> list[bytes]:
+    """A look of one image at 2x2 places, or of other sizes, all zeros."""
+    told = {"M": 0, "N": 1, "T": 1, "h": 2, "w": 2, **sizes}
+    header = {"version": schema.VERSION, "probe_set": "", "sizes": told, "metrics": [f"m{i}" for i in range(told["M"])]}
+    return [json.dumps(header).encode(), *(schema.deflated(bytes(field.length(told))) for field in schema.LOOK)]
+
+
+def probe_record(images: int = 1, picture: bytes = b"", **header: object) -> list[bytes]:
+    """Images and what is known of them, as a run has them, or otherwise."""
+    encoded = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(encoded, "JPEG")
+    known = {"version": schema.VERSION, "probe_set": "set", "fingerprints": ["0"] * images, "truths": [[0]] * images}
+    told = {**known, "class_names": None, "columns": [], "about": "", **header}
+    return [json.dumps(told).encode(), *[picture or encoded.getvalue()] * images]
 
 
 @contextmanager
@@ -194,6 +222,22 @@ def test_an_epoch_takes_few_bytes(tmp_path) -> None:
         assert 0 < file.stat().st_size - before <= most
 
 
+@LOADERS
+def test_looks_of_a_branch_that_was_left_are_left_out(loader, tmp_path) -> None:
+    """0 to 5, then 3 again with another map: what a checkpoint of epoch 2 goes on from is 0, 1, 2 and the new 3."""
+    write_run(tmp_path / "run", 6)
+    time.sleep(1.1)  # as above
+    again = write_run(tmp_path / "run", 1, side=5, start=3)
+    with serving(tmp_path, loader) as url:
+        body = fetch_when(url, "maps", lambda body: len(looks(body)[1]) == 4, run="run", tag=MAPS)
+        rest = fetch(url, "maps", run="run", tag=MAPS, after=2)
+    told, found = looks(body)
+    assert [one["step"] for one in told["looks"]] == [0, 1, 2, 3]
+    assert [one["sizes"]["h"] for one in told["looks"]] == [4, 4, 4, 5]
+    assert (found[3]["maps"] == again.looks[0].maps.numpy()).all()
+    assert [one["step"] for one in looks(rest)[0]["looks"]] == [3]
+
+
 def parts_of(folder: Path, tag: str) -> tuple[dict, list[bytes]]:
     """The last record of a tag: its header and its arrays."""
     events = EventAccumulator(str(folder), size_guidance={"tensors": 0})
@@ -222,6 +266,15 @@ def test_numbers_travel_whole_whatever_their_range(tmp_path) -> None:
     assert numbers[1, 1:].tolist() == np.float32([1e-9, 1]).tolist()
 
 
+def test_an_array_is_unpacked_at_its_length_or_not_at_all() -> None:
+    """Neither shorter nor longer nor broken."""
+    packed = schema.deflated(b"12345")
+    assert schema.inflated(packed, 5) == b"12345"
+    for part, length in ((packed, 4), (packed, 0), (packed, 6), (packed[:-8], 5), (b"12345", 5)):
+        with pytest.raises(ValueError, match="array"):
+            schema.inflated(part, length)
+
+
 def test_fingerprints_tell_images_and_sets_of_them_apart() -> None:
     """By their pixels, whatever precision these are held in; the same on every machine."""
     images = torch.arange(24).reshape(2, 3, 2, 2)
@@ -247,9 +300,90 @@ def address(tmp_path_factory) -> Iterator[str]:
     for step, parts in enumerate(bad):
         write_data([sink], MAPS, parts, step=100 + step)
     sink.experiment.close()
+    write_odd_runs(folder)
     with serving(folder, "--load_fast=false") as url:
         fetch_when(url, "maps", lambda body: json.loads(body.split(b"\n")[0])["broken"] == 4, run="run", tag=MAPS)
         yield url
+
+
+def write_odd_runs(folder: Path) -> None:
+    """Well-formed tensors with one thing wrong, a run each; and whole ones, to tell that it is that thing."""
+    write_parts(folder / "whole", MAPS, look_record(), look_record(M=2), look_record(N=3, h=5))
+    write_parts(folder / "empty", MAPS, *(look_record(**{axis: 0}) for axis in "NThw"))
+    most = plugin_module.MOST // 4096
+    write_parts(folder / "huge", MAPS, look_record(h=4096, w=most))
+    header, *arrays = look_record()
+    sizes = json.loads(header)["sizes"]
+    extra = [json.loads(header) | {"sizes": sizes | {"evil": evil}, "evil": evil} for evil in (math.nan, "<script>")]
+    write_parts(folder / "evil", MAPS, *([json.dumps(one).encode(), *arrays] for one in extra))
+    png = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(png, "PNG")
+    for run, record in {
+        "whole": probe_record(2, truths=[[0, 1], 1.5]),
+        "png": probe_record(picture=png.getvalue()),
+        "svg": probe_record(picture=b"<svg onload='alert(1)'/>"),
+        "nan": probe_record(truths=[math.nan]),
+        "nan deep": probe_record(truths=[[math.nan]]),
+        "nan beside": probe_record(evil=math.nan),
+        "extra": probe_record(evil="<script>"),
+    }.items():
+        write_parts(folder / run, schema.PROBE_SET, record)
+
+
+def strict(text: bytes) -> Any:
+    """JSON as a browser reads it, which knows neither NaN nor infinities."""
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def told_of(address: str, run: str, records: int) -> dict:
+    """The first line of a run's looks, once so many are read."""
+
+    def whole(body: bytes) -> bool:
+        told = json.loads(body.split(b"\n")[0])
+        return len(told["looks"]) + told["broken"] == records
+
+    return strict(fetch_when(address, "maps", whole, run=run, tag=MAPS).split(b"\n")[0])
+
+
+def test_looks_without_a_map_or_too_large_to_unpack_are_left_out(address) -> None:
+    """An axis of no length; a zip bomb of 64 MiB and a little, which is some kB on disk."""
+    assert [one["sizes"] for one in told_of(address, "whole", 3)["looks"]] == [
+        {"M": 0, "N": 1, "T": 1, "h": 2, "w": 2},
+        {"M": 2, "N": 1, "T": 1, "h": 2, "w": 2},
+        {"M": 0, "N": 3, "T": 1, "h": 5, "w": 2},
+    ]
+    for run, broken in (("empty", 4), ("huge", 1)):
+        told = told_of(address, run, broken)
+        assert (told["looks"], told["broken"]) == ([], broken), run
+
+
+def test_of_a_looks_header_only_what_is_known_is_handed_on(address) -> None:
+    """And nothing of one with a NaN, wherever it is."""
+    told = told_of(address, "evil", 2)
+    assert told["broken"] == 1
+    [look] = told["looks"]
+    assert look["sizes"].keys() == set("MNThw")
+    assert look.keys() == {"step", "probe_set", "sizes", "metrics"}
+
+
+@pytest.mark.parametrize("run", ["png", "svg", "nan", "nan deep", "nan beside"])
+def test_images_that_are_no_jpegs_or_no_json_are_none(address, run) -> None:
+    """Whatever their pictures are said to be: a browser might run them."""
+    assert strict(fetch_when(address, "probe", bool, run=run)) is None
+
+
+def test_images_and_all_that_is_known_of_them_are_handed_on(address) -> None:
+    """And nothing else."""
+    whole, extra = (strict(fetch_when(address, "probe", bool, run=run)) for run in ("whole", "extra"))
+    assert whole["truths"] == [[0, 1], 1.5]
+    assert len(whole["images"]) == 2
+    assert all(image.startswith("data:image/jpeg;base64,/9j/") for image in whole["images"])
+    names = {"probe_set", "fingerprints", "truths", "class_names", "columns", "about", "images"}
+    assert whole.keys() == extra.keys() == names
 
 
 def test_what_cannot_be_read_is_counted_and_left_out(address) -> None:

@@ -6,18 +6,28 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from playwright.sync_api import Browser, FrameLocator, Page, expect, sync_playwright
+from torch import Tensor
 from torch.utils.data import DataLoader
+from torch.utils.tensorboard import SummaryWriter
 
 from lightning_gradcam import GradCAMCallback
+from lightning_gradcam.cam.maps import Cams
+from lightning_gradcam.logs.record import fingerprints
+from lightning_gradcam.logs.run_log import RunLog
 from lightning_gradcam.logs.schema import MAPS as PART
+from lightning_gradcam.logs.schema import grid_tag
 from lightning_gradcam.logs.sinks import write_data
+from lightning_gradcam.pictures.shown import ShownImages
+from lightning_gradcam.timeline.history import History
 
 from ..conftest import Classifier, make_pairs
-from .test_plugin import MAPS, serving, write_run
+from .test_plugin import LAYER, MAPS, serving, write_run
 
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
@@ -55,12 +65,23 @@ class Tab:
         )
         return np.array(data).reshape(height, width, 4)[..., :3]
 
+    def pixel(self, y: int, x: int, tile: int = 0) -> list[int]:
+        """One pixel of a canvas: R, G, B."""
+        found = self.frame.locator(f".tile >> nth={tile}").locator("canvas >> nth=0")
+        return found.evaluate(
+            "(c, [y, x]) => [...c.getContext('2d').getImageData(x, y, 1, 1).data].slice(0, 3)", [y, x]
+        )
+
     def hottest(self, tile: int = 0, side: int = 4) -> tuple[int, int]:
         """The place of a side x side map where the canvas is reddest."""
         pixels = self.canvas(tile)
         red = pixels[..., 0] - pixels[..., 2]
         y, x = np.unravel_index(red.argmax(), red.shape)
         return int(y * side / len(red)), int(x * side / len(red))
+
+    def places(self) -> list[int]:
+        """Where each image's tile stands, the first image's first."""
+        return self.frame.locator(".tile").evaluate_all("tiles => tiles.map(tile => Number(tile.style.order))")
 
     def slide(self, name: str, value: int) -> None:
         self.frame.locator(f"#{name}").evaluate(f"e => {{ e.value = {value}; e.dispatchEvent(new Event('input')) }}")
@@ -87,12 +108,55 @@ def open_tab(browser) -> Iterator:
     assert [fault for tab in tabs for fault in tab.faults] == []
 
 
+def column(*values: float) -> Tensor:
+    """A number an image, of one target."""
+    return torch.tensor(values)[:, None]
+
+
+KNOWN = (
+    {"peak": column(2, 8, 4), "in_mask": column(0.5, 0.9, 0.1), "zeal_of_all": column(0.1, 0.2, 0.3)},
+    {
+        "peak": column(2, 8, 4),
+        "drift": column(0.25, 0.5, 0.75),
+        "in_mask": column(0.5, 0.9, 0.1),
+        "rare": column(torch.nan, 0.5, 0.75),
+        "odd": column(30, -2, 1.5),
+        "zeal_of_all": column(0.2, 0.3, 0.125),  # a name that the tab has never heard
+    },
+)
+MORE_TARGETS = (
+    {"in_mask": column(0.7, 0.7, 0.7)},
+    {"in_mask": torch.tensor([[0.1, 0.2], [0.5, 0.6], [0.3, 0.9]])},
+)
+
+
+def write_numbers(folder: Path, *looks: dict[str, Tensor]) -> None:
+    """A run of known numbers: image i's map of target t is hot at place 4i + t of 16, at each epoch."""
+    sink = SimpleNamespace(experiment=SummaryWriter(str(folder)))
+    shown = ShownImages([np.full((64, 64, 3), 128, np.uint8)] * 3, [[i] for i in range(3)], "target: label")
+    log = RunLog(shown, fingerprints(torch.arange(3)[:, None, None, None]), None, [sink], by_run=False)
+    log.log_images(0)
+    for step, values in enumerate(looks):
+        images, targets = next(iter(values.values())).shape
+        maps = torch.zeros(images, targets, 16)
+        for image in range(images):
+            for target in range(targets):
+                maps[image, target, 4 * image + target] = 1
+        maps, classes = maps.view(images, targets, 4, 4), torch.arange(images)
+        peaks = values.get("peak", torch.ones(images, targets))
+        cams = Cams(maps, torch.ones(images), classes, classes[:, None].repeat(1, targets), "", peaks)
+        log.log_look(History(LAYER).with_look(step, cams), values, grid_tag(LAYER))
+    sink.experiment.close()
+
+
 @pytest.fixture(scope="module")
 def url(tmp_path_factory) -> Iterator[str]:
-    """Two runs of the same images, one of five epochs and one of nine."""
+    """Two runs of the same images, one of five epochs and one of nine; and two of known numbers."""
     folder = tmp_path_factory.mktemp("runs")
     write_run(folder / "first", 5, names=[f"class{i}" for i in range(10)])
     write_run(folder / "second", 9, shade=60)
+    write_numbers(folder / "known", *KNOWN)
+    write_numbers(folder / "more targets", *MORE_TARGETS)
     with serving(folder) as address:
         yield address
 
@@ -153,6 +217,76 @@ def test_strength_by_run_grows_with_the_peaks(tab) -> None:
     strong = tab.canvas(0)
     tab.choose("scale", "image")
     assert np.abs(strong - tab.canvas(0)).max() <= 2
+
+
+@pytest.fixture
+def known(open_tab, url) -> Tab:
+    """On the last epoch of known numbers."""
+    tab = open_tab(url, "#gradcam&p.gradcam.run=known")
+    expect(tab.frame.locator(".tile")).to_have_count(3)
+    return tab
+
+
+def test_strength_by_the_highest_of_all_tells_images_apart(known) -> None:
+    """Peaks of 2, 8 and 4: by itself and by its own highest each is full, of all a quarter, full and a half."""
+    colours = {}
+    for scale in ("image", "run", "all"):
+        known.choose("scale", scale)
+        colours[scale] = [known.pixel(40 * image + 20, 20, image) for image in range(3)]
+    assert np.abs(colours["run"] - np.array(colours["image"])).max() <= 2
+    weak, full, half = np.array(colours["all"])
+    assert np.abs(full - colours["image"][1]).max() <= 2
+    assert full[0] - full[2] > 50  # red
+    assert abs(half[0] - half[2]) < 50
+    assert weak[2] - weak[0] > 50  # blue
+
+
+def test_tiles_are_sorted_by_their_numbers_at_the_epoch(known) -> None:
+    """The most first, of what lies on the thing the least; without a number last; of any name that the data have."""
+    assert known.places() == [0, 1, 2]
+    for name, places in (
+        ("peak", [2, 0, 1]),
+        ("in_mask", [1, 2, 0]),
+        ("drift", [2, 1, 0]),
+        ("rare", [2, 1, 0]),
+        ("zeal_of_all", [1, 0, 2]),
+        ("", [0, 1, 2]),
+    ):
+        known.choose("sort", name)
+        assert known.places() == places, name
+    known.choose("sort", "zeal_of_all")
+    known.slide("epoch", 0)
+    assert known.places() == [2, 1, 0]
+    told = known.frame.locator("#sort option").all_inner_texts()
+    assert told[:3] == ["as in the data", "most peak first", "least on the thing first"]
+    assert "most zeal of all first" in told
+
+
+def test_the_chart_has_every_number_of_0_to_1(known) -> None:
+    """Of any name, drift among them; what lies outside, above or below, is no line; a peak is told in words."""
+    large, drawn = known.frame.locator("dialog"), {}
+    for image in range(3):
+        known.frame.locator(f".tile >> nth={image}").locator("button").click()
+        drawn[image] = large.locator(".legend li").all_inner_texts()
+        assert large.locator("polyline").count() == len(drawn[image]) - 1
+        known.page.keyboard.press("Escape")
+    assert drawn == {
+        0: ["in mask 0.50", "zeal of all 0.20", "drift 0.25", "peak 2"],
+        1: ["in mask 0.90", "zeal of all 0.30", "drift 0.50", "rare 0.50", "peak 8"],
+        2: ["in mask 0.10", "zeal of all 0.13", "drift 0.75", "rare 0.75", "peak 4"],
+    }
+
+
+def test_targets_may_become_more_within_a_run(open_tab, url) -> None:
+    """Each look's maps and numbers are found by its own number of targets."""
+    tab = open_tab(url, "#gradcam&p.gradcam.run=more targets&p.gradcam.sort=in_mask")
+    expect(tab.frame.locator(".tile")).to_have_count(3)
+    assert tab.places() == [0, 2, 1]
+    assert tab.hottest(1) == (1, 0)
+    tab.frame.locator(".tile >> nth=1").locator("button").click()
+    assert tab.frame.locator("dialog .legend li").all_inner_texts() == ["in mask 0.50"]
+    tab.frame.locator("dialog .frame >> nth=0").click()
+    assert tab.frame.locator("dialog .legend li").all_inner_texts() == ["in mask 0.70"]
 
 
 def test_two_epochs_and_two_runs_side_by_side(tab) -> None:
