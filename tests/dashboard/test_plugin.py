@@ -325,6 +325,7 @@ def write_odd_runs(folder: Path) -> None:
         "nan": probe_record(truths=[math.nan]),
         "nan deep": probe_record(truths=[[math.nan]]),
         "nan beside": probe_record(evil=math.nan),
+        "infinite": [part.replace(b"0.5", b"1e999") for part in probe_record(truths=[0.5])],
         "extra": probe_record(evil="<script>"),
     }.items():
         write_parts(folder / run, schema.PROBE_SET, record)
@@ -370,7 +371,10 @@ def test_of_a_looks_header_only_what_is_known_is_handed_on(address) -> None:
     assert look.keys() == {"step", "probe_set", "sizes", "metrics"}
 
 
-@pytest.mark.parametrize("run", ["png", "svg", "nan", "nan deep", "nan beside"])
+INFINITE = pytest.param("infinite", marks=pytest.mark.xfail(reason="1e999 is JSON, and an infinity in Python"))
+
+
+@pytest.mark.parametrize("run", ["png", "svg", "nan", "nan deep", "nan beside", INFINITE])
 def test_images_that_are_no_jpegs_or_no_json_are_none(address, run) -> None:
     """Whatever their pictures are said to be: a browser might run them."""
     assert strict(fetch_when(address, "probe", bool, run=run)) is None
