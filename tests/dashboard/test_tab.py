@@ -123,7 +123,7 @@ KNOWN = (
     },
 )
 MORE_TARGETS = (
-    {"in_mask": column(0.7, 0.7, 0.7)},
+    {"in_mask": column(0.7, 0.8, 0.6)},
     {"in_mask": torch.tensor([[0.1, 0.2], [0.5, 0.6], [0.3, 0.9]])},
 )
 
@@ -286,7 +286,7 @@ def test_targets_may_become_more_within_a_run(open_tab, url) -> None:
     tab.frame.locator(".tile >> nth=1").locator("button").click()
     assert tab.frame.locator("dialog .legend li").all_inner_texts() == ["in mask 0.50"]
     tab.frame.locator("dialog .frame >> nth=0").click()
-    assert tab.frame.locator("dialog .legend li").all_inner_texts() == ["in mask 0.70"]
+    assert tab.frame.locator("dialog .legend li").all_inner_texts() == ["in mask 0.80"]
 
 
 def test_two_epochs_and_two_runs_side_by_side(tab) -> None:
