@@ -401,6 +401,38 @@ def test_two_instances_share_a_checkpoint(make_trainer, loader, tmp_path) -> Non
     assert sum("GradCAMCallback" in key for key in states) == 2
 
 
+def test_both_lightning_packages_know_the_callback_as_theirs() -> None:
+    """Their LightningCLI asks for it, and `lightning`'s Trainer did before 2.6."""
+    import lightning.pytorch as lightning
+
+    assert issubclass(GradCAMCallback, Callback)
+    assert issubclass(GradCAMCallback, lightning.Callback)
+
+
+def test_the_other_packages_checkpoint_is_told_its_own_option(tmp_path) -> None:
+    """Not EarlyStopping's."""
+    import lightning.pytorch as lightning
+
+    early = lightning.callbacks.ModelCheckpoint(tmp_path, monitor=f"{TAG}/focus", save_on_train_epoch_end=False)
+    loader = DataLoader(make_pairs(), 8)
+    logger = lightning.loggers.TensorBoardLogger(tmp_path)
+    trainer = lightning.Trainer(accelerator="cpu", callbacks=[GradCAMCallback(), early], logger=logger)
+
+    class Module(lightning.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = small_cnn()
+
+        def forward(self, images):
+            return self.network(images)
+
+        training_step = validation_step = lambda self, batch, batch_idx: self(batch[0]).sum()
+        configure_optimizers = lambda self: torch.optim.SGD(self.parameters(), 0.1)  # noqa: E731
+
+    with pytest.raises(ValueError, match="pass it save_on_train_epoch_end=True"):
+        trainer.fit(Module(), loader, loader)
+
+
 def test_the_other_lightning_package(tmp_path) -> None:
     """A trainer and a logger of lightning.pytorch."""
     import lightning.pytorch as lightning

@@ -1,7 +1,9 @@
 """The public face."""
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -30,3 +32,16 @@ def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
     """An AttributeError that helps."""
     with pytest.raises(AttributeError, match="GradCAMCallback"):
         _ = lightning_gradcam.GradCam
+
+
+def test_the_lowest_versions_that_are_tried_are_those_declared() -> None:
+    """What `.ci/lowest` installs is what pyproject.toml allows."""
+    root = Path(__file__).parents[1]
+    declared = dict(
+        re.findall(r'^ *"([\w-]+)(?:\[\w+\])?>=([\d.]+)",', (root / "pyproject.toml").read_text(), re.MULTILINE)
+    )
+    tried = dict(re.findall(r"^([\w-]+)==([\d.]+)$", (root / "tests" / "lowest.txt").read_text(), re.MULTILINE))
+    not_tried = {"setuptools", "torchcam", "captum"}  # of the build, and of the benchmarks
+    assert {name: version.split(".") for name, version in declared.items() if name not in not_tried} == {
+        name: version.split(".")[: len(declared.get(name, "").split("."))] for name, version in tried.items()
+    }

@@ -1,8 +1,9 @@
 """The Lightning callback: its arguments, and what is called when."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.trainer.states import TrainerFn
@@ -19,8 +20,17 @@ from lightning_gradcam.training.probe_set import Images, Key, Keys, asked_for
 from lightning_gradcam.training.session import is_dry_run
 from lightning_gradcam.training.watch import FitWatch, Watch
 
+_Callback = Callback
+if not TYPE_CHECKING:
+    with suppress(ImportError):
+        from lightning.pytorch import Callback as _OtherCallback
 
-class GradCAMCallback(Callback):
+        # what the other package's LightningCLI asks for, and before 2.6 its Trainer
+        class _Callback(Callback, _OtherCallback):
+            """A callback of both packages that Lightning comes in."""
+
+
+class GradCAMCallback(_Callback):
     """Show in TensorBoard where the network looks at the same validation images, epoch by epoch.
 
     A grid of images and their Grad-CAM overlays is logged under `gradcam/{layer}` before training (step 0) and after
@@ -195,9 +205,9 @@ class GradCAMCallback(Callback):
             self._fit.drain()
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Say so where a resumed run's checkpoint has nothing of these images."""
+        """Go on from what a resumed run's checkpoint has, whose state is loaded next."""
         if self._fit:
-            self._fit.memory.compare(self.state_key, checkpoint["callbacks"])
+            self._fit.memory.begin_from(self.state_key, checkpoint["callbacks"])
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Draw the film strip and the time-lapse so far, and finish writing: teardown does not come after this."""

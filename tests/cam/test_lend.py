@@ -2,9 +2,9 @@
 
 import logging
 import random
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-import threading
 
 import numpy as np
 import pytest
@@ -247,7 +247,7 @@ def test_activation_checkpointing_is_off_for_the_thread_that_looks_alone(reentra
         return len(calls)
 
     found, own = {"before": passes()}, dict(vars(torch.utils.checkpoint))
-    with lend(small_cnn()):
+    with Lender(small_cnn()).twin(None):
         training = threading.Thread(target=lambda: found.update(beside=passes()))
         training.start()
         training.join()

@@ -89,9 +89,10 @@ def test_in_validation_maps_are_shares_of_the_fits_highest_peaks(make_trainer, t
                 parameter *= 0.05
         trainer.validate(module, loader, verbose=False)
         found[scale] = [hot(picture) for picture in Events(tmp_path / scale).pictures(TAG)]
-    assert min(found["image"][2:]) > 100  # of epoch 2 and of the validation behind it, in whichever order
-    assert min(found["run"][2:]) == 0
-    assert max(found["run"]) > 100
+    # the validation's event file may be read first
+    assert min(found["image"]) > 100
+    assert sorted(found["run"])[0] == 0
+    assert sorted(found["run"])[1] > 100
 
 
 def test_validation_after_a_fit_leaves_its_looks(fitted, loader, events) -> None:
@@ -131,7 +132,6 @@ def test_another_modules_fit_begins_anew(fitted, loader) -> None:
     assert looks(callback) == [3, 4]
 
 
-@pytest.mark.xfail(reason="Lightning sets trainer.ckpt_path behind setup, where it is asked for")
 def test_a_fit_from_a_checkpoint_goes_on_from_what_that_has(fitted, make_trainer, loader, tmp_path) -> None:
     """Here of a training that nobody looked at: the looks so far are of other weights."""
     trainer, callback, module = fitted
@@ -143,7 +143,6 @@ def test_a_fit_from_a_checkpoint_goes_on_from_what_that_has(fitted, make_trainer
     assert looks(callback) == [2, 3]
 
 
-@pytest.mark.xfail(reason="Lightning sets trainer.ckpt_path behind setup, where it is asked for")
 def test_a_fit_behind_one_from_a_checkpoint_goes_on(make_trainer, loader, tmp_path) -> None:
     """By the same trainer, whose path to the checkpoint is of the fit before."""
     callback, module = GradCAMCallback(images=4), Classifier()

@@ -3,6 +3,7 @@
 import base64
 import json
 import logging
+import math
 from collections.abc import Callable, Iterable
 from functools import wraps
 from importlib import resources
@@ -206,9 +207,13 @@ def _probe_header(parts: Data) -> dict[str, Any] | None:
     named = _are(told["columns"], str) and (told["class_names"] is None or _are(told["class_names"], str))
     words = named and isinstance(told["about"], str) and isinstance(told["probe_set"], str)
     truths, known = told["truths"], told["fingerprints"]
-    of_images = isinstance(truths, list) and all(isinstance(one, float) or _are(one, int) for one in truths)
+    of_images = isinstance(truths, list) and all(_is_number(one) or _are(one, int) for one in truths)
     whole = words and of_images and _are(known, str) and len(truths or []) == len(known or []) == len(parts) - 1
     return told if whole else None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, float) and math.isfinite(value)
 
 
 def _are(values: Any, kind: type) -> bool:

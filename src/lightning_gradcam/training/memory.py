@@ -50,9 +50,8 @@ class Memory:
         return Memory(self.asked, earlier=self)
 
     def goes_on(self, trainer: Trainer, module: LightningModule) -> bool:
-        """Whether the trainer's next fit continues the one that is remembered, and no checkpoint's."""
-        same = [one() for one in self._fit] == [trainer, module]
-        return same and trainer.global_step > 0 and trainer.ckpt_path is None
+        """Whether the trainer's next fit continues the one that is remembered."""
+        return [one() for one in self._fit] == [trainer, module] and trainer.global_step > 0
 
     def is_of(self, probe_set: ProbeSet) -> bool:
         """Whether the looks are of the same images."""
@@ -71,8 +70,14 @@ class Memory:
             "histories": {tag: history.state_dict() for tag, history in self.histories.items()},
         }
 
-    def compare(self, key: str, states: Mapping[str, Any]) -> None:
-        """Say so where a checkpoint's states of callbacks have none for a key, but others of the same callback."""
+    def begin_from(self, key: str, states: Mapping[str, Any]) -> None:
+        """Forget all for what a checkpoint has, if it has a state for a key; say so if it has others' like it alone.
+
+        Args:
+            key: the callback's.
+            states: the checkpoint's callbacks' by their keys.
+        """
+        self.probe_set, self.histories = None, {}
         name = key.partition("{")[0]
         others = [state["images"] for one, state in states.items() if one.startswith(name) and "images" in state]
         if others and key not in states:

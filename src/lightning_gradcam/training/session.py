@@ -56,10 +56,15 @@ def check_monitors(trainer: Trainer, callback: Callback, logged: Sequence[str]) 
             raise SettingError(f"{name}(monitor={monitor!r}): no such number is logged{nearest(monitor, logged)}")
         told = f"{name}(monitor={monitor!r}) runs before the number is logged"
         if monitor in logged and _asks_after_validation(other, trainer):
-            option = "save_on_train_epoch_end" if isinstance(other, Checkpoint) else "check_on_train_epoch_end"
+            option = "save_on_train_epoch_end" if _saves(other) else "check_on_train_epoch_end"
             raise SettingError(f"{told}, after validation; pass it {option}=True")
-        if monitor in logged and place < callbacks.index(callback) and not isinstance(other, Checkpoint):
+        if monitor in logged and place < callbacks.index(callback) and not _saves(other):
             raise SettingError(f"{told}; put it behind {type(callback).__name__} in Trainer(callbacks=[...])")
+
+
+def _saves(callback: object) -> bool:
+    """Whether a callback writes checkpoints, of either of Lightning's packages."""
+    return any(base.__name__ == Checkpoint.__name__ for base in type(callback).__mro__)
 
 
 def _asks_after_validation(callback: Callback, trainer: Trainer) -> bool:
