@@ -5,6 +5,7 @@ import logging
 import pickle
 import time
 import warnings
+from queue import SimpleQueue
 
 import numpy as np
 import pytest
@@ -118,7 +119,7 @@ def test_transfer_hooks_and_collate_are_applied_as_validation_sees_them(make_tra
 
 def test_the_next_callback_finds_the_trainer_training(make_trainer, loader) -> None:
     """Before the first epoch and behind each; within the look it validates, for hooks that ask."""
-    outside, inside = [], []
+    outside, inside = [], SimpleQueue()  # a native object, of which the looks' copies have none of their own
 
     class Next(Callback):
         def on_train_start(self, trainer, pl_module) -> None:
@@ -127,12 +128,12 @@ def test_the_next_callback_finds_the_trainer_training(make_trainer, loader) -> N
         on_train_epoch_end = on_train_start
 
     def output(model, images):
-        inside.append((model.trainer.state.stage, model.trainer.training))
+        inside.put((model.trainer.state.stage, model.trainer.training))
         return model(images)
 
     make_trainer(GradCAMCallback(images=2, output=output), Next()).fit(Classifier(), loader, loader)
     assert outside == [("train", True)] * 3
-    assert set(inside) == {("validate", False)}
+    assert {inside.get() for _ in range(inside.qsize())} == {("validate", False)}
 
 
 def test_a_look_is_written_before_a_checkpoint_is(make_trainer, events, loader, monkeypatch, tmp_path) -> None:

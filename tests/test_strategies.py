@@ -7,15 +7,18 @@ import textwrap
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 import torch
-from pytorch_lightning import Callback, callbacks
+from pytorch_lightning import Callback, Trainer, callbacks, seed_everything
+from pytorch_lightning.loggers import TensorBoardLogger
 from torch import nn
 from torch.utils import checkpoint
+from torch.utils.data import DataLoader
 
 from lightning_gradcam import GradCAMCallback, explain
 
-from .conftest import Classifier, Events, complaints, small_cnn
+from .conftest import Classifier, Events, complaints, make_pairs, small_cnn
 
 TAG = "gradcam/network.6"
 ROOT = str(Path(__file__).parent.parent)
@@ -24,12 +27,18 @@ VARIANTS = {
     "plain": "[]",
     "watched": "[GradCAMCallback(images=4)]",
     "borrowed": "[GradCAMCallback(images=4, method='fem')]",
-    "failing": "[GradCAMCallback(images=4, output=failing)]",
+    "rank zero fails": "[GradCAMCallback(images=4, output=partial(failing, 0))]",
+    "rank one fails": "[GradCAMCallback(images=4, output=partial(failing, 1))]",
+    "three images": "[GradCAMCallback(images=3)]",
+    "one image": "[GradCAMCallback(images=1)]",
+    "ranks disagree": "[GradCAMCallback(images=4)]",
     "monitored": "[GradCAMCallback(images=4), EarlyStopping('gradcam/network.6/focus', patience=9)]",
     "wrong": "[GradCAMCallback('network.66')]",  # the last: it ends both processes
 }
 SCRIPT = """
+    import os
     import sys
+    from functools import partial
     sys.path.insert(0, {root!r})
     import torch
     from pytorch_lightning import Trainer, seed_everything
@@ -39,8 +48,10 @@ SCRIPT = """
     from lightning_gradcam import GradCAMCallback
     from tests.conftest import Classifier, make_pairs
 
-    def failing(model, images):
-        raise RuntimeError("rank zero alone fails")
+    def failing(rank, model, images):
+        if rank == int(os.environ.get("LOCAL_RANK", 0)) and model.trainer.current_epoch == 1:
+            raise RuntimeError("it fails here alone")
+        return model(images)
 
     def fit(name, callbacks):
         print("variant", name, file=sys.stderr, flush=True)
@@ -50,7 +61,8 @@ SCRIPT = """
                           enable_progress_bar=False, enable_checkpointing=False)
         module = Classifier()
         loader = DataLoader(make_pairs(), 4, shuffle=True)
-        trainer.fit(module, loader, loader)
+        seen = make_pairs(seed=int(os.environ.get("LOCAL_RANK", 0))) if name == "ranks disagree" else make_pairs()
+        trainer.fit(module, loader, DataLoader(seen, 4))
         if trainer.is_global_zero:
             torch.save(module.state_dict(), {folder!r} + "/" + name + "/weights.pt")
 
@@ -82,18 +94,41 @@ def launched(tmp_path_factory) -> Launched:
     return Launched(ran.returncode, folder, said)
 
 
-def test_on_two_processes_rank_zero_looks_and_training_is_the_same(launched) -> None:
-    """Also where looking fails on rank zero alone: nobody waits."""
+def test_on_two_processes_training_is_the_same(launched) -> None:
+    """Also where looking fails on one rank alone: nobody waits."""
     weights = {
         name: torch.load(launched.folder / name / "weights.pt", weights_only=True)
         for name in VARIANTS
         if name != "wrong"
     }
-    assert Events(launched.folder / "watched" / "run").steps(TAG) == [0, 1, 2]
-    assert "rank zero alone fails" in launched.said["failing"]
     assert "self.log('gradcam" not in launched.said["watched"]  # Lightning's advice on what differs between processes
     for name, found in weights.items():
         assert all(torch.equal(value, found[key]) for key, value in weights["plain"].items()), name
+
+
+@pytest.mark.parametrize(
+    ("name", "images"), [("watched", 4), ("three images", 3), ("one image", 1), ("ranks disagree", 4)]
+)
+def test_each_process_looks_at_its_share_of_rank_zeros_images(launched, tmp_path, name, images) -> None:
+    """The first grid, of the same weights, is the one that a single process draws."""
+    seed_everything(1)
+    logger = TensorBoardLogger(tmp_path, name="", version="run")
+    trainer = Trainer(
+        accelerator="cpu", devices=1, callbacks=[GradCAMCallback(images=images)], logger=logger, max_steps=1
+    )
+    trainer.fit(Classifier(), DataLoader(make_pairs(), 4), DataLoader(make_pairs(), 4))
+    events = Events(launched.folder / name / "run")
+    assert events.steps(TAG) == [0, 1, 2]
+    alone = Events(tmp_path / "run").pictures(TAG)[0]
+    assert np.abs(events.pictures(TAG)[0].astype(int) - alone).max() <= 2
+
+
+@pytest.mark.parametrize("rank", ["zero", "one"])
+def test_a_fault_on_any_process_costs_a_picture(launched, rank) -> None:
+    """It is told, and the next look is whole."""
+    name = f"rank {rank} fails"
+    assert Events(launched.folder / name / "run").steps(TAG) == [0, 1]
+    assert "it fails here alone" in launched.said[name]
 
 
 def test_a_wrong_setting_ends_all_processes(launched) -> None:

@@ -113,7 +113,8 @@ class Ours:
         )
 
     def maps(self, trainer: Trainer, module: Network) -> None:
-        self.callback._fit.explain()
+        watch = self.callback._fit
+        watch.explain(watch.plan, watch.probe_set)
 
     def look(self, trainer: Trainer, module: Network) -> None:
         self.callback.on_train_epoch_end(trainer, module)

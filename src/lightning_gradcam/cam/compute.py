@@ -1,7 +1,7 @@
 """Class activation maps of a lent model: the gradient family on its own device, all others by grad-cam."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,7 +17,7 @@ from lightning_gradcam.cam.layers import (
     named_layers,
     resolve_layers,
 )
-from lightning_gradcam.cam.maps import Cams, Heatmaps, Maps, averaged, divided, finished, tensors_of
+from lightning_gradcam.cam.maps import Cams, Heatmaps, Maps, averaged, divided, finished, joined
 from lightning_gradcam.cam.methods import METHODS, Method, full_precision
 from lightning_gradcam.cam.settings import Output, Settings
 from lightning_gradcam.cam.targets import (
@@ -71,7 +71,9 @@ def make_plan(model: nn.Module, images: Tensor, labels: Tensor | None, settings:
     return Plan(settings, tuple(groups), scores.values.shape[1])
 
 
-def compute_cams(model: nn.Module, images: Tensor, labels: Tensor | None, plan: Plan) -> list[Maps]:
+def compute_cams(
+    model: nn.Module, images: Tensor, labels: Tensor | None, plan: Plan, rows: range | None = None
+) -> list[Maps]:
     """Explain each image: one forward, with gradients from the first target layer on, and one backward to it a target.
 
     Args:
@@ -79,14 +81,15 @@ def compute_cams(model: nn.Module, images: Tensor, labels: Tensor | None, plan: 
         images: (N, C, H, W), on any device; they are moved `batch_size` at a time, and half that when memory runs out.
         labels: (N, ...) on the CPU, or None.
         plan: what `make_plan` found for this model.
+        rows: which of the images; None is all.
 
     Returns:
-        One for each layer (or group of layers to be averaged), on the model's device.
+        One for each layer (or group of layers to be averaged), on the model's device; none of no images.
     """
-    step = plan.settings.batch_size
-    rows = [slice(start, min(start + step, len(images))) for start in range(0, len(images), step)]
-    chunks = [cams for chunk in rows for cams in _chunks(model, images, labels, plan, chunk)]
-    return [_join(parts) for parts in zip(*chunks, strict=True)]
+    step, rows = plan.settings.batch_size, range(len(images)) if rows is None else rows
+    slices = [slice(start, min(start + step, rows.stop)) for start in rows[::step]]
+    chunks = [cams for chunk in slices for cams in _chunks(model, images, labels, plan, chunk)]
+    return [joined(parts) for parts in zip(*chunks, strict=True)]
 
 
 def _chunks(
@@ -228,8 +231,3 @@ def _on_device(images: Tensor, model: nn.Module) -> Tensor:
     if weight is None:
         return images
     return images.to(weight.device, weight.dtype if images.is_floating_point() else images.dtype, non_blocking=True)
-
-
-def _join(parts: Sequence[Maps]) -> Maps:
-    joined = {name: torch.cat([tensors_of(part)[name] for part in parts]) for name in tensors_of(parts[0])}
-    return replace(parts[0], **joined)  # type: ignore[arg-type]

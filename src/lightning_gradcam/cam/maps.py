@@ -1,6 +1,6 @@
 """What was found where: maps with a strength, and heatmaps that have none."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TypeVar
 
@@ -143,6 +143,12 @@ def scaled(maps: Tensor) -> Tensor:
 def enlarged(maps: Tensor, size: tuple[int, int]) -> Tensor:
     """Resize bilinearly, (N, T, h, w) to (N, T, H, W)."""
     return F.interpolate(maps, size, mode="bilinear", align_corners=False)
+
+
+def joined(parts: Sequence[Maps]) -> Maps:
+    """Return the maps of several sets of images, all of one layer, as those of one set."""
+    tensors = {name: torch.cat([tensors_of(part)[name] for part in parts]) for name in tensors_of(parts[0])}
+    return replace(parts[0], **tensors)  # type: ignore[arg-type]
 
 
 def tensors_of(found: _Explained) -> dict[str, Tensor]:

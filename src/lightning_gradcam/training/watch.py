@@ -1,7 +1,7 @@
 """One stage's looking: what the callback's hooks call."""
 
 import logging
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from time import monotonic
 from typing import Any, ClassVar
@@ -10,8 +10,9 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
 from lightning_gradcam.cam.compute import Plan, compute_cams, make_plan
+from lightning_gradcam.cam.layers import TargetLayer
 from lightning_gradcam.cam.lend import Lender
-from lightning_gradcam.cam.maps import Maps
+from lightning_gradcam.cam.maps import Maps, joined
 from lightning_gradcam.cam.settings import Settings
 from lightning_gradcam.errors import SettingError
 from lightning_gradcam.logs.record import fingerprints
@@ -25,6 +26,7 @@ from lightning_gradcam.training.arguments import Arguments
 from lightning_gradcam.training.faults import Faults
 from lightning_gradcam.training.memory import Memory
 from lightning_gradcam.training.probe_set import ProbeSet, given_probe_set
+from lightning_gradcam.training.ranks import gathered, said_by_rank_zero, share_of
 from lightning_gradcam.training.session import (
     Spectator,
     check_monitors,
@@ -43,8 +45,8 @@ _FIRST_FILM, _SECONDS_BETWEEN_FILMS = 8, 60.0  # looks, and seconds, before a fi
 class Watch:
     """One stage of a trainer, from `setup` to `teardown`.
 
-    Its images, plan and log are made when they are first asked for; what fails then is tried again at the next look.
-    Rank zero alone looks: replicas are alike, and the others have no loggers.
+    Its images, plan and log are made when they are first asked for; what fails then is tried again at the next look. Of
+    several processes each looks at its share of the images, and rank zero, which has the loggers, draws them all.
 
     Attributes:
         callback: whose numbers are logged.
@@ -66,6 +68,7 @@ class Watch:
     def __post_init__(self) -> None:
         check_strategy(self.trainer)
         self._sinks = self._find_sinks() if self.trainer.is_global_zero else []
+        self._is_wanted = said_by_rank_zero(self.trainer, lambda: bool(self._sinks))
         self.faults = Faults()
         self._lender = Lender(self.module, Spectator(self.trainer))
         self._writer = BackgroundWriter(self.faults)
@@ -76,17 +79,15 @@ class Watch:
         Raises:
             SettingError: in one sentence, with the argument's name.
         """
-        if not self._sinks:
+        if not self._is_wanted:
             return
         try:
-            check_monitors(self.trainer, self.callback, self._numbers_to_come())
+            plan = self.plan
+            said_by_rank_zero(
+                self.trainer, lambda: check_monitors(self.trainer, self.callback, self._numbers_to_come(plan))
+            )
         except SettingError:
             raise
-        except NotImplementedError as error:
-            raise SettingError(
-                f"output=None calls {type(self.module).__name__}, which cannot be called ({error}); give it a "
-                "forward, or pass output=callable(model, images) -> scores"
-            ) from error
         except Exception as fault:  # the user's own code, on these images: no reason not to train
             self.faults(fault)
 
@@ -112,28 +113,41 @@ class Watch:
 
     @cached_property
     def probe_set(self) -> ProbeSet:
-        """The images: given, remembered, or read."""
-        images = self.arguments.images
-        known = given_probe_set(images) or self.memory.probe_set
-        if known is None:
-            known = probe_set_of(self.trainer, self._lender, images, self.arguments.keys)
-        return known.pinned() if self.trainer.strategy.root_device.type == "cuda" else known
+        """The images: given, remembered, or read; all ranks have rank zero's."""
+
+        def known() -> ProbeSet:
+            images = self.arguments.images
+            found = given_probe_set(images) or self.memory.probe_set
+            return found or probe_set_of(self.trainer, self._lender, images, self.arguments.keys)
+
+        found = said_by_rank_zero(self.trainer, known)
+        return found.pinned() if self.trainer.strategy.root_device.type == "cuda" else found
 
     @cached_property
     def plan(self) -> Plan:
-        """The layers, tried on two images."""
-        settings, class_names = self.arguments.settings, self.arguments.class_names
+        """The layers, tried on two images; all ranks look at rank zero's."""
         probe_set = self.probe_set
+        groups, classes = said_by_rank_zero(self.trainer, lambda: self._layers(probe_set))
+        return Plan(self.arguments.settings, groups, classes)
+
+    def _layers(self, probe_set: ProbeSet) -> tuple[tuple[tuple[TargetLayer, ...], ...], int]:
+        settings, class_names = self.arguments.settings, self.arguments.class_names
 
         def tried(model: nn.Module, lent: Settings) -> Plan:
             return make_plan(model, probe_set.images, probe_set.labels, lent)
 
-        plan = replace(look(self.trainer, self._lender, tried, settings), settings=settings)
+        try:
+            plan = look(self.trainer, self._lender, tried, settings)
+        except NotImplementedError as error:
+            raise SettingError(
+                f"output=None calls {type(self.module).__name__}, which cannot be called ({error}); give it a "
+                "forward, or pass output=callable(model, images) -> scores"
+            ) from error
         if class_names and plan.classes > 1 and len(class_names) != plan.classes:
             raise SettingError(f"class_names has {len(class_names)} names; the model has {plan.classes} classes")
         if settings.target_layer is None:
             logger.info("target_layer=None: looking at %r, the last layer whose output is a map", plan.names[0])
-        return plan
+        return plan.groups, plan.classes
 
     @cached_property
     def log(self) -> RunLog:
@@ -147,34 +161,42 @@ class Watch:
         images = show_images(probe_set.images, probe_set.labels, arguments.mean, arguments.std, about, *naming)
         return RunLog(images, fingerprints(probe_set.images), probe_set.masks, self._sinks, arguments.by_run)
 
-    def _numbers_to_come(self) -> list[str]:
+    def _numbers_to_come(self, plan: Plan) -> list[str]:
         """The names of the numbers that will be logged."""
         told = names(peaks=self.arguments.settings.has_peaks, masks=self.log.masks is not None)
-        return [part_tag(self._tag(layer), name) for layer in self.plan.names for name in told]
+        return [part_tag(self._tag(layer), name) for layer in plan.names for name in told]
 
     def _numbers(self, step: int) -> dict[str, float]:
-        """Look, and return the numbers; a fault costs a warning and all these."""
-        if not self._sinks:
+        """Look, and return the numbers, on rank zero; a fault on any rank costs a warning and all these."""
+        if not self._is_wanted:
             return {}
         try:
-            copies = [maps.copied() for maps in self.explain()]
+            plan, probe_set = self.plan, self.probe_set
+            parts = gathered(self.trainer, lambda: self._share(plan, probe_set))
+            if not self._sinks:
+                return {}
             make_folders(self._sinks)  # for the numbers, which Lightning writes
-            # the device is waited for here: Lightning's log asks for the numbers next
-            kept = [self._keep(copy(), step) for copy in copies]
+            of_layers = zip(*(part for part in parts if part), strict=True)
+            kept = [self._keep(joined(maps), step) for maps in of_layers]
             self._writer.submit(*(job for jobs, _ in kept for job in jobs))
             return {name: number for _, numbers in kept for name, number in numbers.items()}
         except Exception as fault:
             self.faults(fault)
             return {}
 
-    def explain(self) -> list[Maps]:
-        """Return the maps of the images, on the training device, one for each layer."""
-        probe_set = self.probe_set
+    def explain(self, plan: Plan, probe_set: ProbeSet) -> list[Maps]:
+        """Return the maps of this rank's share of the images, on the training device, one for each layer."""
+        rows = share_of(self.trainer, len(probe_set.images))
 
-        def explained(model: nn.Module, plan: Plan) -> list[Maps]:
-            return compute_cams(model, probe_set.images, probe_set.labels, plan)
+        def explained(model: nn.Module, lent: Plan) -> list[Maps]:
+            return compute_cams(model, probe_set.images, probe_set.labels, lent, rows)
 
-        return look(self.trainer, self._lender, explained, self.plan)
+        return look(self.trainer, self._lender, explained, plan) if rows else []
+
+    def _share(self, plan: Plan, probe_set: ProbeSet) -> list[Maps]:
+        """This rank's maps, on the CPU; the device is waited for here, since Lightning's log asks for the numbers."""
+        copies = [maps.copied() for maps in self.explain(plan, probe_set)]
+        return [copy() for copy in copies]
 
     def _keep(self, found: Maps, step: int) -> tuple[list[Job], dict[str, float]]:
         """Remember one layer's maps; return what draws and writes them, and their numbers by tag."""

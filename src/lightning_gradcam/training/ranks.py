@@ -1,0 +1,71 @@
+"""Several processes: what rank zero says counts, and each looks at its share of the images."""
+
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
+
+import torch
+from pytorch_lightning import Trainer
+
+from lightning_gradcam.errors import SettingError
+
+T = TypeVar("T")
+
+
+class Failed(NamedTuple):
+    """What went wrong on a rank, in words: exceptions do not all travel between processes."""
+
+    rank: int
+    is_setting: bool
+    told: str
+
+    def error(self) -> Exception:
+        """Return the exception that another rank raises for it."""
+        return SettingError(self.told) if self.is_setting else RuntimeError(f"on rank {self.rank}: {self.told}")
+
+
+def said_by_rank_zero(trainer: Trainer, make: Callable[[], T]) -> T:
+    """Return on all ranks what rank zero makes; what it raises is raised on all, and nobody is left waiting."""
+    if trainer.world_size == 1:
+        return make()
+    fault: Exception | None = None
+    made: T | Failed | None = None
+    if trainer.is_global_zero:
+        try:
+            made = make()
+        except Exception as error:
+            fault, made = error, _failed(trainer, error)
+    made = trainer.strategy.broadcast(made)
+    if fault:
+        raise fault
+    if isinstance(made, Failed):
+        raise made.error()
+    return made  # type: ignore[return-value]
+
+
+def share_of(trainer: Trainer, count: int) -> range:
+    """Return which of so many images this rank looks at: as many as the others, but for the last ranks."""
+    each = -(-count // trainer.world_size)
+    return range(min(count, trainer.global_rank * each), min(count, (trainer.global_rank + 1) * each))
+
+
+def gathered(trainer: Trainer, make: Callable[[], T]) -> list[T]:
+    """Return what each rank makes, in their order, on all ranks; a fault on any is raised on all."""
+    if trainer.world_size == 1:
+        return [make()]
+    fault: Exception | None = None
+    made: T | Failed
+    try:
+        made = make()
+    except Exception as error:
+        fault, made = error, _failed(trainer, error)
+    found: list[T | Failed] = [made] * trainer.world_size
+    torch.distributed.all_gather_object(found, made)
+    failed = [one for one in found if isinstance(one, Failed)]
+    if fault or failed:
+        raise fault or failed[0].error()
+    return found  # type: ignore[return-value]
+
+
+def _failed(trainer: Trainer, error: Exception) -> Failed:
+    is_setting = isinstance(error, SettingError)
+    return Failed(trainer.global_rank, is_setting, str(error) if is_setting else f"{type(error).__name__}: {error}")
