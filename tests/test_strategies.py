@@ -106,21 +106,22 @@ def test_on_two_processes_training_is_the_same(launched) -> None:
         assert all(torch.equal(value, found[key]) for key, value in weights["plain"].items()), name
 
 
-@pytest.mark.parametrize(
-    ("name", "images"), [("watched", 4), ("three images", 3), ("one image", 1), ("ranks disagree", 4)]
-)
+SHARED = [("watched", 4), ("three images", 3), ("one image", 1), ("ranks disagree", 4)]
+
+
+@pytest.mark.parametrize(("name", "images"), SHARED)
 def test_each_process_looks_at_its_share_of_rank_zeros_images(launched, tmp_path, name, images) -> None:
     """The first grid, of the same weights, is the one that a single process draws."""
     seed_everything(1)
     logger = TensorBoardLogger(tmp_path, name="", version="run")
-    trainer = Trainer(
-        accelerator="cpu", devices=1, callbacks=[GradCAMCallback(images=images)], logger=logger, max_steps=1
-    )
+    watching = GradCAMCallback(images=images)
+    trainer = Trainer(accelerator="cpu", devices=1, callbacks=[watching], logger=logger, max_steps=1)
     trainer.fit(Classifier(), DataLoader(make_pairs(), 4), DataLoader(make_pairs(), 4))
     events = Events(launched.folder / name / "run")
     assert events.steps(TAG) == [0, 1, 2]
-    alone = Events(tmp_path / "run").pictures(TAG)[0]
-    assert np.abs(events.pictures(TAG)[0].astype(int) - alone).max() <= 2
+    difference = events.pictures(TAG)[0].astype(int) - Events(tmp_path / "run").pictures(TAG)[0]
+    assert np.abs(difference).max() <= 8  # one level of heat in 255: sums of another number of threads
+    assert (difference != 0).mean() < 0.01
 
 
 @pytest.mark.parametrize("rank", ["zero", "one"])
