@@ -13,18 +13,18 @@ import torch
 from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from pytorch_lightning import Callback
-from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
-from lightning_gradcam import GradCAMCallback
+from lightning_gradcam import GradCAMCallback, explain
 from lightning_gradcam.logs.run_log import RunLog
 from lightning_gradcam.pictures.render import GAP, HEADER
 from lightning_gradcam.training.memory import Memory
 
-from .conftest import Classifier, DictDataset, make_pairs, small_cnn
+from .conftest import Classifier, DictDataset, complaints, make_pairs, small_cnn
 
 TAG = "gradcam/network.6"
 
@@ -39,6 +39,7 @@ def test_nothing_configured_logs_every_epoch_and_the_start(make_trainer, events,
 
 def test_the_pictures_are_the_same_pixels_in_each_epoch(make_trainer, events, loader) -> None:
     """Also after JPEG: the left half of every tile does not change, and the right half does."""
+    torch.manual_seed(0)
     make_trainer(GradCAMCallback(images=1), max_epochs=3).fit(Classifier(), loader, loader)
     cells = [picture[HEADER : HEADER + 160, GAP : GAP + 320] for picture in events().pictures(TAG)]
     assert all((cell[:, :160] == cells[0][:, :160]).all() for cell in cells[1:])
@@ -348,3 +349,85 @@ def test_evaluation_and_prediction_without_a_logger_run_on(make_trainer, loader,
     assert sum("TensorBoardLogger" in record.message for record in caplog.records) == 1
     images = DataLoader(make_pairs().tensors[0], batch_size=8)
     assert len(trainer.predict(Classifier(), images)) == 3
+
+
+def test_callbacks_on_one_layer_are_told_apart_by_name(make_trainer, loader, events) -> None:
+    """Tags, numbers and checkpoints' states; without names a clash is told before training."""
+    both = GradCAMCallback(images=2), GradCAMCallback(images=3, name="others", scale="run")
+    make_trainer(*both, max_epochs=1).fit(Classifier(), loader, loader)
+    assert {TAG, "gradcam/others/network.6"} <= set(events().tags)
+    assert events().steps("gradcam/others/network.6") == [0, 1]
+    assert [len(one._memory.probe_set.images) for one in both] == [2, 3]
+    assert {"gradcam/network.6/focus", "gradcam/others/network.6/focus"} <= set(make_scalars(events))
+    clash = make_trainer(GradCAMCallback(images=2), GradCAMCallback(images=3))
+    with pytest.raises(ValueError, match=r"two GradCAMCallback write to 'gradcam/network.6'; pass one of them a name="):
+        clash.fit(Classifier(), loader, loader)
+
+
+def make_scalars(events) -> list[str]:
+    return events()._accumulator.Tags()["scalars"]
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "a\nb", " "])
+def test_a_name_that_cannot_stand_in_a_tag_is_refused(name) -> None:
+    """With the value."""
+    with pytest.raises(ValueError, match="name="):
+        GradCAMCallback(name=name)
+
+
+def test_settings_may_be_numpys_and_torchs(make_trainer, loader, events, recwarn) -> None:
+    """Numbers, arrays and tensors."""
+    settings = {
+        "images": np.array([1, 5, 9]),
+        "target": np.int64(1),
+        "mean": np.full(3, 0.5, np.float32),
+        "std": torch.full((3,), 0.25),
+        "class_names": np.array(["a", "b", "c"]),
+        "every_n_epochs": np.int32(1),
+        "batch_size": np.int64(2),
+    }
+    watching = GradCAMCallback(**settings)
+    make_trainer(watching, max_epochs=1).fit(Classifier(), loader, loader)
+    assert complaints(recwarn) == []
+    assert events().steps(TAG) == [0, 1]
+    assert watching._memory.probe_set.indices.tolist() == [1, 5, 9]
+    found = explain(
+        small_cnn(), torch.rand(2, 3, 8, 8), target=torch.tensor(2), labels=np.array([0, 1]), batch_size=np.int8(1)
+    )
+    assert found.targets.tolist() == [2, 2]
+
+
+def test_the_users_own_number_may_be_monitored(make_trainer, loader) -> None:
+    """Under `gradcam/`, too; under a layer's tag it is a mistake."""
+
+    class Logging(Classifier):
+        def validation_step(self, batch, batch_idx) -> None:
+            self.log("gradcam/mine", 1.0)
+
+    stop = EarlyStopping("gradcam/mine", patience=5)
+    trainer = make_trainer(GradCAMCallback(images=2), stop)
+    trainer.fit(Logging(), loader, loader)
+    assert float(stop.best_score) == 1
+    trainer = make_trainer(GradCAMCallback(images=2), EarlyStopping(f"{TAG}/focsu"))
+    with pytest.raises(ValueError, match=r"no such number is logged; did you mean 'gradcam/network.6/focus'"):
+        trainer.fit(Logging(), loader, loader)
+    trainer = make_trainer(GradCAMCallback(images=2), EarlyStopping(f"{TAG}/in_mask"))
+    with pytest.raises(ValueError, match="no such number is logged; the batch has no masks: pass mask_key"):
+        trainer.fit(Logging(), loader, loader)
+
+
+def test_a_number_that_is_not_there_each_epoch_is_told_to_who_insists_on_it(make_trainer, loader) -> None:
+    """An EarlyStopping would end the run after the first epoch."""
+    rare = GradCAMCallback(images=2, every_n_epochs=2)
+    trainer = make_trainer(rare, EarlyStopping(f"{TAG}/focus"))
+    with pytest.raises(ValueError, match="with every_n_epochs=2 pass it strict=False"):
+        trainer.fit(Classifier(), loader, loader)
+    make_trainer(rare, EarlyStopping(f"{TAG}/focus", strict=False)).fit(Classifier(), loader, loader)
+
+
+def test_validation_that_comes_later_is_read_at_the_start(make_trainer, loader, events, recwarn) -> None:
+    """`check_val_every_n_epoch=2` without a sanity check."""
+    options = {"check_val_every_n_epoch": 2, "num_sanity_val_steps": 0, "max_epochs": 2}
+    make_trainer(GradCAMCallback(images=2), **options).fit(Classifier(), loader, loader)
+    assert complaints(recwarn) == []
+    assert events().steps(TAG) == [0, 1, 2]

@@ -1,6 +1,8 @@
 """Whatever goes wrong while looking, training ends as if nobody had looked."""
 
 import itertools
+import logging
+import os
 import shutil
 import signal
 import subprocess
@@ -14,14 +16,16 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
-from pytorch_lightning import Callback, seed_everything
+from pytorch_lightning import Callback, Trainer, seed_everything
 from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.loggers import TensorBoardLogger
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from lightning_gradcam import GradCAMCallback
 from lightning_gradcam.logs import sinks
 from lightning_gradcam.pictures import render
+from lightning_gradcam.pictures.captions import name_of
 from lightning_gradcam.training.faults import Faults
 
 from .conftest import Classifier, Events, complaints, make_pairs, small_cnn
@@ -65,7 +69,7 @@ def nan_on_probe(model, images):
 
 
 class Corrupt(Dataset):
-    """A dataset whose middle item cannot be read; its loader never asks for it."""
+    """A dataset whose middle item cannot be read."""
 
     def __init__(self) -> None:
         self.pairs = make_pairs()
@@ -287,7 +291,7 @@ def test_a_corrupt_image_costs_no_run(make_trainer, plain) -> None:
     """One that validation itself does not read."""
     validation = DataLoader(Corrupt(), 8)
     with pytest.warns(UserWarning, match="OSError: broken data stream"):
-        module = fit(make_trainer, GradCAMCallback(images=[3, 12]), validation=validation, limit_val_batches=1)
+        module = fit(make_trainer, GradCAMCallback(images=[12]), validation=validation, limit_val_batches=1)
     assert all(torch.equal(value, module.state_dict()[name]) for name, value in plain.items())
 
 
@@ -468,3 +472,46 @@ def test_the_other_lightning_package(tmp_path) -> None:
     )
     trainer.fit(Module(), loader, loader)
     assert Events(tmp_path / "run").steps(TAG) == [0, 1, 2]
+
+
+def test_an_image_that_cannot_be_read_costs_itself(make_trainer, events, caplog) -> None:
+    """Not the others; which it is, is told."""
+    watching = GradCAMCallback(images=[2, 12, 20])
+    trainer = make_trainer(watching, max_epochs=1)
+    with caplog.at_level(logging.WARNING, logger="lightning_gradcam"):
+        trainer.fit(Classifier(), DataLoader(make_pairs(), 8), DataLoader(Corrupt(), 4, sampler=[0, 1, 2, 3]))
+    assert events().steps(TAG) == [0, 1]
+    assert watching._memory.probe_set.indices.tolist() == [2, 20]
+    assert torch.equal(watching._memory.probe_set.images, make_pairs().tensors[0][[2, 20]])
+    assert "the one at index 12 cannot be read, and is left out: OSError" in caplog.text
+
+
+def test_names_of_several_lines_are_drawn_in_one(make_trainer, events, loader, recwarn) -> None:
+    """As `readlines()` gives them."""
+    names = ["cat\n", "a\tlong\nname\x00", "dog\r\n"]
+    make_trainer(GradCAMCallback(images=3, class_names=names), max_epochs=1).fit(Classifier(), loader, loader)
+    assert complaints(recwarn) == []
+    assert events().steps(TAG) == [0, 1]
+    assert [name_of(place, names) for place in range(3)] == ["cat", "a long name", "dog"]
+
+
+@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="mounts a disk of 300 kB")
+def test_the_last_of_a_disk_is_the_trainings(tmp_path) -> None:
+    """A run that fits alone on a small disk goes on to its end with the callback; what is there can be read."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(disk)], check=True)
+    try:
+        loader = DataLoader(make_pairs(), 8)
+        logger = TensorBoardLogger(disk, name="", version="run")
+        options = {"enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
+        trainer = Trainer(max_epochs=40, accelerator="cpu", callbacks=[GradCAMCallback()], logger=logger, **options)
+        with pytest.warns(UserWarning, match="bytes of the disk are left to the training"):
+            trainer.fit(Classifier(), loader, loader)
+        assert trainer.current_epoch == 40
+        assert shutil.disk_usage(disk).free > 20_000
+        events = Events(disk / "run")
+        assert events.steps(TAG)[0] == 0
+        assert len(events.pictures(TAG)) == len(events.steps(TAG))
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)

@@ -5,6 +5,7 @@ import functools
 import itertools
 import random
 import threading
+import warnings
 import weakref
 from collections import defaultdict, deque
 from collections.abc import Callable
@@ -460,7 +461,8 @@ def assert_untouched(make, loaders, folder, **options: object) -> None:
     """Two fits without the callback are equal, and one with it is too; and it has a picture of each look."""
     once, again = (fit(make, loaders, folder / name) for name in ("once", "again"))
     assert difference(once, again) == ""
-    with pytest.warns() as caught:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
         watched = fit(make, loaders, folder / "watched", GradCAMCallback(images=4, **options))
     assert complaints(caught) == []
     assert difference(once, watched) == ""

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch.utils.checkpoint
-from pytorch_lightning import LightningModule
+from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from torch import nn
 from torch.utils.tensorboard import SummaryWriter
@@ -46,6 +46,8 @@ NAMES = {  # by how to get the owner: who compiles has Dynamo loaded from then o
     "_orig_mod": (lambda: torch.compile(nn.Identity()), "cam/layers.py"),
     "_fsdp_wrapped_module": (wrapped_by_fsdp, "cam/layers.py"),
     "_checkpoint_wrapped_module": (wrapped_for_checkpointing, "cam/layers.py"),
+    "_torchdynamo_orig_callable": (lambda: torch.compile(lambda: None), "cam/twin.py"),
+    "_data_source": (lambda: Trainer(logger=False).fit_loop.epoch_loop.val_loop, "training/session.py"),
     "activations_and_grads": (lambda: grad_cams("GradCAM"), "cam/borrowed.py"),
     "base_cam_per_layer": (lambda: grad_cams("RefineCAM"), "cam/borrowed.py"),
     '"base_cam"': (lambda: grad_cams("FinerCAM"), "cam/borrowed.py"),  # in quotes: a module of grad-cam's has the name

@@ -16,9 +16,10 @@ from lightning_gradcam.cam.targets import Target, classes_of
 from lightning_gradcam.pictures.shown import Statistics
 from lightning_gradcam.training.arguments import Arguments
 from lightning_gradcam.training.memory import Memory
-from lightning_gradcam.training.probe_set import Images, Key, Keys, asked_for
+from lightning_gradcam.training.probe_set import Images, Key, Keys, asked_for, plain_images
 from lightning_gradcam.training.session import is_dry_run
 from lightning_gradcam.training.watch import FitWatch, Watch
+from lightning_gradcam.values import plain
 
 _Callback = Callback
 if not TYPE_CHECKING:
@@ -52,6 +53,7 @@ class GradCAMCallback(_Callback):
         method: "gradcam", "hirescam", "gradcam++", "xgradcam", "layercam", "gradcam_elementwise", "eigencam" or
             "eigengradcam", computed on the training device; any other method of grad-cam by name or class.
         every_n_epochs: look after each n-th epoch.
+        name: of several callbacks in one run, what tells them apart: tags become `gradcam/{name}/{layer}`.
         mean: what normalising subtracted, to show the images as people see them; one number a channel, or one for all.
             Without mean and std each image is stretched to its own range.
         std: what normalising divided by.
@@ -81,6 +83,7 @@ class GradCAMCallback(_Callback):
         target: Target = "label",
         method: str | CamClass = "gradcam",
         every_n_epochs: int = 1,
+        name: str | None = None,
         mean: Statistics | None = None,
         std: Statistics | None = None,
         class_names: Sequence[str] | None = None,
@@ -98,34 +101,43 @@ class GradCAMCallback(_Callback):
         self._arguments = Arguments(
             settings=Settings(
                 target_layer=target_layer,
-                target=target,
+                target=plain(target),
                 method=method,
-                batch_size=batch_size,
+                batch_size=plain(batch_size),
                 output=output,
                 reshape_transform=reshape_transform,
                 aug_smooth=aug_smooth,
                 eigen_smooth=eigen_smooth,
             ),
             keys=Keys(image=image_key, label=label_key, mask=mask_key),
-            images=images,
-            every_n_epochs=every_n_epochs,
-            mean=mean,
-            std=std,
-            class_names=class_names,
+            images=plain_images(images),
+            every_n_epochs=plain(every_n_epochs),
+            mean=plain(mean),
+            std=plain(std),
+            class_names=plain(class_names),
             scale=scale,
+            name=name,
         )
-        self._memory = Memory(asked_for(images, self._arguments.keys))  # of the last fit
+        self._memory = Memory(asked_for(self._arguments.images, self._arguments.keys))  # of the last fit
         self._fit: FitWatch | None = None  # from setup to teardown
         self._evaluation: Watch | None = None
+        target = self._arguments.settings.target
         target_name = target if isinstance(target, str) else str(classes_of(target))  # an object's changes run by run
         self._state_key = self._generate_state_key(
+            name=name,
             target_layer=_layer_key(target_layer),
             target=target_name,
             method=self._arguments.settings.method_name,
             smoothing=[aug_smooth, eigen_smooth],
             images=self._memory.asked,
-            shown=[scale, every_n_epochs],
+            shown=[scale, self._arguments.every_n_epochs],
         )
+
+    @property
+    def tags(self) -> list[str]:
+        """The tags of the grids that the running stage writes; none before it has found its layers."""
+        watch = self._fit or self._evaluation
+        return watch.tags if watch else []
 
     @property
     def state_key(self) -> str:

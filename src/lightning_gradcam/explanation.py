@@ -23,6 +23,7 @@ from lightning_gradcam.errors import SettingError
 from lightning_gradcam.pictures.grid import grid
 from lightning_gradcam.pictures.render import overlay
 from lightning_gradcam.pictures.shown import ShownImages, Statistics, check_channels, check_statistics, show_images
+from lightning_gradcam.values import plain
 
 Picture = str | PathLike[str] | Image.Image | np.ndarray[Any, Any]
 Size = int | tuple[int, int]
@@ -115,14 +116,15 @@ def explain(
     )
     settings = Settings(
         target_layer=averaged or target_layer,
-        target=target,
+        target=plain(target),
         method=method,
-        batch_size=batch_size,
+        batch_size=plain(batch_size),
         output=output,
         reshape_transform=reshape_transform,
         aug_smooth=aug_smooth,
         eigen_smooth=eigen_smooth,
     )
+    mean, std, size = plain(mean), plain(std), plain(size)
     check_statistics(mean, std)
     inputs, shown, undo = _inputs(images, size, mean, std)
     known = _checked_labels(labels, len(inputs))

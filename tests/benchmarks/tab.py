@@ -24,7 +24,7 @@ from tests.dashboard.test_tab import CHROMIUM, FLAGS
 
 from lightning_gradcam.cam.maps import Cams
 from lightning_gradcam.logs.run_log import RunLog
-from lightning_gradcam.logs.schema import grid_tag
+from lightning_gradcam.logs.schema import ROOT, grid_tag
 from lightning_gradcam.pictures.shown import ShownImages
 from lightning_gradcam.timeline.history import History
 from lightning_gradcam.timeline.metrics import measure
@@ -69,7 +69,7 @@ def write(folder: Path, images: int, epochs: int, side: int) -> float:
         pictures.append(photo[top : top + 224, left : left + 224].copy())
     sink = SimpleNamespace(experiment=SummaryWriter(str(folder)))
     shown, known = ShownImages(pictures, [[0]] * images, "gradcam"), [str(image) for image in range(images)]
-    log = RunLog(shown, known, None, [sink], by_run=False)
+    log = RunLog(shown, known, None, [sink], ROOT, by_run=False)
     log.log_images(0)
     sink.experiment.flush()
     file = next(folder.glob("events*"))

@@ -41,6 +41,7 @@ from ..conftest import Classifier
 
 LAYER = "network.6"
 MAPS = schema.part_tag(schema.grid_tag(LAYER), schema.MAPS)
+PROBE_SET = schema.part_tag(schema.ROOT, schema.PROBE_SET)
 
 
 def write_run(
@@ -58,7 +59,7 @@ def write_run(
     pictures = [np.full((64, 64, 3), shade + i, np.uint8) for i in range(images)]
     shown = ShownImages(pictures, [[i] for i in range(images)], "target: label", names)
     known = fingerprints(torch.arange(images)[:, None, None, None] + first)
-    log = RunLog(shown, known, None, [sink], by_run=False)
+    log = RunLog(shown, known, None, [sink], schema.ROOT, by_run=False)
     log.log_images(start)
     history = History(LAYER)
     for step in range(start, start + epochs):
@@ -175,7 +176,7 @@ def test_a_fit_of_300_epochs_has_300_in_the_tab(make_trainer, loader, pairs, tmp
     with serving(tmp_path, loader) as url:
         whole = fetch_when(url, "maps", lambda body: len(looks(body)[1]) == 301, run="run", tag=MAPS)
         assert json.loads(fetch(url, "runs")) == {"run": {MAPS: LAYER}}
-        probe = json.loads(fetch(url, "probe", run="run"))
+        probe = json.loads(fetch(url, "probe", run="run", tag=MAPS))
         rest = fetch(url, "maps", run="run", tag=MAPS, after=298)
     told, found = looks(whole)
     assert [one["step"] for one in told["looks"]] == list(range(301))
@@ -208,7 +209,7 @@ def test_an_epoch_takes_few_bytes(tmp_path) -> None:
     for images, side, most in ((64, 14, 15_000), (32, 7, 4_000)):
         sink = SimpleNamespace(experiment=SummaryWriter(str(tmp_path / str(images))))
         pictures = [np.zeros((8, 8, 3), np.uint8)] * images
-        log = RunLog(ShownImages(pictures, [[0]] * images, ""), ["0"] * images, None, [sink], by_run=False)
+        log = RunLog(ShownImages(pictures, [[0]] * images, ""), ["0"] * images, None, [sink], schema.ROOT, by_run=False)
         classes = torch.zeros(images, dtype=torch.long)
         maps, peaks = torch.rand(images, 1, side, side), torch.ones(images, 1)
         cams = Cams(maps, torch.ones(images), classes, classes[:, None], "", peaks)
@@ -254,7 +255,7 @@ def test_numbers_travel_whole_whatever_their_range(tmp_path) -> None:
     classes = torch.zeros(3, dtype=torch.long)
     cams = Cams(torch.ones(3, 1, 2, 2), torch.ones(3), classes, classes[:, None], "", torch.ones(3, 1))
     values = {"large": torch.tensor([[30.01], [-7e9], [0.0]]), "rare": torch.tensor([[torch.nan], [1e-9], [1.0]])}
-    log = RunLog(shown, known, None, [sink], by_run=False)
+    log = RunLog(shown, known, None, [sink], schema.ROOT, by_run=False)
     log.log_look(History(LAYER).with_look(4, cams), values, schema.grid_tag(LAYER))
     sink.experiment.close()
     header, arrays = parts_of(tmp_path, MAPS)
@@ -328,7 +329,7 @@ def write_odd_runs(folder: Path) -> None:
         "infinite": [part.replace(b"0.5", b"1e999") for part in probe_record(truths=[0.5])],
         "extra": probe_record(evil="<script>"),
     }.items():
-        write_parts(folder / run, schema.PROBE_SET, record)
+        write_parts(folder / run, PROBE_SET, record)
 
 
 def strict(text: bytes) -> Any:
@@ -374,12 +375,12 @@ def test_of_a_looks_header_only_what_is_known_is_handed_on(address) -> None:
 @pytest.mark.parametrize("run", ["png", "svg", "nan", "nan deep", "nan beside", "infinite"])
 def test_images_that_are_no_jpegs_or_no_json_are_none(address, run) -> None:
     """Whatever their pictures are said to be: a browser might run them."""
-    assert strict(fetch_when(address, "probe", bool, run=run)) is None
+    assert strict(fetch_when(address, "probe", bool, run=run, tag=MAPS)) is None
 
 
 def test_images_and_all_that_is_known_of_them_are_handed_on(address) -> None:
     """And nothing else."""
-    whole, extra = (strict(fetch_when(address, "probe", bool, run=run)) for run in ("whole", "extra"))
+    whole, extra = (strict(fetch_when(address, "probe", bool, run=run, tag=MAPS)) for run in ("whole", "extra"))
     assert whole["truths"] == [[0, 1], 1.5]
     assert len(whole["images"]) == 2
     assert all(image.startswith("data:image/jpeg;base64,/9j/") for image in whole["images"])
@@ -402,7 +403,8 @@ def test_what_cannot_be_read_is_counted_and_left_out(address) -> None:
         ("maps", {"run": "run"}, 400, "'tag'"),
         ("maps", {"run": "run", "tag": MAPS, "after": "soon"}, 400, "soon"),
         ("probe", {}, 400, "'run'"),
-        ("probe", {"run": "../run"}, 404, "../run"),
+        ("probe", {"run": "../run", "tag": MAPS}, 404, "../run"),
+        ("probe", {"run": "run"}, 400, "'tag'"),
         ("index.html", {}, 404, ""),
         ("..%2f..%2fpyproject.toml", {}, 404, ""),
         ("style.css/../plugin.py", {}, 404, ""),

@@ -21,7 +21,7 @@ from lightning_gradcam.cam.maps import Cams
 from lightning_gradcam.logs.record import fingerprints
 from lightning_gradcam.logs.run_log import RunLog
 from lightning_gradcam.logs.schema import MAPS as PART
-from lightning_gradcam.logs.schema import grid_tag
+from lightning_gradcam.logs.schema import ROOT, grid_tag
 from lightning_gradcam.logs.sinks import write_data
 from lightning_gradcam.pictures.shown import ShownImages
 from lightning_gradcam.timeline.history import History
@@ -132,7 +132,7 @@ def write_numbers(folder: Path, *looks: dict[str, Tensor]) -> None:
     """A run of known numbers: image i's map of target t is hot at place 4i + t of 16, at each epoch."""
     sink = SimpleNamespace(experiment=SummaryWriter(str(folder)))
     shown = ShownImages([np.full((64, 64, 3), 128, np.uint8)] * 3, [[i] for i in range(3)], "target: label")
-    log = RunLog(shown, fingerprints(torch.arange(3)[:, None, None, None]), None, [sink], by_run=False)
+    log = RunLog(shown, fingerprints(torch.arange(3)[:, None, None, None]), None, [sink], ROOT, by_run=False)
     log.log_images(0)
     for step, values in enumerate(looks):
         images, targets = next(iter(values.values())).shape

@@ -36,6 +36,7 @@ _AROUND_FROM = (
     *("torch._", "torch.distributed.", "torch.fx.", "typing."),
     *("pytorch_lightning.", "lightning_fabric.", "lightning.pytorch.", "lightning.fabric."),
 )
+_COMPILED = "_torchdynamo_orig_callable"  # an attribute of what `torch.compile` makes of a function
 _OWN_STORAGE = 4  # a tensor that is a smaller part of its storage than one in so many is copied alone
 
 T = TypeVar("T")
@@ -89,8 +90,8 @@ class Twins:
         return copy.deepcopy(original, {})
 
     def _bound(self, original: Any) -> Any:
-        if type(original) is FunctionType and "_torchdynamo_orig_callable" in vars(original):
-            return self.of(vars(original)["_torchdynamo_orig_callable"])
+        if type(original) is FunctionType and _COMPILED in vars(original):
+            return self.of(vars(original)[_COMPILED])
         bond = bond_of(type(original))
         assert bond is not None
         parts = bond.parts(original)

@@ -15,7 +15,7 @@ from tensorboard.data.provider import RunTagFilter
 from tensorboard.plugins import base_plugin
 from werkzeug import Request, Response
 
-from lightning_gradcam.logs.schema import LOOK, MAPS, PLUGIN, PROBE_SET, ROOT, VERSION, inflated, layer_of
+from lightning_gradcam.logs.schema import LOOK, MAPS, PLUGIN, ROOT, VERSION, inflated, layer_of, probe_set_of
 
 logger = logging.getLogger(__name__)
 
@@ -131,9 +131,9 @@ def _runs(plugin: AttentionPlugin, request: Request) -> Response:
 
 
 def _probe(plugin: AttentionPlugin, request: Request) -> Response:
-    """A run's images, as data: URLs, and what is known of them; null where it has none that can be read."""
+    """The images of a layer's maps, as data: URLs, and what is known of them; null where none can be read."""
     found = None
-    for _, parts in plugin.read(request, _asked(request, "run"), PROBE_SET):
+    for _, parts in plugin.read(request, _asked(request, "run"), probe_set_of(_asked(request, "tag"))):
         header = _probe_header(parts)
         if header is not None:
             images = ["data:image/jpeg;base64," + base64.b64encode(part).decode() for part in parts[1:]]

@@ -25,6 +25,7 @@ class RunLog:
         fingerprints: an image's each.
         masks: (N, H, W) bool, true on the thing, or None.
         sinks: the loggers that take pictures.
+        root: what all tags begin with.
         by_run: maps are drawn as shares of the highest peak their image has had; else each is scaled by itself.
     """
 
@@ -32,6 +33,7 @@ class RunLog:
     fingerprints: Sequence[str]
     masks: Tensor | None
     sinks: Sequence[Any]
+    root: str
     by_run: bool
 
     def log_grid(self, found: Maps, history: History, tag: str, when: str, global_step: int) -> None:
@@ -48,7 +50,7 @@ class RunLog:
 
     def log_images(self, step: int) -> None:
         """Write the images for the Attention tab, at the step from which on looks are of them."""
-        write_data(self.sinks, PROBE_SET, pack_images(self.images, self.fingerprints), step)
+        write_data(self.sinks, part_tag(self.root, PROBE_SET), pack_images(self.images, self.fingerprints), step)
 
     def log_film(self, history: History, tag: str, global_step: int, moving: bool) -> None:
         """Draw all looks so far, as a strip and, if asked for, moving."""

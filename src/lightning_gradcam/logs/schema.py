@@ -2,12 +2,12 @@
 
 The Attention tab's data are string tensors of plugin `gradcam`, a part a string, the first a header in JSON:
 
-- `gradcam/{layer}/maps`, one a look. The header has `version`; `probe_set`, the fingerprint of the images that it is
-  of; `sizes`, how long each axis is; `metrics`, the names along axis M. Then a part a field of `LOOK`,
+- `gradcam/[{name}/]{layer}/maps`, one a look. The header has `version`; `probe_set`, the fingerprint of the images that
+  it is of; `sizes`, how long each axis is; `metrics`, the names along axis M. Then a part a field of `LOOK`,
   `deflated`.
-- `gradcam/probe`, one a set of images. The header has `version`; `probe_set`, the set's fingerprint; `fingerprints`, an
-  image's each; `truths`, each image's classes or its value; `class_names`; `columns`, the names of several targets;
-  `about`. Then each image as a JPEG.
+- `gradcam/[{name}/]probe`, one a set of images. The header has `version`; `probe_set`, the set's fingerprint;
+  `fingerprints`, an image's each; `truths`, each image's classes or its value; `class_names`; `columns`, the names of
+  several targets; `about`. Then each image as a JPEG.
 """
 
 import zlib
@@ -17,12 +17,12 @@ from typing import NamedTuple
 
 ROOT = "gradcam"
 FILMSTRIP, TIMELAPSE = "filmstrip", "timelapse"  # beside a layer's metrics, whose names are `metrics.METRICS`
-MASK_AREA = f"{ROOT}/mask_area"
+MASK_AREA = "mask_area"
 
 PLUGIN = ROOT
 VERSION = 2
 MAPS = "maps"
-PROBE_SET = f"{ROOT}/probe"
+PROBE_SET = "probe"
 
 
 class Field(NamedTuple):
@@ -74,9 +74,14 @@ def inflated(part: bytes, length: int) -> bytes:
     return array
 
 
-def grid_tag(layer: str, test: bool = False) -> str:
+def root_tag(name: str | None) -> str:
+    """What all tags of a callback begin with; one with a name has tags of its own."""
+    return f"{ROOT}/{name}" if name else ROOT
+
+
+def grid_tag(layer: str, name: str | None = None, test: bool = False) -> str:
     """Tag of a layer's picture grid; `trainer.test` has its own, since its images are others."""
-    return f"{ROOT}/{layer}/test" if test else f"{ROOT}/{layer}"
+    return f"{root_tag(name)}/{layer}/test" if test else f"{root_tag(name)}/{layer}"
 
 
 def part_tag(grid: str, part: str) -> str:
@@ -85,5 +90,10 @@ def part_tag(grid: str, part: str) -> str:
 
 
 def layer_of(maps_tag: str) -> str:
-    """Return the layer whose maps a tag has."""
+    """Return the layer whose maps a tag has, behind the callback's name if it has one."""
     return maps_tag.removeprefix(f"{ROOT}/").removesuffix(f"/{MAPS}")
+
+
+def probe_set_of(maps_tag: str) -> str:
+    """Return the tag of the images that the maps under a tag are of."""
+    return f"{maps_tag.rsplit('/', 2)[0]}/{PROBE_SET}"

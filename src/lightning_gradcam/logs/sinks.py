@@ -2,7 +2,9 @@
 
 import os
 from collections.abc import Sequence
+from errno import ENOSPC
 from io import BytesIO
+from shutil import disk_usage
 from typing import Any
 
 from PIL import Image
@@ -15,6 +17,8 @@ from torch.utils.tensorboard.writer import SummaryWriter
 from lightning_gradcam.errors import SettingError
 from lightning_gradcam.logs.schema import PLUGIN
 from lightning_gradcam.pictures.render import to_jpeg
+
+LAST_ROOM = 64 * 2**20  # bytes
 
 
 def find_sinks(loggers: Sequence[Any]) -> list[Any]:
@@ -74,6 +78,19 @@ def write_data(sinks: Sequence[Any], tag: str, parts: Sequence[bytes], step: int
     _write(sinks, Summary.Value(tag=tag, metadata=metadata, tensor=tensor), step)
 
 
+def _check_room(folder: str, size: int) -> None:
+    """Leave the training's own logs the last of a disk: a writer that fails once fails for them as well.
+
+    Raises:
+        OSError: writing would leave less than a tenth of the disk, or than 64 MB.
+    """
+    if "://" in folder:
+        return
+    disk = disk_usage(folder)
+    if disk.free - size < min(disk.total // 10, LAST_ROOM):
+        raise OSError(ENOSPC, f"the last {disk.free} bytes of the disk are left to the training", folder)
+
+
 def _write_encoded(sinks: Sequence[Any], tag: str, encoded: bytes, size: tuple[int, int], step: int) -> None:
     image = Summary.Image(width=size[0], height=size[1], colorspace=3, encoded_image_string=encoded)
     _write(sinks, Summary.Value(tag=tag, image=image), step)
@@ -83,6 +100,7 @@ def _write(sinks: Sequence[Any], value: Summary.Value, step: int) -> None:
     summary = Summary(value=[value])
     make_folders(sinks)
     for writer in filter(None, map(_summary_writer, sinks)):
+        _check_room(writer.log_dir, summary.ByteSize())
         # SummaryWriter.add_image knows PNG only: for these grids 100 times the time and 5 times the bytes
         writer._get_file_writer().add_summary(summary, step)  # type: ignore[no-untyped-call]
         writer.flush()

@@ -41,5 +41,10 @@ def to_truth(truth: Sequence[int] | float, class_names: Sequence[str] | None) ->
 
 
 def name_of(category: int, class_names: Sequence[str] | None) -> str:
-    """Return a class's name, or its number where it has none."""
-    return class_names[category] if class_names and 0 <= category < len(class_names) else str(category)
+    """Return a class's name in one line, or its number where it has none."""
+    named = class_names is not None and 0 <= category < len(class_names)
+    return _one_line(class_names[category]) if class_names and named else str(category)
+
+
+def _one_line(text: str) -> str:
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())

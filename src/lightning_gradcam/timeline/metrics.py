@@ -90,6 +90,9 @@ METRICS: dict[str, Callable[[View], Tensor | None]] = {
 }
 
 
+NEED_MASKS = (in_mask.__name__, pointing.__name__)
+
+
 def names(peaks: bool, masks: bool) -> list[str]:
     """Return the names of the metrics that a run will have told, by the second look: tried on a view like its own."""
     ones = torch.ones(1, 1, 2, 2)

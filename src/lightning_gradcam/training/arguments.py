@@ -30,6 +30,7 @@ class Arguments:
     std: Statistics | None
     class_names: Sequence[str] | None
     scale: str
+    name: str | None = None
 
     def __post_init__(self) -> None:
         check_images(self.images)
@@ -37,6 +38,7 @@ class Arguments:
         _check_epochs(self.every_n_epochs)
         check_names(self.class_names)
         _check_scale(self.scale, self.settings)
+        _check_name(self.name)
 
     @property
     def by_run(self) -> bool:
@@ -62,6 +64,15 @@ def _check_epochs(every_n_epochs: object) -> None:
         raise TypeError(f"every_n_epochs={every_n_epochs!r} is not an int; accepted is 1 or more")
     if every_n_epochs < 1:
         raise SettingError(f"every_n_epochs={every_n_epochs}; accepted is 1 or more")
+
+
+def _check_name(name: object) -> None:
+    if name is None:
+        return
+    if not isinstance(name, str):
+        raise TypeError(f"name={name!r} is a {type(name).__name__}; accepted is a word that stands in the tags")
+    if not name.strip() or "/" in name or not name.isprintable():
+        raise SettingError(f"name={name!r} cannot stand in a tag; accepted is a word without a slash")
 
 
 def _check_scale(scale: object, settings: Settings) -> None:

@@ -16,6 +16,7 @@ from lightning_gradcam.cam.lend import preserved_rng
 from lightning_gradcam.cam.settings import check_tensor
 from lightning_gradcam.errors import SettingError, nearest
 from lightning_gradcam.logs.record import fingerprint_of_set, fingerprints
+from lightning_gradcam.values import plain
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +65,12 @@ class Keys:
         for role, key in vars(self).items():
             if key is not None and (isinstance(key, bool) or not isinstance(key, (str, int))):
                 raise TypeError(f"{role}_key={key!r}; accepted is a key (str) or a place (int) in a batch")
+
+
+def plain_images(images: Any) -> Any:
+    """Return a number or indices as Python has them, whichever library's they are; tensors of images stay."""
+    of_tensors = isinstance(images, (list, tuple)) and any(isinstance(one, Tensor) and one.dim() for one in images)
+    return images if of_tensors or getattr(images, "ndim", 0) > 1 else plain(images)
 
 
 def check_images(images: object) -> None:
@@ -137,7 +144,7 @@ def read_probe_set(loader: Any, images: Indices, keys: Keys, transfer: Callable[
         random.seed(0)
         np.random.seed(0)
         torch.default_generator.manual_seed(0)  # torch.manual_seed would move every device's
-        chosen, batches = _batches(loader, images)
+        chosen, batches = _readable(*_batches(loader, images))
         fields = _take(_fields_of(batches, keys, transfer), len(chosen) if chosen else _count(images))
     if not fields:
         raise SettingError("images: the validation data is empty; pass images=<tensor (N, C, H, W)>")
@@ -226,6 +233,36 @@ def _batches(loader: Any, images: Indices) -> tuple[list[int], Iterable[Any]]:
     size = loader.batch_size or len(chosen)
     chunks = [chosen[start : start + size] for start in range(0, len(chosen), size)]
     return chosen, DataLoader(loader.dataset, batch_sampler=chunks, **options)
+
+
+def _readable(chosen: list[int], batches: Iterable[Any]) -> tuple[list[int], Iterable[Any]]:
+    """The indices that can be read, and their batches: an image that cannot costs itself alone."""
+    if not chosen or not isinstance(batches, DataLoader):
+        return chosen, batches
+    try:
+        return chosen, list(batches)
+    except Exception as fault:
+        read: dict[int, Any] = {}
+        for index in chosen:
+            try:
+                read[index] = next(iter(_like(batches, [[index]])))
+            except Exception as reason:
+                logger.warning("images: the one at index %d cannot be read, and is left out: %r", index, reason)
+        if not read:
+            raise fault
+        return list(read), read.values()
+
+
+def _like(loader: DataLoader[Any], chunks: list[list[int]]) -> DataLoader[Any]:
+    return DataLoader(
+        loader.dataset,
+        batch_sampler=chunks,
+        collate_fn=loader.collate_fn,
+        num_workers=loader.num_workers,
+        worker_init_fn=loader.worker_init_fn,
+        multiprocessing_context=loader.multiprocessing_context,
+        generator=torch.Generator().manual_seed(0),
+    )
 
 
 def _choose(loader: DataLoader[Any], images: Indices) -> list[int]:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from lightning_gradcam.cam.lend import Lender
 from lightning_gradcam.errors import SettingError, nearest
 from lightning_gradcam.logs.schema import ROOT
+from lightning_gradcam.timeline.metrics import NEED_MASKS
 from lightning_gradcam.training.probe_set import Images, Keys, ProbeSet, read_probe_set
 
 logger = logging.getLogger(__name__)
@@ -38,28 +39,58 @@ def check_strategy(trainer: Trainer) -> None:
         )
 
 
-def check_monitors(trainer: Trainer, callback: Callback, logged: Sequence[str]) -> None:
+def check_tags(trainer: Trainer, callback: Callback, tags: Sequence[str]) -> None:
+    """Refuse tags that another callback of the same kind, in front, writes already.
+
+    Raises:
+        SettingError: with the argument that tells them apart.
+    """
+    for other in trainer.callbacks:  # type: ignore[attr-defined]
+        if other is callback:
+            return
+        if isinstance(other, type(callback)) and (shared := set(tags) & set(getattr(other, "tags", []))):
+            raise SettingError(
+                f"two {type(callback).__name__} write to {min(shared)!r}; pass one of them a name=, which its tags "
+                "then have"
+            )
+
+
+def check_monitors(trainer: Trainer, callback: Callback, logged: Sequence[str], every_n_epochs: int) -> None:
     """Refuse a callback that monitors a number that is not logged, or that asks for it before it is.
 
     Args:
         trainer: with all its callbacks.
         callback: the one that logs.
         logged: the names that it will log.
+        every_n_epochs: how often.
     """
     callbacks = trainer.callbacks  # type: ignore[attr-defined]
-    alone = not any(isinstance(one, type(callback)) for one in callbacks if one is not callback)
     for place, other in enumerate(callbacks):
         monitor, name = getattr(other, "monitor", None), type(other).__name__
         if not isinstance(monitor, str) or not monitor.startswith(f"{ROOT}/"):
             continue
-        if monitor not in logged and alone:
-            raise SettingError(f"{name}(monitor={monitor!r}): no such number is logged{nearest(monitor, logged)}")
+        if monitor not in logged and _is_meant(monitor, logged):
+            lacking = "; the batch has no masks: pass mask_key" if monitor.endswith(NEED_MASKS) else ""
+            raise SettingError(
+                f"{name}(monitor={monitor!r}): no such number is logged{lacking or nearest(monitor, logged)}"
+            )
+        if monitor in logged and every_n_epochs > 1 and getattr(other, "strict", False):
+            raise SettingError(
+                f"{name}(monitor={monitor!r}) asks after each epoch, and ends the run where there is no number; with "
+                f"every_n_epochs={every_n_epochs} pass it strict=False"
+            )
         told = f"{name}(monitor={monitor!r}) runs before the number is logged"
         if monitor in logged and _asks_after_validation(other, trainer):
             option = "save_on_train_epoch_end" if _saves(other) else "check_on_train_epoch_end"
             raise SettingError(f"{told}, after validation; pass it {option}=True")
         if monitor in logged and place < callbacks.index(callback) and not _saves(other):
             raise SettingError(f"{told}; put it behind {type(callback).__name__} in Trainer(callbacks=[...])")
+
+
+def _is_meant(monitor: str, logged: Sequence[str]) -> bool:
+    """Whether a monitored number can only be meant for ours, and not for one that the user logs."""
+    layers = {number.rsplit("/", 1)[0] for number in logged}
+    return monitor.rsplit("/", 1)[0] in layers
 
 
 def _saves(callback: object) -> bool:
@@ -163,6 +194,8 @@ def probe_set_of(trainer: Trainer, lender: Lender, images: Images, keys: Keys) -
     """
     assert not isinstance(images, (Tensor, tuple))  # those are the set itself
     loaders = trainer.test_dataloaders if trainer.testing else trainer.val_dataloaders
+    if loaders is None and trainer.training:
+        loaders = _validation_to_come(trainer)
     found = [] if loaders is None else CombinedLoader(loaders, "sequential").flattened
     if not found:
         raise SettingError(
@@ -173,6 +206,12 @@ def probe_set_of(trainer: Trainer, lender: Lender, images: Images, keys: Keys) -
         logger.info("%d validation loaders: the images are the first one's", len(found))
     with lender.itself(loader=found[0], data=getattr(trainer, "datamodule", None)), _as_validation(trainer):
         return read_probe_set(found[0], images, keys, partial(_transfer, trainer))
+
+
+def _validation_to_come(trainer: Trainer) -> Any:
+    """The validation data of a fit that has not asked for them yet, as with `check_val_every_n_epoch=2`."""
+    source = trainer.fit_loop.epoch_loop.val_loop._data_source
+    return source.dataloader() if trainer.limit_val_batches and source.is_defined() else None
 
 
 def _transfer(trainer: Trainer, batch: Any) -> Any:

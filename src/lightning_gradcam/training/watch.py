@@ -17,7 +17,7 @@ from lightning_gradcam.cam.settings import Settings
 from lightning_gradcam.errors import SettingError
 from lightning_gradcam.logs.record import fingerprints
 from lightning_gradcam.logs.run_log import RunLog
-from lightning_gradcam.logs.schema import MASK_AREA, grid_tag, part_tag
+from lightning_gradcam.logs.schema import MASK_AREA, grid_tag, part_tag, root_tag
 from lightning_gradcam.logs.sinks import find_sinks, make_folders
 from lightning_gradcam.logs.writer import BackgroundWriter, Job
 from lightning_gradcam.pictures.shown import show_images
@@ -31,6 +31,7 @@ from lightning_gradcam.training.session import (
     Spectator,
     check_monitors,
     check_strategy,
+    check_tags,
     log_numbers,
     look,
     probe_set_of,
@@ -83,9 +84,7 @@ class Watch:
             return
         try:
             plan = self.plan
-            said_by_rank_zero(
-                self.trainer, lambda: check_monitors(self.trainer, self.callback, self._numbers_to_come(plan))
-            )
+            said_by_rank_zero(self.trainer, lambda: self._check_others(plan))
         except SettingError:
             raise
         except Exception as fault:  # the user's own code, on these images: no reason not to train
@@ -159,12 +158,21 @@ class Watch:
         about = arguments.about(labelled=probe_set.labels is not None)
         naming = arguments.class_names, arguments.settings.column_classes
         images = show_images(probe_set.images, probe_set.labels, arguments.mean, arguments.std, about, *naming)
-        return RunLog(images, fingerprints(probe_set.images), probe_set.masks, self._sinks, arguments.by_run)
+        known, root = fingerprints(probe_set.images), root_tag(arguments.name)
+        return RunLog(images, known, probe_set.masks, self._sinks, root, arguments.by_run)
 
-    def _numbers_to_come(self, plan: Plan) -> list[str]:
-        """The names of the numbers that will be logged."""
+    @property
+    def tags(self) -> list[str]:
+        """The tags of the grids; none before the layers are found."""
+        plan = vars(self).get("plan")
+        return [self._tag(layer) for layer in plan.names] if plan else []
+
+    def _check_others(self, plan: Plan) -> None:
+        """Refuse what does not go together with the trainer's other callbacks."""
+        check_tags(self.trainer, self.callback, [self._tag(layer) for layer in plan.names])
         told = names(peaks=self.arguments.settings.has_peaks, masks=self.log.masks is not None)
-        return [part_tag(self._tag(layer), name) for layer in plan.names for name in told]
+        logged = [part_tag(self._tag(layer), name) for layer in plan.names for name in told]
+        check_monitors(self.trainer, self.callback, logged, self.arguments.every_n_epochs)
 
     def _numbers(self, step: int) -> dict[str, float]:
         """Look, and return the numbers, on rank zero; a fault on any rank costs a warning and all these."""
@@ -220,7 +228,7 @@ class Watch:
         return f"{stage} after epoch {step}" if step else stage
 
     def _tag(self, layer: str) -> str:
-        return grid_tag(layer, test=self.trainer.testing)
+        return grid_tag(layer, self.arguments.name, test=self.trainer.testing)
 
 
 @dataclass(eq=False)
@@ -275,7 +283,9 @@ class FitWatch(Watch):
         """Log the first numbers to all loggers: Lightning's own log has no place before the first epoch."""
         try:
             if self.log.masks is not None:
-                numbers[MASK_AREA] = float(self.log.masks.float().mean())  # what in_mask is by chance
+                numbers[part_tag(self.log.root, MASK_AREA)] = float(
+                    self.log.masks.float().mean()
+                )  # what in_mask is by chance
             for sink in self.trainer.loggers if numbers else []:
                 sink.log_metrics(numbers, self.trainer.global_step)
         except Exception as fault:

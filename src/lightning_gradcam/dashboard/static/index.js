@@ -142,8 +142,8 @@ function numberOf(look, name, index) {
 }
 
 /** A run's images, with their pictures decoded. */
-async function fetchProbe(run) {
-  const probe = await (await ask('probe', {run})).json();
+async function fetchProbe(run, tag) {
+  const probe = await (await ask('probe', {run, tag})).json();
   if (!probe) return null;
   probe.pictures = await Promise.all(probe.images.map(async (source) => {
     const picture = new Image();
@@ -685,7 +685,7 @@ async function load() {
       const keep = (old, run, tag) => old && old.run === run && old.tag === tag ? old : new Series(run, tag);
       const next = keep(series, state.run, state.layer), next2 = other ? keep(series2, other, tag2) : null;
       const found = await Promise.all([
-        orNull(fetchProbe(state.run)), next.update(true), other ? orNull(fetchProbe(other)) : null, next2?.update(true)]);
+        orNull(fetchProbe(state.run, state.layer)), next.update(true), other ? orNull(fetchProbe(other, tag2)) : null, next2?.update(true)]);
       if (turn !== loading) return;
       [series, series2, probe, probe2] = [next, next2, found[0], found[2]];
       series.show(probe?.probe_set);
