@@ -36,7 +36,7 @@ class GradCAMCallback(_Callback):
 
     A grid of images and their Grad-CAM overlays is logged under `gradcam/{layer}` before training (step 0) and after
     every `every_n_epochs`-th epoch (step = epochs completed), and in `trainer.validate` and `trainer.test`. Training is
-    left as it is: the model is borrowed in evaluation mode and given back bit for bit. Once training runs, a fault in
+    left as it is, bit for bit: looked at is a twin of the model, with a state of its own. Once training runs, a fault in
     looking costs a warning and a missing picture, never the run.
 
     Numbers of the maps (`lightning_gradcam.timeline.metrics`) are logged as `gradcam/{layer}/{metric}` to all loggers,

@@ -14,6 +14,7 @@ from pytorch_grad_cam import (
     GradCAMPlusPlus,
     HiResCAM,
     LayerCAM,
+    ShapleyCAM,
     XGradCAM,
 )
 from pytorch_grad_cam.base_cam import BaseCAM
@@ -103,6 +104,14 @@ def test_each_method_is_grad_cams(networks, network, method) -> None:
     target = plan.groups[0][0]
     transform = None if layer else target.layout
     theirs = PEERS[method](model, [named_layers(model)[target.name]], reshape_transform=transform)(images, None)
+    assert np.abs(ours.numpy() - theirs).max() < 1e-3
+
+
+def test_a_method_that_differentiates_twice_is_grad_cams(networks) -> None:
+    """Also where everything behind the layer is linear."""
+    model, images = networks["resnet18"], torch.randn(2, 3, 96, 96, generator=torch.Generator().manual_seed(8))
+    ours = cams_of(model, images, method="shapleycam", target_layer="layer4")[0].maps[:, 0]
+    theirs = ShapleyCAM(model, [model.layer4])(images, None)
     assert np.abs(ours.numpy() - theirs).max() < 1e-3
 
 

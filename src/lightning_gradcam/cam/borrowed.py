@@ -102,6 +102,9 @@ def borrowed_heatmaps(
     Returns:
         (N, H, W) float32 in 0..1, on the CPU.
     """
+    if _differentiates_twice(cam_class):  # behind a layer that acts linearly, only weights give a gradient a graph
+        for weight in model.parameters():
+            weight.requires_grad_(weight.is_floating_point())
     adapter = _Adapter(model, forward)
     cam = cam_class(
         model=adapter,
@@ -116,6 +119,12 @@ def borrowed_heatmaps(
             stack.callback(module.register_forward_hook(adapter.behind_hooks).remove)
         heatmaps = cam(images, list(targets), **smoothing)
     return torch.from_numpy(heatmaps).float()
+
+
+def _differentiates_twice(cam_class: CamClass) -> bool:
+    from pytorch_grad_cam import ShapleyCAM
+
+    return issubclass(cam_class, ShapleyCAM)
 
 
 def _inner_cams(cam: Any) -> list[Any]:
