@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from pytorch_lightning import Callback, LightningModule, Trainer, seed_everything
+from pytorch_lightning import Callback, LightningDataModule, LightningModule, Trainer, seed_everything
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor, nn
@@ -448,7 +448,8 @@ def fit(make: Callable[[], LightningModule], loaders: Callable, folder, *callbac
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    trainer.fit(module, *loaders())
+    given = loaders()
+    trainer.fit(module, datamodule=given[0]) if len(given) == 1 else trainer.fit(module, *given)
     score = None if keep.best_model_score is None else float(keep.best_model_score)
     return [module.losses, plain(module.state_dict()), score, *diary.pages]
 
@@ -520,6 +521,28 @@ def drawn_by_a_generator() -> tuple[DataLoader, DataLoader]:
     )
 
 
+class Counting(LightningDataModule):
+    """A data module that augments on the device, more with each batch that it sees."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches, self.generator = 0, torch.Generator().manual_seed(1)
+
+    def train_dataloader(self) -> DataLoader:
+        return DataLoader(make_pairs(), 8)
+
+    def val_dataloader(self) -> DataLoader:
+        return DataLoader(make_pairs(seed=1), 8)
+
+    def on_after_batch_transfer(self, batch: list[Tensor], dataloader_idx: int) -> list[Tensor]:
+        self.batches += 1
+        return [batch[0] + 0.01 * self.batches * torch.rand(1, generator=self.generator), batch[1]]
+
+
+def of_a_data_module() -> tuple[LightningDataModule]:
+    return (Counting(),)
+
+
 def collated() -> tuple[DataLoader, DataLoader]:
     seen: list[int] = []
 
@@ -530,7 +553,7 @@ def collated() -> tuple[DataLoader, DataLoader]:
     return DataLoader(make_pairs(), 8, collate_fn=collate), DataLoader(make_pairs(), 8, collate_fn=collate)
 
 
-@pytest.mark.parametrize("loaders", [split_in_two, streams, drawn_by_a_generator, collated])
+@pytest.mark.parametrize("loaders", [split_in_two, streams, drawn_by_a_generator, collated, of_a_data_module])
 def test_data_with_a_state_of_their_own(loaders, tmp_path) -> None:
     """Reading the images moves none of it."""
     assert_untouched(Classifier, loaders, tmp_path)

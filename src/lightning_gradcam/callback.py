@@ -36,8 +36,8 @@ class GradCAMCallback(_Callback):
 
     A grid of images and their Grad-CAM overlays is logged under `gradcam/{layer}` before training (step 0) and after
     every `every_n_epochs`-th epoch (step = epochs completed), and in `trainer.validate` and `trainer.test`. Training is
-    left as it is, bit for bit: looked at is a twin of the model, with a state of its own. Once training runs, a fault in
-    looking costs a warning and a missing picture, never the run.
+    left as it is, bit for bit: a twin of the model is looked at, with a state of its own. Once training runs, a fault
+    in looking costs a warning and a missing picture, never the run.
 
     Numbers of the maps (`lightning_gradcam.timeline.metrics`) are logged as `gradcam/{layer}/{metric}` to all loggers,
     and other callbacks can monitor them; at the end of a fit, also of an interrupted one, `gradcam/{layer}/filmstrip`

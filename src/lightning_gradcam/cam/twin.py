@@ -177,13 +177,17 @@ def _maker(cls: type) -> Callable[[Twins, Any], Any]:
 
 def is_trainer(cls: type) -> bool:
     """Whether a class is Lightning's `Trainer`, of either of its packages."""
-    return any(base.__name__ == "Trainer" and base.__module__.startswith(_AROUND_FROM) for base in cls.__mro__)
+    return _is_lightnings("Trainer", cls)
+
+
+def _is_lightnings(name: str, cls: type) -> bool:
+    return any(base.__name__ == name and base.__module__.startswith(_AROUND_FROM) for base in cls.__mro__)
 
 
 @per_type
 def is_dataset(cls: type) -> bool:
     """Whether a class's objects hold data, or read them."""
-    return issubclass(cls, _DATA)
+    return issubclass(cls, _DATA) or _is_lightnings("LightningDataModule", cls)
 
 
 @per_type

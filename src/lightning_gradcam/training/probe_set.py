@@ -144,7 +144,7 @@ def read_probe_set(loader: Any, images: Indices, keys: Keys, transfer: Callable[
         random.seed(0)
         np.random.seed(0)
         torch.default_generator.manual_seed(0)  # torch.manual_seed would move every device's
-        chosen, batches = _readable(*_batches(loader, images))
+        chosen, batches = _batches(loader, images)
         fields = _take(_fields_of(batches, keys, transfer), len(chosen) if chosen else _count(images))
     if not fields:
         raise SettingError("images: the validation data is empty; pass images=<tensor (N, C, H, W)>")
@@ -230,39 +230,29 @@ def _batches(loader: Any, images: Indices) -> tuple[list[int], Iterable[Any]]:
     chosen = _choose(loader, images)
     if loader.batch_sampler is None:  # each item of the dataset is a batch
         return [], DataLoader(loader.dataset, batch_size=None, sampler=chosen, **options)
-    size = loader.batch_size or len(chosen)
-    chunks = [chosen[start : start + size] for start in range(0, len(chosen), size)]
-    return chosen, DataLoader(loader.dataset, batch_sampler=chunks, **options)
+
+    def read(chunks: list[list[int]]) -> list[Any]:
+        return list(DataLoader(loader.dataset, batch_sampler=chunks, **options))
+
+    return _read(chosen, loader.batch_size or len(chosen), read)
 
 
-def _readable(chosen: list[int], batches: Iterable[Any]) -> tuple[list[int], Iterable[Any]]:
-    """The indices that can be read, and their batches: an image that cannot costs itself alone."""
-    if not chosen or not isinstance(batches, DataLoader):
-        return chosen, batches
+def _read(
+    chosen: list[int], size: int, read: Callable[[list[list[int]]], list[Any]]
+) -> tuple[list[int], Iterable[Any]]:
+    """The batches of the indices, and which of these could be read: an image that cannot costs itself alone."""
     try:
-        return chosen, list(batches)
+        return chosen, read([chosen[start : start + size] for start in range(0, len(chosen), size)])
     except Exception as fault:
-        read: dict[int, Any] = {}
+        alone: dict[int, Any] = {}
         for index in chosen:
             try:
-                read[index] = next(iter(_like(batches, [[index]])))
+                alone[index] = read([[index]])[0]
             except Exception as reason:
                 logger.warning("images: the one at index %d cannot be read, and is left out: %r", index, reason)
-        if not read:
+        if not alone:
             raise fault
-        return list(read), read.values()
-
-
-def _like(loader: DataLoader[Any], chunks: list[list[int]]) -> DataLoader[Any]:
-    return DataLoader(
-        loader.dataset,
-        batch_sampler=chunks,
-        collate_fn=loader.collate_fn,
-        num_workers=loader.num_workers,
-        worker_init_fn=loader.worker_init_fn,
-        multiprocessing_context=loader.multiprocessing_context,
-        generator=torch.Generator().manual_seed(0),
-    )
+        return list(alone), alone.values()
 
 
 def _choose(loader: DataLoader[Any], images: Indices) -> list[int]:
