@@ -20,6 +20,8 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 CLASSES = 3
+workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
+torch.set_num_threads(max(1, torch.get_num_threads() // workers))  # they share the cores
 
 
 def small_cnn(channels: int = 3, classes: int = CLASSES) -> nn.Sequential:

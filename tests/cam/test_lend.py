@@ -166,6 +166,22 @@ def test_a_twin_shares_the_weights_and_nothing_else(model) -> None:
         assert set(map(id, model.modules())).isdisjoint(map(id, twin.modules()))
 
 
+def test_nothing_is_made_or_deleted_of_what_does_something_when_it_is_deleted(model) -> None:
+    """A handle that closes a file, say: neither for a twin nor to see whether there could be one."""
+    deleted = []
+
+    class Handle:
+        def __del__(self) -> None:
+            deleted.append(self.name)
+
+    model.handle = Handle()
+    model.handle.name = "its own"
+    Lender(model).look(lambda twin, _: twin.handle, None)
+    assert deleted == []
+    del model.handle
+    assert deleted == ["its own"]
+
+
 class Codebook(nn.Module):
     """Vector quantisation: a frozen parameter, moved by each forward pass, in evaluation too."""
 

@@ -98,7 +98,7 @@ def _is_fixed(cls: type) -> bool:
 
 def _is_plain(cls: type) -> bool:
     """Whether a class and its bases are written in Python, so that its objects hold their attributes and no more."""
-    if cls is object or _is_fixed(cls):
+    if cls is object or _is_fixed(cls) or hasattr(cls, "__del__"):  # which would run on the object that is tried
         return False
     try:
         object.__new__(cls)
@@ -108,7 +108,7 @@ def _is_plain(cls: type) -> bool:
 
 
 def _has_attributes(cls: type) -> bool:
-    """Whether a native type's objects have attributes of their own: a subclass written in Python."""
+    """Whether the objects of a type that is not plain have attributes of their own."""
     is_module = issubclass(cls, types.ModuleType)
     return any("__dict__" in vars(base) for base in cls.__mro__) and not is_module and not _is_fixed(cls)
 
