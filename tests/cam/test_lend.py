@@ -220,6 +220,26 @@ def test_a_weight_that_a_forward_writes_is_put_back_and_then_copied(way, caplog)
     assert [record.message for record in caplog.records] == ([] if way == "replaced" else [told])
 
 
+def test_a_weight_that_a_later_look_begins_to_write_is_told(caplog) -> None:
+    """It was written once; the looks behind that have a copy."""
+    model, writes = Codebook(lambda codes: codes.add_(1) if late.is_set() else codes), []
+    lender, images = Lender(model), torch.rand(2, 3, 8, 8)
+    late.clear()
+    with caplog.at_level(logging.WARNING, logger="lightning_gradcam"):
+        for look in range(4):
+            if look == 2:
+                late.set()
+            lender.look(lambda twin, _: twin(images), None)
+            writes.append(float(model.codes[0]))
+    assert writes == [0, 0, 1, 1]
+    assert [record.message for record in caplog.records][-1:] == [
+        "a look changed codes, which earlier ones had not; later ones have a copy"
+    ]
+
+
+late = threading.Event()
+
+
 def test_work_that_fails_on_a_twin_is_done_on_the_model_itself(caplog) -> None:
     """A function that knows the model by a global name; all is put back after each look."""
     global known_by_name

@@ -109,7 +109,14 @@ class Lender:
                     if trace.has_changed():
                         trace.put_back()
                 pairs = zip(twins.shared, versions, strict=True)
-                self._written += [tensor for tensor, version in pairs if tensor._version != version]
+                self._copy_from_now_on([tensor for tensor, version in pairs if tensor._version != version])
+
+    def _copy_from_now_on(self, written: list[Tensor]) -> None:
+        self._written += written
+        if written and self._look == self._look_at_twin:  # the first look is audited, and tells by itself
+            names = {id(tensor): name for name, tensor in self._model.named_parameters()}
+            told = ", ".join(names.get(id(tensor), "a large tensor") for tensor in written)
+            logger.warning("a look changed %s, which earlier ones had not; later ones have a copy", told)
 
     def _look_at_twin(self, work: Callable[[nn.Module, T], R], companion: T) -> R:
         with self.twin(companion) as lent:
