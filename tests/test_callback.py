@@ -359,6 +359,9 @@ def test_callbacks_on_one_layer_are_told_apart_by_name(make_trainer, loader, eve
     assert events().steps("gradcam/others/network.6") == [0, 1]
     assert [len(one._memory.probe_set.images) for one in both] == [2, 3]
     assert {"gradcam/network.6/focus", "gradcam/others/network.6/focus"} <= set(make_scalars(events))
+    apart = make_trainer(GradCAMCallback("network.3", images=2), GradCAMCallback("network.6", images=3))
+    with pytest.raises(ValueError, match="two GradCAMCallback write to 'gradcam/probe'"):
+        apart.fit(Classifier(), loader, loader)
     clash = make_trainer(GradCAMCallback(images=2), GradCAMCallback(images=3))
     with pytest.raises(ValueError, match=r"two GradCAMCallback write to 'gradcam/network.6'; pass one of them a name="):
         clash.fit(Classifier(), loader, loader)
@@ -423,6 +426,9 @@ def test_a_number_that_is_not_there_each_epoch_is_told_to_who_insists_on_it(make
     with pytest.raises(ValueError, match="with every_n_epochs=2 pass it strict=False"):
         trainer.fit(Classifier(), loader, loader)
     make_trainer(rare, EarlyStopping(f"{TAG}/focus", strict=False)).fit(Classifier(), loader, loader)
+    trainer = make_trainer(rare, ModelCheckpoint(monitor=f"{TAG}/focus"), enable_checkpointing=True)
+    with pytest.raises(ValueError, match="pass it every_n_epochs=2"):
+        trainer.fit(Classifier(), loader, loader)
 
 
 def test_validation_that_comes_later_is_read_at_the_start(make_trainer, loader, events, recwarn) -> None:

@@ -149,3 +149,13 @@ def test_bad_input_is_refused_in_one_sentence(model, images, options, message) -
     with pytest.raises((ValueError, TypeError), match=message) as refused:
         explain(model, images, **options)
     assert "\n" not in str(refused.value)
+
+
+def test_pictures_of_16_bits_are_not_cut_off(tmp_path) -> None:
+    """Their full range is 0 to 1, as that of 8 bits is."""
+    ramp = np.arange(4096, dtype=np.uint16).reshape(64, 64) * 16
+    Image.fromarray(ramp).save(tmp_path / "deep.png")
+    Image.fromarray((ramp // 257).astype(np.uint8)).save(tmp_path / "flat.png")
+    found = explain(small_cnn(), [tmp_path / "deep.png", tmp_path / "flat.png"])
+    deep, flat = (np.asarray(picture).astype(int) for picture in found._images.pictures)
+    assert np.abs(deep - flat).max() <= 1

@@ -506,7 +506,7 @@ def test_the_last_of_a_disk_is_the_trainings(tmp_path) -> None:
         logger = TensorBoardLogger(disk, name="", version="run")
         options = {"enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
         trainer = Trainer(max_epochs=40, accelerator="cpu", callbacks=[GradCAMCallback()], logger=logger, **options)
-        with pytest.warns(UserWarning, match="bytes of the disk are left to the training"):
+        with pytest.warns(UserWarning, match="of the disk are left that are the training's"):
             trainer.fit(Classifier(), loader, loader)
         assert trainer.current_epoch == 40
         assert shutil.disk_usage(disk).free > 20_000

@@ -9,7 +9,9 @@ import warnings
 import weakref
 from collections import defaultdict, deque
 from collections.abc import Callable
+from enum import Enum
 from types import SimpleNamespace
+from typing import Generic, TypeVar
 
 import numpy as np
 import pytest
@@ -33,6 +35,8 @@ def plain(one: object, seen: frozenset[int] = frozenset()) -> object:
     if id(one) in seen or isinstance(one, (Trainer, weakref.ref, type(threading.Lock()))):
         return type(one).__name__
     seen = seen | {id(one)}
+    if isinstance(one, Tensor) and one.is_meta:
+        return one.dtype, one.shape
     if isinstance(one, Tensor):
         return one.dtype, one.requires_grad, one.detach().cpu().numpy().tobytes()
     if isinstance(one, np.ndarray):
@@ -388,6 +392,116 @@ class RunningDown(Hostile):
         return self.network(images) * (1 + 0.01 * self.calls)
 
 
+T = TypeVar("T")
+
+
+class Scheduler(Generic[T]):
+    calls = 0
+
+    def up(self) -> float:
+        self.calls += 1
+        return 1 + 0.01 * self.calls
+
+
+class Closing(Scheduler[int]):
+    def __del__(self) -> None:
+        """Close what it holds."""
+
+
+class Replay(Dataset):
+    def __init__(self) -> None:
+        self.items: list[float] = []
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+
+class Mode(Enum):
+    WARM = 1
+
+
+class Shared(Hostile):
+    """State on what the twin shares with the model: things that close, data sets, members of an enumeration."""
+
+    def prepare(self) -> None:
+        self.scheduler, self.closing, self.replay, self.mode = Scheduler(), Closing(), Replay(), Mode.WARM
+        Mode.WARM.calls = 0
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.replay.items.append(1.0)
+        self.mode.calls += 1
+        factor = self.scheduler.up() * self.closing.up() * (1 + 0.01 * len(self.replay) + 0.01 * self.mode.calls)
+        return self.network(images) * factor
+
+
+REGISTRY: dict[str, nn.Module] = {}
+
+
+class Registered(Hostile):
+    """A global registry leads to the model itself, past the twin."""
+
+    def prepare(self) -> None:
+        REGISTRY["norm"] = self.network[1].train()
+
+    def forward(self, images: Tensor) -> Tensor:
+        norm = REGISTRY["norm"].train()
+        norm(images[:, :1].expand(-1, 6, -1, -1))
+        return self.network(images)
+
+
+class Lazily(Hostile):
+    """Names that are bound at the first call: on the class, globally, on a function."""
+
+    def prepare(self) -> None:
+        for owner, name in ((Lazily, "frequencies"), (draw, "calls")):
+            if name in vars(owner):
+                delattr(owner, name)
+        globals().pop("BOUND_LATER", None)
+
+    def forward(self, images: Tensor) -> Tensor:
+        global BOUND_LATER
+        if not hasattr(Lazily, "frequencies"):
+            Lazily.frequencies = torch.randn(1)
+        if "BOUND_LATER" not in globals():
+            BOUND_LATER = torch.randn(1)
+        return self.network(images) * (1 + 0.1 * Lazily.frequencies + 0.1 * BOUND_LATER + draw())
+
+
+def draw() -> float:
+    draw.calls = getattr(draw, "calls", 0) + 1
+    return 0.01 * draw.calls
+
+
+class Stubborn(Hostile):
+    """Meta tensors, read-only arrays and expanded tensors, which cannot all be compared or put back."""
+
+    def prepare(self) -> None:
+        self.shape, self.array = torch.empty(3, device="meta"), np.zeros(3)
+        self.seen_only = self.array.view()
+        self.seen_only.flags.writeable = False
+        self.many = torch.zeros(1).expand(4)
+        self.calls = 0
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.calls += 1
+        return self.network(images) * (1 + 0.01 * self.calls)
+
+
+class Clamped(Hostile):
+    """A temperature that a forward clamps, behind torch's back, once it has grown."""
+
+    def prepare(self) -> None:
+        self.scale = nn.Parameter(torch.tensor(1.0))
+
+    def forward(self, images: Tensor) -> Tensor:
+        if not self.training:
+            self.scale.data.clamp_(max=1.001)
+        return self.network(images) * self.scale
+
+    def validation_step(self, batch: list[Tensor], batch_idx: int) -> None:
+        """See nothing: only a look would clamp."""
+
+
 class CompiledPart(Hostile):
     def prepare(self) -> None:
         self.network = torch.compile(self.network, backend="eager")
@@ -407,7 +521,7 @@ MODULES = [
         Teacher,
     ),
     *(Thawing, NonlocalHook, LogsInForward, AsksTheTrainer, BackwardHooks, Outside, Norms, Lazy, Cached, Surrounded),
-    *(RunningDown, CompiledPart),
+    *(RunningDown, CompiledPart, Shared, Registered, Lazily, Stubborn, Clamped),
 ]
 
 

@@ -32,6 +32,8 @@ VARIANTS = {
     "three images": "[GradCAMCallback(images=3)]",
     "one image": "[GradCAMCallback(images=1)]",
     "ranks disagree": "[GradCAMCallback(images=4)]",
+    "gathering": "[GradCAMCallback(images=3)]",
+    "gathering alone": "[]",
     "monitored": "[GradCAMCallback(images=4), EarlyStopping('gradcam/network.6/focus', patience=9)]",
     "wrong": "[GradCAMCallback('network.66')]",  # the last: it ends both processes
 }
@@ -53,13 +55,20 @@ SCRIPT = """
             raise RuntimeError("it fails here alone")
         return model(images)
 
+    class Gathering(Classifier):
+        def forward(self, images):
+            scores = self.network(images)
+            total = scores.detach().mean()
+            torch.distributed.all_reduce(total)
+            return scores + 0.1 * total
+
     def fit(name, callbacks):
         print("variant", name, file=sys.stderr, flush=True)
         seed_everything(1)
         trainer = Trainer(max_epochs=2, accelerator="cpu", devices=2, strategy="ddp", callbacks=callbacks,
                           logger=TensorBoardLogger({folder!r} + "/" + name, name="", version="run"),
                           enable_progress_bar=False, enable_checkpointing=False)
-        module = Classifier()
+        module = Gathering() if "gathering" in name else Classifier()
         loader = DataLoader(make_pairs(), 4, shuffle=True)
         seen = make_pairs(seed=int(os.environ.get("LOCAL_RANK", 0))) if name == "ranks disagree" else make_pairs()
         trainer.fit(module, loader, DataLoader(seen, 4))
@@ -103,7 +112,9 @@ def test_on_two_processes_training_is_the_same(launched) -> None:
     }
     assert "self.log('gradcam" not in launched.said["watched"]  # Lightning's advice on what differs between processes
     for name, found in weights.items():
-        assert all(torch.equal(value, found[key]) for key, value in weights["plain"].items()), name
+        alone = weights["gathering alone" if "gathering" in name else "plain"]
+        assert all(torch.equal(value, found[key]) for key, value in alone.items()), name
+    assert Events(launched.folder / "gathering" / "run").steps(TAG) == [0, 1, 2]  # a forward that waits for all ranks
 
 
 SHARED = [("watched", 4), ("three images", 3), ("one image", 1), ("ranks disagree", 4)]

@@ -106,8 +106,8 @@ class GradCAMCallback(_Callback):
                 batch_size=plain(batch_size),
                 output=output,
                 reshape_transform=reshape_transform,
-                aug_smooth=aug_smooth,
-                eigen_smooth=eigen_smooth,
+                aug_smooth=plain(aug_smooth),
+                eigen_smooth=plain(eigen_smooth),
             ),
             keys=Keys(image=image_key, label=label_key, mask=mask_key),
             images=plain_images(images),
@@ -128,16 +128,16 @@ class GradCAMCallback(_Callback):
             target_layer=_layer_key(target_layer),
             target=target_name,
             method=self._arguments.settings.method_name,
-            smoothing=[aug_smooth, eigen_smooth],
+            smoothing=[self._arguments.settings.aug_smooth, self._arguments.settings.eigen_smooth],
             images=self._memory.asked,
             shown=[scale, self._arguments.every_n_epochs],
         )
 
     @property
-    def tags(self) -> list[str]:
-        """The tags of the grids that the running stage writes; none before it has found its layers."""
+    def tags(self) -> dict[str, str]:
+        """The tags that the running stage writes to, and what; none before it has found its layers."""
         watch = self._fit or self._evaluation
-        return watch.tags if watch else []
+        return watch.tags if watch else {}
 
     @property
     def state_key(self) -> str:

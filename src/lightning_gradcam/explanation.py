@@ -121,8 +121,8 @@ def explain(
         batch_size=plain(batch_size),
         output=output,
         reshape_transform=reshape_transform,
-        aug_smooth=aug_smooth,
-        eigen_smooth=eigen_smooth,
+        aug_smooth=plain(aug_smooth),
+        eigen_smooth=plain(eigen_smooth),
     )
     mean, std, size = plain(mean), plain(std), plain(size)
     check_statistics(mean, std)
@@ -188,11 +188,11 @@ def _load(picture: Picture, place: int) -> Tensor:
     if isinstance(picture, (str, PathLike)):
         try:
             with Image.open(Path(picture)) as file:
-                return _load(file.convert("RGB"), place)
+                return _load(file.copy(), place)
         except (OSError, UnidentifiedImageError) as error:
             raise SettingError(f"{name}={str(picture)!r} cannot be read as an image: {error}") from error
     if isinstance(picture, Image.Image):
-        picture = np.asarray(picture.convert("RGB"))
+        picture = _pixels(picture)
     if not isinstance(picture, np.ndarray):
         raise TypeError(f"{name} is a {type(picture).__name__}; accepted are paths, PIL images and arrays (H, W, C)")
     if picture.ndim not in (2, 3) or not picture.size:
@@ -206,6 +206,15 @@ def _load(picture: Picture, place: int) -> Tensor:
         low, high = float(pixels.min()), float(pixels.max())
         raise SettingError(f"{name} holds floats from {low:.3g} to {high:.3g}; accepted are 0..1, or uint8")
     return pixels.float()
+
+
+def _pixels(picture: Image.Image) -> np.ndarray[Any, Any]:
+    """RGB of 8 bits; Pillow would cut off what 16 bits hold above 255."""
+    if picture.mode.startswith("I"):
+        deep: np.ndarray[Any, Any] = np.asarray(picture, np.float32)[..., None].repeat(3, axis=2)
+        deep /= 65535 if deep.max(initial=0) > 255 else 255
+        return deep
+    return np.asarray(picture.convert("RGB"))
 
 
 def _stack(pictures: list[Tensor], size: Size | None) -> Tensor:

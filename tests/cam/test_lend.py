@@ -152,6 +152,13 @@ def test_a_compiled_model_is_seen_and_stays_compiled(how) -> None:
         compiled(torch.rand(2, 3, 8, 8))
 
 
+@pytest.fixture
+def small_are_shared(monkeypatch) -> None:
+    """As large parameters are."""
+    monkeypatch.setattr("lightning_gradcam.cam.twin.COPIED_UP_TO", 0)
+
+
+@pytest.mark.usefixtures("small_are_shared")
 def test_a_twin_shares_the_weights_and_nothing_else(model) -> None:
     """Those that train and those that are frozen; what two modules share, their twins share."""
     model.tied = nn.Linear(8, 3)
@@ -207,6 +214,7 @@ WAYS = {
 }
 
 
+@pytest.mark.usefixtures("small_are_shared")
 @pytest.mark.parametrize("way", WAYS)
 def test_a_weight_that_a_forward_writes_is_put_back_and_then_copied(way, caplog) -> None:
     """Whether torch notices or not; it is told once, by name."""
@@ -220,6 +228,7 @@ def test_a_weight_that_a_forward_writes_is_put_back_and_then_copied(way, caplog)
     assert [record.message for record in caplog.records] == ([] if way == "replaced" else [told])
 
 
+@pytest.mark.usefixtures("small_are_shared")
 def test_a_weight_that_a_later_look_begins_to_write_is_told(caplog) -> None:
     """It was written once; the looks behind that have a copy."""
     model, writes = Codebook(lambda codes: codes.add_(1) if late.is_set() else codes), []

@@ -12,7 +12,6 @@ import types
 import weakref
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable
-from enum import Enum
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -20,7 +19,7 @@ import torch
 from torch import Tensor
 
 # whose objects never change, and hold nothing that does
-ATOMS = (int, float, complex, str, bytes, type, range, slice, Enum, type(None), type(...), type(NotImplemented))
+ATOMS = (int, float, complex, str, bytes, type, range, slice, type(None), type(...), type(NotImplemented))
 NEVER_CHANGE = frozenset({bool, *ATOMS})  # exactly these types
 _LONG = 10_000  # items
 
@@ -82,9 +81,14 @@ def bond_of(cls: type) -> Bond | None:
     return next((_BONDS[base] for base in cls.__mro__ if base in _BONDS and (base is cls or base in _HEIRS)), None)
 
 
+def never_change(held: list[Any]) -> bool:
+    """Whether none of the objects can change."""
+    return NEVER_CHANGE.issuperset(map(type, held))
+
+
 def is_data(held: list[Any]) -> bool:
     """Whether a container holds so many objects that they are data, and no state to be looked into."""
-    return len(held) > _LONG and not NEVER_CHANGE.issuperset(map(type, held))
+    return len(held) > _LONG and not never_change(held)
 
 
 def is_sentinel(kinds: tuple[Kind, ...], held: list[list[Any]]) -> bool:

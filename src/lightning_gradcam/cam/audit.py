@@ -1,5 +1,6 @@
 """All that can be reached from some objects, as it is at one time: what changes after that is told, and put back."""
 
+import builtins
 import logging
 import re
 import sys
@@ -14,13 +15,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lightning_gradcam.cam.anatomy import NEVER_CHANGE, Kind, bond_of, is_data, kinds_of
-from lightning_gradcam.cam.twin import is_around, is_dataset, is_trainer
+from lightning_gradcam.cam.anatomy import NEVER_CHANGE, Kind, bond_of, is_data, kinds_of, never_change
+from lightning_gradcam.cam.twin import SHARED_FROM, is_out_of_bounds
 
 logger = logging.getLogger(__name__)
 
 _BACKUP = 512 * 2**20  # bytes of tensors that are kept, the smallest first; of others it is only told that they changed
 _MOST = 300_000  # objects that are looked into
+
+_BUILTINS = frozenset(dir(builtins))
 
 # whose code keeps nothing of a model's in global variables
 _LIBRARIES = frozenset(sys.stdlib_module_names - {"__main__"}) | {
@@ -50,13 +53,17 @@ class Trace(NamedTuple):
             values, requires_grad = self.held
             return self.one.requires_grad != requires_grad or not _are_equal(self.one.detach(), values)
         now = self.kind.holds(self.one)
-        if self.kind.is_value:
+        if self.kind.is_value or (never_change(now) and never_change(self.held)):
             return not _are_equal(now, self.held)
         return len(now) != len(self.held) or not all(map(_is_same, now, self.held))
 
-    def put_back(self) -> None:
-        """Make the object hold what it held."""
-        self.kind.fill(self.one, self.held)
+    def put_back(self) -> bool:
+        """Make the object hold what it held, and say whether it does."""
+        try:
+            self.kind.fill(self.one, self.held)
+            return not self.has_changed()
+        except Exception:  # an array that is no longer written to, say
+            return False
 
     def anew(self) -> "Trace":
         """Return the trace of what the object holds now."""
@@ -76,11 +83,10 @@ class Audit:
 
     Args:
         roots: the objects, by the names that they are told under.
-        with_data: look into data sets, samplers and loaders too.
     """
 
-    def __init__(self, roots: dict[str, object], with_data: bool = False) -> None:
-        reached = list(_reach(roots, with_data))
+    def __init__(self, roots: dict[str, object]) -> None:
+        reached = list(_reach(roots))
         room, digested = _BACKUP, set()
         for tensor in sorted((one for _, one, _ in reached if isinstance(one, Tensor)), key=lambda one: one.nbytes):
             room -= tensor.nbytes
@@ -89,16 +95,26 @@ class Audit:
         used = ((path, one, _DIGEST if id(one) in digested else kind) for path, one, kind in reached)
         self._traces = list(filter(None, starmap(_trace, used)))
 
-    def put_back(self) -> list[Trace]:
-        """Put back all that has changed, and return it."""
-        changes = [trace for trace in self._traces if trace.has_changed()]
-        for trace in changes:
-            trace.put_back()
-        return changes
+    def put_back(self) -> tuple[list[Trace], list[Trace]]:
+        """Put back all that has changed; return what was, and what could not be."""
+        changes = [trace for trace in self._traces if _has_changed(trace)]
+        done = [trace.put_back() for trace in changes]
+        pairs = list(zip(changes, done, strict=True))
+        return [trace for trace, is_done in pairs if is_done], [trace for trace, is_done in pairs if not is_done]
+
+
+def _has_changed(trace: Trace) -> bool:
+    try:
+        return trace.has_changed()
+    except Exception:  # it cannot be compared
+        logger.debug("%s cannot be compared", trace.path)
+        return False
 
 
 def _trace(path: str, one: object, kind: Kind) -> Trace | None:
     try:
+        if isinstance(one, np.ndarray) and one.nbytes > SHARED_FROM:
+            return None
         return Trace(path, one, kind, kind.holds(one))
     except Exception:  # it will not be read, as a meta tensor will not
         logger.debug("%s cannot be read", path)
@@ -131,14 +147,14 @@ def _bind(variable: _Variable, held: list[Any]) -> None:
 _VARIABLE = Kind(_bound, _bind, lambda one: one)
 
 
-def _reach(roots: dict[str, object], with_data: bool) -> Iterator[tuple[str, Any, Kind]]:
+def _reach(roots: dict[str, object]) -> Iterator[tuple[str, Any, Kind]]:
     """Every object that holds what can change, once a kind, by the shortest path."""
     seen: dict[object, Any] = {}  # with the objects, so that no id is given out twice
     queue = deque(roots.items())
     while queue and len(seen) < _MOST:
         path, one = queue.popleft()
         key = (id(one.owner), one.name) if isinstance(one, _Variable) else id(one)
-        if key in seen or _is_passed_over(one, with_data):
+        if key in seen or _is_passed_over(one):
             continue
         seen[key] = one
         for kind in (_VARIABLE,) if isinstance(one, _Variable) else kinds_of(type(one)):
@@ -147,11 +163,11 @@ def _reach(roots: dict[str, object], with_data: bool) -> Iterator[tuple[str, Any
         queue.extend(_surroundings(path, one))
 
 
-def _is_passed_over(one: object, with_data: bool) -> bool:
+def _is_passed_over(one: object) -> bool:
     cls = type(one)
     if isinstance(one, (type, FunctionType)):
         return is_library(one.__module__)
-    return cls in NEVER_CHANGE or is_trainer(cls) or (is_around(cls) and not (with_data and is_dataset(cls)))
+    return cls in NEVER_CHANGE or is_out_of_bounds(cls) or (isinstance(one, Tensor) and one.is_meta)
 
 
 def _parts(path: str, one: Any, kind: Kind) -> list[tuple[str, Any]]:
@@ -161,17 +177,25 @@ def _parts(path: str, one: Any, kind: Kind) -> list[tuple[str, Any]]:
         return []
     if kind.is_paired:
         pairs = zip(held[::2], held[1::2], strict=True)
-        named = [(f"{path}[{key!r}]" if isinstance(one, dict) else f"{path}.{key}", value) for key, value in pairs]
+        named = [(_place(path, key, isinstance(one, dict)), value) for key, value in pairs]
         return [*named, *((path, key) for key in held[::2])]
     return [(path if kind is _VARIABLE else f"{path}[{place}]", part) for place, part in enumerate(held)]
 
 
+def _place(path: str, key: object, is_item: bool) -> str:
+    if not is_item:
+        return f"{path}.{key}"
+    return f"{path}[{key!r}]" if type(key) in NEVER_CHANGE else f"{path}[{type(key).__name__}]"
+
+
 def _surroundings(path: str, one: Any) -> list[tuple[str, Any]]:
     """What lies behind an object: what it is bound to, and what its own code may change outside of it."""
+    if isinstance(one, _Variable):
+        return []
     bond = bond_of(type(one))
     found: list[tuple[str, Any]] = [(path, part) for part in (bond.parts(one) if bond else [])]
     if isinstance(one, FunctionType):
-        return found + _global_variables(one)
+        return [*found, (path, vars(one)), *_global_variables(one)]
     if isinstance(one, type):
         return found + _class_attributes(one)
     return found + [(base.__qualname__, base) for base in type(one).__mro__ if not is_library(base.__module__)]
@@ -179,6 +203,9 @@ def _surroundings(path: str, one: Any) -> list[tuple[str, Any]]:
 
 def _class_attributes(cls: type) -> list[tuple[str, Any]]:
     found: list[tuple[str, Any]] = []
+    code = [value.__code__ for value in vars(cls).values() if isinstance(value, FunctionType)]
+    to_come = frozenset().union(*map(_names, code)) - {name for base in cls.__mro__ for name in vars(base)}
+    found += [(f"{cls.__qualname__}.{name}", _Variable(cls, name)) for name in to_come]
     for name, value in vars(cls).items():
         unwrapped = getattr(value, "__func__", getattr(value, "fget", value))
         if isinstance(unwrapped, FunctionType):
@@ -198,6 +225,7 @@ def _global_variables(function: FunctionType) -> list[tuple[str, Any]]:
             spaces.append((value.__name__, vars(value)))
     found: list[tuple[str, Any]] = []
     for module, space in spaces:
+        found += [(f"{module}.{name}", _Variable(space, name)) for name in names - space.keys() - _BUILTINS]
         for name in names & space.keys():
             value = space[name]
             if isinstance(value, (FunctionType, type)):
@@ -228,8 +256,9 @@ def _digest(tensor: Tensor) -> list[Any]:
     values = tensor.detach()
     if values.layout != torch.strided or values.is_quantized:
         return [version]
-    pieces = torch.split(values.reshape(-1), 2**24)
-    return [version, [int(piece.contiguous().view(torch.uint8).sum(dtype=torch.int64)) for piece in pieces]]
+    pieces = [piece.contiguous() for piece in torch.split(values.reshape(-1), 2**24)]
+    words = [piece.view(torch.int64 if piece.nbytes % 8 == 0 else torch.uint8) for piece in pieces]
+    return [version, [int(word.sum(dtype=torch.int64)) for word in words]]
 
 
 _DIGEST = Kind(_digest, lambda one, held: None, lambda one: one, is_value=True)

@@ -321,7 +321,8 @@ def _reached(captured: Capture, maps: dict[nn.Module, Reader], scores: Tensor) -
     modules = list(maps)
     outputs = [captured.outputs[module] for module in modules]
     nan = torch.full_like(scores, torch.nan)
-    gradients = torch.autograd.grad(scores, outputs, grad_outputs=nan, allow_unused=True)
+    with torch.autograd.set_detect_anomaly(False):
+        gradients = torch.autograd.grad(scores, outputs, grad_outputs=nan, allow_unused=True)
     pairs = zip(modules, gradients, strict=True)
     return [m for m, gradient in pairs if gradient is not None and bool(maps[m](gradient).isnan().any())]
 

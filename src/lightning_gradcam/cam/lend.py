@@ -62,8 +62,8 @@ class Lender:
 
     @contextmanager
     def itself(self, **others: object) -> Iterator[nn.Module]:
-        """Lend the model itself, and put all back that can be reached from it and from some others, data too."""
-        audit = Audit({"model": self._model, **others}, with_data=True)
+        """Lend the model itself, and put all back that can be reached from it and from some others."""
+        audit = self._audit(**others)
         flags = [(module, module.training) for module in self._model.modules()]
         with ExitStack() as stack:
             stack.enter_context(_unnoticed(self._model))
@@ -74,7 +74,7 @@ class Lender:
             yield self._model
 
     def _first_look(self, work: Callable[[nn.Module, T], R], companion: T) -> R:
-        audit = Audit({type(self._model).__name__: self._model, "settings": companion})
+        audit = self._audit(settings=companion)
         try:
             found = self._look_at_twin(work, companion)
             self._look = self._look_at_twin
@@ -82,13 +82,19 @@ class Lender:
             audit.put_back()
             found = self._second_try(work, companion, fault)
             self._look = self._look_at_itself
-        self._keep_from(audit.put_back())
+        self._keep_from(*audit.put_back())
         return found
+
+    def _audit(self, **others: object) -> Audit:
+        everywhere = vars(torch.nn.modules.module)  # hooks that the user hung on all modules
+        hooks = {name: everywhere[name] for name in everywhere if name.startswith("_global_") and everywhere[name]}
+        return Audit({type(self._model).__name__: self._model, **others, **hooks})
 
     def _second_try(self, work: Callable[[nn.Module, T], R], companion: T, fault: Exception) -> R:
         try:
             found = self._look_at_itself(work, companion)
-        except Exception:
+        except Exception as second:
+            logger.debug("and on the model itself: %r", second)
             raise fault from None
         logger.info("%s is lent itself, and put back after each look: on a copy, %r", type(self._model).__name__, fault)
         return found
@@ -126,14 +132,18 @@ class Lender:
         with self.itself(settings=companion) as model:
             return work(model, companion)
 
-    def _keep_from(self, changes: list[Trace]) -> None:
+    def _keep_from(self, put_back: list[Trace], lost: list[Trace]) -> None:
         """Remember what a look changes in spite of the twin, and say so."""
-        if not changes:
-            return
-        self._written += [trace.one for trace in changes if isinstance(trace.one, Tensor)]
-        self._out_of_reach += [trace for trace in changes if not isinstance(trace.one, Tensor)]
-        names = ", ".join(sorted({trace.name for trace in changes})[:10])
-        logger.warning("a look changes %s; it was put back, and is after each look", names)
+        self._written += [trace.one for trace in [*put_back, *lost] if isinstance(trace.one, Tensor)]
+        self._out_of_reach += put_back
+        if put_back:
+            logger.warning("a look changes %s; it was put back, and is after each look", _names(put_back))
+        if lost:
+            logger.warning("a look changed %s, which could not be put back", _names(lost))
+
+
+def _names(traces: list[Trace]) -> str:
+    return ", ".join(sorted({trace.name for trace in traces})[:10])
 
 
 @contextmanager

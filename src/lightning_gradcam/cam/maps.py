@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from itertools import chain
 from typing import TypeVar
 
 import torch
@@ -145,9 +146,17 @@ def enlarged(maps: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(maps, size, mode="bilinear", align_corners=False)
 
 
-def joined(parts: Sequence[Maps]) -> Maps:
-    """Return the maps of several sets of images, all of one layer, as those of one set."""
+def joined(parts: Sequence[Maps], rows: Sequence[range] = ()) -> Maps:
+    """Return the maps of several sets of images, all of one layer, as those of one set.
+
+    Args:
+        parts: of each set.
+        rows: which images each set has; of images that several have, the first set's are taken.
+    """
     tensors = {name: torch.cat([tensors_of(part)[name] for part in parts]) for name in tensors_of(parts[0])}
+    places = {row: place for place, row in reversed([*enumerate(chain(*rows))])}
+    if places:
+        tensors = {name: tensor[[places[row] for row in sorted(places)]] for name, tensor in tensors.items()}
     return replace(parts[0], **tensors)  # type: ignore[arg-type]
 
 

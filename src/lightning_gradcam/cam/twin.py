@@ -24,19 +24,24 @@ from lightning_gradcam.cam.anatomy import (
     is_data,
     is_sentinel,
     kinds_of,
+    never_change,
     per_type,
 )
 
+COPIED_UP_TO = 2**16  # bytes: small parameters, as a temperature that a forward clamps, are copied all the same
 SHARED_FROM = 64 * 2**20  # bytes: larger tensors and arrays are shared, as parameters are
+_ROOM = 512 * 2**20  # bytes of copies; what comes behind is shared
+_MOST = 300_000  # objects of a twin
 
 # what belongs to the program around a model, and not to its state
-_AROUND = (Optimizer, logging.Logger, threading.Thread, Enum)
+_AROUND = (Optimizer, logging.Logger, threading.Thread)
 _DATA = (Dataset, DataLoader, Sampler)
 _AROUND_FROM = (
-    *("torch._", "torch.distributed.", "torch.fx.", "typing."),
+    *("torch._", "torch.distributed.", "torch.fx."),
     *("pytorch_lightning.", "lightning_fabric.", "lightning.pytorch.", "lightning.fabric."),
 )
 _COMPILED = "_torchdynamo_orig_callable"  # an attribute of what `torch.compile` makes of a function
+_MANY = 64  # objects that are asked for their types before they are gone through
 _OWN_STORAGE = 4  # a tensor that is a smaller part of its storage than one in so many is copied alone
 
 T = TypeVar("T")
@@ -61,23 +66,28 @@ class Twins:
         self._twins: dict[int, Any] = {}
         self._originals: list[Any] = []  # kept, so that no id is given out twice
         self._storages: dict[int, torch.UntypedStorage] = {}
+        self._room = _ROOM
         self.shared: list[Tensor] = []
 
     def of(self, original: T) -> T:
         """Return the twin of an object: the same one at each call.
 
         Raises:
-            TypeError: a module that does something when it is deleted, which its twin would do too.
+            TypeError: a module that does something when it is deleted, which its twin would do too; too many objects.
         """
         made = self._twins.get(id(original), _MISSING)
         if made is _MISSING:
             self._originals.append(original)
+            if len(self._originals) > _MOST:
+                raise TypeError(f"it holds more than {_MOST} objects")
             twin = _maker(type(original))(self, original)
             made = self._twins.setdefault(id(original), twin)  # a function's may have come up behind its own closure
         found: T = made
         return found
 
     def _all(self, parts: list[Any]) -> list[Any]:
+        if len(parts) > _MANY and never_change(parts):
+            return parts
         return [part if type(part) in NEVER_CHANGE else self.of(part) for part in parts]
 
     def _same(self, original: Any) -> Any:
@@ -95,12 +105,24 @@ class Twins:
         bond = bond_of(type(original))
         assert bond is not None
         parts = bond.parts(original)
+        if is_data(parts):
+            return original
         twins = self._all(parts)
         same = all(twin is part for twin, part in zip(twins, parts, strict=True))
         return original if same else bond.rebuilt(original, twins)
 
     def _array(self, original: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        return original if original.nbytes > SHARED_FROM else self._mutable(original)
+        return self._mutable(original) if self._is_copied(original.nbytes) else original
+
+    def _bytes(self, original: bytearray) -> bytearray:
+        return self._mutable(original) if self._is_copied(len(original)) else original
+
+    def _is_copied(self, size: int) -> bool:
+        """Whether there is room for a copy of so many bytes, which then is taken."""
+        if size > min(SHARED_FROM, self._room):
+            return False
+        self._room -= size
+        return True
 
     def _module(self, original: nn.Module) -> Any:
         if hasattr(type(original), "__del__"):
@@ -125,13 +147,14 @@ class Twins:
             lazy: Tensor = copy.deepcopy(original)
             return lazy
         is_parameter = isinstance(original, nn.Parameter)
-        shares = is_parameter or original.nbytes > SHARED_FROM
+        copied = id(original) in self._copied or original.is_inference() or original.nbytes <= COPIED_UP_TO
+        copied = copied or (not is_parameter and self._is_copied(original.nbytes))
         with torch.inference_mode(False), torch.no_grad():
-            if shares and not original.is_inference() and id(original) not in self._copied:
+            if copied:
+                values = self._values(original)
+            else:
                 values = original.detach()
                 self.shared.append(original)
-            else:
-                values = self._values(original)
             twin = nn.Parameter(values, requires_grad=False) if is_parameter else values
             if type(twin) is not type(original):  # a parameter's subclass with attributes of its own
                 twin = Tensor._make_subclass(type(original), values)
@@ -145,7 +168,7 @@ class Twins:
         if not plain or original.is_quantized or original.is_conj() or original.is_neg() or original.is_inference():
             return original.detach().clone()
         storage = original.untyped_storage()
-        if storage.nbytes() > _OWN_STORAGE * original.nbytes:
+        if storage.nbytes() > _OWN_STORAGE * original.nbytes or not storage.data_ptr():
             return original.detach().clone()
         own = self._storages.setdefault(storage.data_ptr(), storage.clone())  # type: ignore[no-untyped-call]
         empty = torch.empty(0, dtype=original.dtype, device=original.device)
@@ -168,6 +191,8 @@ def _maker(cls: type) -> Callable[[Twins, Any], Any]:
         return Twins._bound
     if issubclass(cls, np.ndarray):
         return Twins._array
+    if issubclass(cls, bytearray):
+        return Twins._bytes
     if issubclass(cls, torch.jit.ScriptModule) or (hasattr(cls, "__deepcopy__") and not issubclass(cls, nn.Module)):
         return Twins._deep
     if issubclass(cls, nn.Module):
@@ -192,8 +217,16 @@ def is_dataset(cls: type) -> bool:
 
 @per_type
 def is_around(cls: type) -> bool:
-    """Whether a class's objects belong to the program around a model, or do something when they are deleted."""
+    """Whether a class's objects are shared: they belong to the program around, or act when they are deleted."""
     if issubclass(cls, (nn.Module, *HOLDERS)):
         return False
+    return is_out_of_bounds(cls) or is_dataset(cls) or issubclass(cls, Enum) or hasattr(cls, "__del__")
+
+
+@per_type
+def is_out_of_bounds(cls: type) -> bool:
+    """Whether a class's objects belong to Lightning or torch, and are never looked into; data are the user's."""
+    if issubclass(cls, (nn.Module, *HOLDERS)) or is_dataset(cls):
+        return False
     foreign = any(f"{base.__module__}.".startswith(_AROUND_FROM) for base in cls.__mro__)
-    return foreign or issubclass(cls, (*_AROUND, *_DATA)) or hasattr(cls, "__del__")
+    return foreign or cls.__module__ == "typing" or issubclass(cls, _AROUND)

@@ -87,8 +87,10 @@ def _check_room(folder: str, size: int) -> None:
     if "://" in folder:
         return
     disk = disk_usage(folder)
-    if disk.free - size < min(disk.total // 10, LAST_ROOM):
-        raise OSError(ENOSPC, f"the last {disk.free} bytes of the disk are left to the training", folder)
+    reserve = min(disk.total // 10, LAST_ROOM)
+    if disk.free - size < reserve:
+        told = f"{size} bytes more, and less than the {reserve} of the disk are left that are the training's"
+        raise OSError(ENOSPC, told, folder)
 
 
 def _write_encoded(sinks: Sequence[Any], tag: str, encoded: bytes, size: tuple[int, int], step: int) -> None:

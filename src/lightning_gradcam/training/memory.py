@@ -79,13 +79,13 @@ class Memory:
         """
         self.probe_set, self.histories = None, {}
         name = key.partition("{")[0]
-        others = [state["images"] for one, state in states.items() if one.startswith(name) and "images" in state]
+        others = [one for one in states if one.partition("{")[0] == name]
         if others and key not in states:
             logger.warning(
                 "images: the checkpoint's are other ones than asked for, or looked at in another way (%s; now %s); the "
                 "resumed run begins anew",
                 " and ".join(others),
-                self.asked,
+                key,
             )
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

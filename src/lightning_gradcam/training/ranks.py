@@ -42,10 +42,14 @@ def said_by_rank_zero(trainer: Trainer, make: Callable[[], T]) -> T:
     return made  # type: ignore[return-value]
 
 
-def share_of(trainer: Trainer, count: int) -> range:
-    """Return which of so many images this rank looks at: as many as the others, but for the last ranks."""
+def shares_of(trainer: Trainer, count: int) -> list[range]:
+    """Return which of so many images each rank looks at, all as many: a forward may gather something from all ranks.
+
+    Where they do not divide, or are fewer than the ranks, the last ranks look at images that others look at, too.
+    """
     each = -(-count // trainer.world_size)
-    return range(min(count, trainer.global_rank * each), min(count, (trainer.global_rank + 1) * each))
+    starts = (min(rank * each, count - each) for rank in range(trainer.world_size))
+    return [range(start, start + each) for start in starts]
 
 
 def gathered(trainer: Trainer, make: Callable[[], T]) -> list[T]:

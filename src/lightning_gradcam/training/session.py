@@ -39,8 +39,13 @@ def check_strategy(trainer: Trainer) -> None:
         )
 
 
-def check_tags(trainer: Trainer, callback: Callback, tags: Sequence[str]) -> None:
-    """Refuse tags that another callback of the same kind, in front, writes already.
+def check_tags(trainer: Trainer, callback: Callback, tags: Mapping[str, str]) -> None:
+    """Refuse tags that another callback of the same kind, in front, writes something else to.
+
+    Args:
+        trainer: with all its callbacks.
+        callback: the one that writes.
+        tags: to which, and what is written there.
 
     Raises:
         SettingError: with the argument that tells them apart.
@@ -48,9 +53,10 @@ def check_tags(trainer: Trainer, callback: Callback, tags: Sequence[str]) -> Non
     for other in trainer.callbacks:  # type: ignore[attr-defined]
         if other is callback:
             return
-        if isinstance(other, type(callback)) and (shared := set(tags) & set(getattr(other, "tags", []))):
+        theirs: Mapping[str, str] = getattr(other, "tags", {}) if isinstance(other, type(callback)) else {}
+        if clashing := [tag for tag in tags if tag in theirs and theirs[tag] != tags[tag]]:
             raise SettingError(
-                f"two {type(callback).__name__} write to {min(shared)!r}; pass one of them a name=, which its tags "
+                f"two {type(callback).__name__} write to {clashing[0]!r}; pass one of them a name=, which its tags "
                 "then have"
             )
 
@@ -74,6 +80,11 @@ def check_monitors(trainer: Trainer, callback: Callback, logged: Sequence[str], 
             raise SettingError(
                 f"{name}(monitor={monitor!r}): no such number is logged{lacking or nearest(monitor, logged)}"
             )
+        if monitor in logged and _saves(other) and getattr(other, "_every_n_epochs", every_n_epochs) % every_n_epochs:
+            raise SettingError(
+                f"{name}(monitor={monitor!r}) asks after each epoch, and ends the run where there is no number; pass "
+                f"it every_n_epochs={every_n_epochs}"
+            )
         if monitor in logged and every_n_epochs > 1 and getattr(other, "strict", False):
             raise SettingError(
                 f"{name}(monitor={monitor!r}) asks after each epoch, and ends the run where there is no number; with "
@@ -89,8 +100,9 @@ def check_monitors(trainer: Trainer, callback: Callback, logged: Sequence[str], 
 
 def _is_meant(monitor: str, logged: Sequence[str]) -> bool:
     """Whether a monitored number can only be meant for ours, and not for one that the user logs."""
-    layers = {number.rsplit("/", 1)[0] for number in logged}
-    return monitor.rsplit("/", 1)[0] in layers
+    tag, _, name = monitor.rpartition("/")
+    ours = {number.rpartition("/")[2] for number in logged} | set(NEED_MASKS)
+    return tag in {number.rpartition("/")[0] for number in logged} and bool(name in ours or nearest(name, ours))
 
 
 def _saves(callback: object) -> bool:
@@ -194,8 +206,10 @@ def probe_set_of(trainer: Trainer, lender: Lender, images: Images, keys: Keys) -
     """
     assert not isinstance(images, (Tensor, tuple))  # those are the set itself
     loaders = trainer.test_dataloaders if trainer.testing else trainer.val_dataloaders
+    datamodule = getattr(trainer, "datamodule", None)
     if loaders is None and trainer.training:
-        loaders = _validation_to_come(trainer)
+        with lender.itself(data=datamodule):
+            loaders = _validation_to_come(trainer)
     found = [] if loaders is None else CombinedLoader(loaders, "sequential").flattened
     if not found:
         raise SettingError(
@@ -204,7 +218,7 @@ def probe_set_of(trainer: Trainer, lender: Lender, images: Images, keys: Keys) -
         )
     if len(found) > 1:
         logger.info("%d validation loaders: the images are the first one's", len(found))
-    with lender.itself(loader=found[0], data=getattr(trainer, "datamodule", None)), _as_validation(trainer):
+    with lender.itself(loader=found[0], data=datamodule), _as_validation(trainer):
         return read_probe_set(found[0], images, keys, partial(_transfer, trainer))
 
 

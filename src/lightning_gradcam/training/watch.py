@@ -17,7 +17,7 @@ from lightning_gradcam.cam.settings import Settings
 from lightning_gradcam.errors import SettingError
 from lightning_gradcam.logs.record import fingerprints
 from lightning_gradcam.logs.run_log import RunLog
-from lightning_gradcam.logs.schema import MASK_AREA, grid_tag, part_tag, root_tag
+from lightning_gradcam.logs.schema import MASK_AREA, PROBE_SET, grid_tag, part_tag, root_tag
 from lightning_gradcam.logs.sinks import find_sinks, make_folders
 from lightning_gradcam.logs.writer import BackgroundWriter, Job
 from lightning_gradcam.pictures.shown import show_images
@@ -26,7 +26,7 @@ from lightning_gradcam.training.arguments import Arguments
 from lightning_gradcam.training.faults import Faults
 from lightning_gradcam.training.memory import Memory
 from lightning_gradcam.training.probe_set import ProbeSet, given_probe_set
-from lightning_gradcam.training.ranks import gathered, said_by_rank_zero, share_of
+from lightning_gradcam.training.ranks import gathered, said_by_rank_zero, shares_of
 from lightning_gradcam.training.session import (
     Spectator,
     check_monitors,
@@ -126,7 +126,7 @@ class Watch:
     def plan(self) -> Plan:
         """The layers, tried on two images; all ranks look at rank zero's."""
         probe_set = self.probe_set
-        groups, classes = said_by_rank_zero(self.trainer, lambda: self._layers(probe_set))
+        groups, classes = gathered(self.trainer, lambda: self._layers(probe_set))[0]
         return Plan(self.arguments.settings, groups, classes)
 
     def _layers(self, probe_set: ProbeSet) -> tuple[tuple[tuple[TargetLayer, ...], ...], int]:
@@ -162,14 +162,19 @@ class Watch:
         return RunLog(images, known, probe_set.masks, self._sinks, root, arguments.by_run)
 
     @property
-    def tags(self) -> list[str]:
-        """The tags of the grids; none before the layers are found."""
+    def tags(self) -> dict[str, str]:
+        """The tags that are written to, and what no other callback may differ in; none before the layers are found."""
         plan = vars(self).get("plan")
-        return [self._tag(layer) for layer in plan.names] if plan else []
+        return self._tags(plan) if plan else {}
+
+    def _tags(self, plan: Plan) -> dict[str, str]:
+        images = part_tag(root_tag(self.arguments.name), PROBE_SET)
+        shown = f"{self.log.fingerprints} {self.log.images.about} {self.log.images.class_names}"
+        return {self._tag(layer): str(id(self)) for layer in plan.names} | {images: shown}
 
     def _check_others(self, plan: Plan) -> None:
         """Refuse what does not go together with the trainer's other callbacks."""
-        check_tags(self.trainer, self.callback, [self._tag(layer) for layer in plan.names])
+        check_tags(self.trainer, self.callback, self._tags(plan))
         told = names(peaks=self.arguments.settings.has_peaks, masks=self.log.masks is not None)
         logged = [part_tag(self._tag(layer), name) for layer in plan.names for name in told]
         check_monitors(self.trainer, self.callback, logged, self.arguments.every_n_epochs)
@@ -184,8 +189,8 @@ class Watch:
             if not self._sinks:
                 return {}
             make_folders(self._sinks)  # for the numbers, which Lightning writes
-            of_layers = zip(*(part for part in parts if part), strict=True)
-            kept = [self._keep(joined(maps), step) for maps in of_layers]
+            rows = shares_of(self.trainer, len(probe_set.images))
+            kept = [self._keep(joined(maps, rows), step) for maps in zip(*parts, strict=True)]
             self._writer.submit(*(job for jobs, _ in kept for job in jobs))
             return {name: number for _, numbers in kept for name, number in numbers.items()}
         except Exception as fault:
@@ -194,12 +199,12 @@ class Watch:
 
     def explain(self, plan: Plan, probe_set: ProbeSet) -> list[Maps]:
         """Return the maps of this rank's share of the images, on the training device, one for each layer."""
-        rows = share_of(self.trainer, len(probe_set.images))
+        rows = shares_of(self.trainer, len(probe_set.images))[self.trainer.global_rank]
 
         def explained(model: nn.Module, lent: Plan) -> list[Maps]:
             return compute_cams(model, probe_set.images, probe_set.labels, lent, rows)
 
-        return look(self.trainer, self._lender, explained, plan) if rows else []
+        return look(self.trainer, self._lender, explained, plan)
 
     def _share(self, plan: Plan, probe_set: ProbeSet) -> list[Maps]:
         """This rank's maps, on the CPU; the device is waited for here, since Lightning's log asks for the numbers."""
