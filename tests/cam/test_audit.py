@@ -27,7 +27,7 @@ WHAT_CHANGES = {
     "RandomState": (
         lambda: np.random.RandomState(3),
         lambda one: one.rand(),
-        lambda one: one.get_state()[1].tolist() + [one.get_state()[2]],
+        lambda one: [*one.get_state()[1].tolist(), one.get_state()[2]],
     ),
     "np.random.Generator": (
         lambda: np.random.default_rng(3),

@@ -1,6 +1,7 @@
 """Maps against closed forms, and against grad-cam."""
 
 from collections.abc import Callable
+from queue import SimpleQueue
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torchvision
 from pytorch_grad_cam import (
     EigenCAM,
     EigenGradCAM,
+    FinerCAM,
     GradCAM,
     GradCAMElementWise,
     GradCAMPlusPlus,
@@ -22,7 +24,7 @@ from pytorch_grad_cam.utils import svd_on_activations
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
 
-from lightning_gradcam.cam.borrowed import borrowed_names
+from lightning_gradcam.cam.borrowed import borrowed_names, class_targets
 from lightning_gradcam.cam.compute import compute_cams, make_plan
 from lightning_gradcam.cam.layers import named_layers
 from lightning_gradcam.cam.lend import Lender
@@ -274,6 +276,27 @@ class Scripted(GradCAM):
         return weights
 
 
+def test_finer_cam_compares_a_class_with_the_three_most_like_it() -> None:
+    """By their scores in the same image."""
+    values = torch.tensor([[0.0, 1.0, 5.0, 5.5, 9.0], [4.0, 9.0, 3.5, 1.0, 3.0]])
+    targets = class_targets(FinerCAM, values, [3, 0])
+    assert [target.main_category for target in targets] == [3, 0]
+    assert [target.comparison_categories for target in targets] == [[2, 4, 1], [2, 4, 3]]
+
+
+@pytest.mark.parametrize(("method", "expected"), [("finercam", False), ("ablationcam", False), ("shapleycam", True)])
+def test_only_what_differentiates_twice_asks_for_the_weights_gradients(method, expected) -> None:
+    """They would cost as much again as the maps."""
+    asked = SimpleQueue()  # a native object, of which the looks' copies have none of their own
+
+    def output(model: nn.Module, images: Tensor) -> Tensor:
+        asked.put(any(weight.requires_grad for weight in model.parameters()))
+        return model(images)
+
+    cams_of(small_cnn(), torch.rand(1, 3, 8, 8), method=method, output=output, target_layer="5")
+    assert [asked.get() for _ in range(asked.qsize())][-1] is expected
+
+
 def test_a_subclass_of_the_users_is_run() -> None:
     """By grad-cam, on the lent model."""
     torch.manual_seed(0)
@@ -375,3 +398,36 @@ def test_out_of_memory_halves_the_chunk(monkeypatch) -> None:
     found = cams_of(model, images, prepare=lambda lent: lent.register_forward_pre_hook(scarce))[0]
     assert sizes == [2, 2, 7, 3, 1, 2, 4, 2, 2]
     assert torch.allclose(found.maps, expected.maps, atol=1e-6)
+
+
+@pytest.mark.parametrize("most", [0, 1])
+def test_out_of_memory_halves_down_to_one_image_and_no_further(most) -> None:
+    """Where one is too many, that is said."""
+    torch.manual_seed(0)
+    model, images = small_cnn(), torch.rand(5, 3, 8, 8)
+    expected = cams_of(model, images)[0]
+    sizes = []
+
+    def scarce(module, inputs):
+        sizes.append(len(inputs[0]))
+        if len(sizes) > 2 and len(inputs[0]) > most:  # the first two passes try the settings
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    def found() -> Maps:
+        return cams_of(model, images, prepare=lambda lent: lent.register_forward_pre_hook(scarce))[0]
+
+    if most:
+        assert torch.allclose(found().maps, expected.maps, atol=1e-6)
+        assert sizes == [2, 2, 5, 2, 1, 1, 3, 1, 2, 1, 1]
+    else:
+        with pytest.raises(torch.OutOfMemoryError):
+            found()
+        assert sizes == [2, 2, 5, 2, 1]
+
+
+def test_grad_cams_own_classes_read_tokens(networks) -> None:
+    """By the layout that was found, as ours do."""
+    images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(7))
+    layer = "encoder.layers.encoder_layer_2.ln_1"
+    theirs, ours = (cams_of(networks["vit"], images, method=one, target_layer=layer)[0] for one in (GradCAM, "gradcam"))
+    assert float((theirs.maps - ours.heatmaps((32, 32))).abs().max()) < 1e-3

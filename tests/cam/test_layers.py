@@ -6,7 +6,15 @@ import torchvision
 from torch import Tensor, nn
 
 from lightning_gradcam.cam.compute import make_plan
-from lightning_gradcam.cam.layers import Layout, TargetLayer, choose_layers, named_layers, read_layout
+from lightning_gradcam.cam.layers import (
+    Capture,
+    Layout,
+    TargetLayer,
+    capture,
+    choose_layers,
+    named_layers,
+    read_layout,
+)
 from lightning_gradcam.cam.lend import Lender
 from lightning_gradcam.cam.settings import Settings
 
@@ -33,6 +41,8 @@ def found(model: nn.Module, images: Tensor) -> TargetLayer:
         ((2, 4 * 12 + 1, 64), (64, 192), Layout("NLC", (4, 12), prefix=1)),
         ((197, 2, 768), (224, 224), Layout("LNC", (14, 14), prefix=1)),
         ((2, 12, 197, 64), (224, 224), None),
+        ((2, 256 + 255, 8), (16, 16), Layout("NLC", (16, 16), prefix=255)),
+        ((2, 256 + 256, 8), (16, 16), None),
         ((2, 1000), (224, 224), None),
         ((128, 49, 96), (224, 224), None),
     ],
@@ -128,6 +138,17 @@ def test_names_are_free_of_wrappers() -> None:
     assert "net.5" in named_layers(model)
     for name in ("net.5", "net._orig_mod.5"):
         assert choose_layers(model, name) == [("net.5", model["net"]._orig_mod[5])]
+
+
+def test_no_hook_outlives_a_capture() -> None:
+    """Also not one that an exception ends."""
+    model = small_cnn()
+    with capture([model[0], model[5]], Capture()) as captured:
+        model(torch.rand(2, 3, 8, 8))
+    with pytest.raises(KeyboardInterrupt), capture(list(model), Capture()):
+        raise KeyboardInterrupt
+    assert [*captured.outputs] == [model[0], model[5]]
+    assert not any(module._forward_hooks for module in model.modules())
 
 
 def test_an_odd_aspect_ratio_is_a_map_when_named() -> None:

@@ -32,6 +32,15 @@ def test_what_is_scaled_on_the_way_has_no_peaks(settings) -> None:
         to_heatmaps(found, (16, 16), torch.ones(2, 1))
 
 
+def test_a_model_in_double_precision_is_drawn_as_any_other() -> None:
+    """In float32: whose pictures they are does not change what they take."""
+    torch.manual_seed(0)
+    maps, each, one = torch.rand(2, 1, 4, 4), torch.ones(2), torch.ones(2, 1)
+    single, double = (to_heatmaps(Cams(of, each, each, one, "a", one), (8, 8)) for of in (maps, maps.double()))
+    assert double.dtype == torch.float32
+    assert torch.allclose(single, double, atol=1e-6)
+
+
 def test_averaged_layers_have_the_mean_of_theirs() -> None:
     """Of each image; also by `explain`, whose raw maps have them as their maxima."""
     first, second, both = (maps_of(target_layer=layers) for layers in ("0", "6", [["0", "6"]]))
