@@ -3,6 +3,7 @@
 import pytest
 from PIL import Image
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
 
 from lightning_gradcam.logs.sinks import find_sinks, write_picture
 
@@ -17,6 +18,15 @@ def test_a_picture_is_read_back_before_the_writer_is_closed(tmp_path) -> None:
     events = Events(tmp_path / "run")
     assert events.steps("gradcam/a") == [3]
     assert events.pictures("gradcam/a")[0].shape == (48, 64, 3)
+
+
+def test_the_event_file_tells_a_pictures_size_and_colours(tmp_path) -> None:
+    """Readers lay out by it before they decode; 3 is RGB."""
+    logger = TensorBoardLogger(tmp_path, name="", version="run")
+    write_picture([logger], "gradcam/a", Image.new("RGB", (64, 48)), step=3, global_step=30)
+    file = next((tmp_path / "run").glob("events*"))
+    [image] = [value.image for event in LegacyEventFileLoader(str(file)).Load() for value in event.summary.value]
+    assert (image.width, image.height, image.colorspace) == (64, 48, 3)
 
 
 def test_a_logger_that_takes_images_gets_the_picture(tmp_path) -> None:

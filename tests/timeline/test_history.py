@@ -1,0 +1,58 @@
+"""What is kept of a look, and read back."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from lightning_gradcam.cam.maps import Cams, Heatmaps
+from lightning_gradcam.timeline.history import History, kept_maps
+
+
+def cams(maps: Tensor, peaks: Tensor | None = None) -> Cams:
+    count = len(maps)
+    one = torch.ones(count, 1)
+    return Cams(maps, torch.ones(count), torch.zeros(count), one.int(), "layer", one if peaks is None else peaks)
+
+
+@pytest.mark.parametrize(
+    ("size", "kept"), [((28, 28), (28, 28)), ((29, 29), (28, 28)), ((56, 28), (28, 14)), ((3, 300), (1, 28))]
+)
+def test_a_kept_map_has_28_places_along_its_longer_side_at_most(size, kept) -> None:
+    """In the image's aspect ratio, and with its maximum at 1 again."""
+    maps = torch.zeros(2, 1, *size)
+    maps[0, 0, 0, 0] = 1
+    found = kept_maps(cams(maps))
+    assert found.shape[2:] == kept
+    assert found.amax((1, 2, 3)).tolist() == [1, 0]
+
+
+def test_a_view_has_the_last_look_beside_the_one_before() -> None:
+    """Both in 0..1."""
+    generator = torch.Generator().manual_seed(0)
+    steps = [torch.rand(2, 1, 4, 4, generator=generator) for _ in range(3)]
+    history = History("layer")
+    for step, maps in enumerate(steps):
+        history = history.with_look(step, cams(maps))
+        view = history.view(None)
+        assert torch.allclose(view.maps, maps, atol=0.5 / 255 + 1e-6)
+        assert (view.previous is None) == (step == 0)
+        assert step == 0 or torch.allclose(view.previous, steps[step - 1], atol=0.5 / 255 + 1e-6)
+
+
+def test_the_highest_peak_is_of_finite_ones() -> None:
+    """Of a map that had none it is 0."""
+    maps = torch.ones(3, 1, 2, 2)
+    looks = [torch.tensor([[0.5], [torch.nan], [torch.nan]]), torch.tensor([[torch.inf], [0.25], [torch.inf]])]
+    history = History("layer").with_look(0, cams(maps, looks[0])).with_look(1, cams(maps, looks[1]))
+    assert history.highest_peaks().tolist() == [[0.5], [0.25], [0]]
+
+
+def test_maps_of_another_kind_begin_anew() -> None:
+    """Of another size, or with peaks where the others have none."""
+    maps = torch.ones(2, 1, 4, 4)
+    first = cams(maps)
+    without = Heatmaps(maps, first.scores, first.predictions, first.targets, "layer", torch.zeros(2, 1))
+    history = History("layer").with_look(0, first).with_look(1, first)
+    for other in (without, cams(torch.ones(2, 1, 2, 2))):
+        assert [look.step for look in history.with_look(2, other).looks] == [2]
+    assert [look.step for look in history.with_look(2, first).looks] == [0, 1, 2]
