@@ -222,6 +222,23 @@ def test_a_checkpoint_of_another_version_is_left_aside_and_told(make_trainer, lo
     assert any("cannot be read" in record.message for record in caplog.records)
 
 
+def test_a_checkpoint_without_looks_is_read_in_silence(make_trainer, loader, tmp_path, caplog) -> None:
+    """Saved by a run that had no picture of its own yet; the resumed one has its looks."""
+    trainer = make_trainer(
+        GradCAMCallback(images=4, every_n_epochs=2, output=lambda model, images: 1 // 0), max_epochs=1
+    )
+    with pytest.warns(UserWarning, match="ZeroDivisionError"):
+        trainer.fit(Classifier(), loader, loader)
+    trainer.save_checkpoint(tmp_path / "blind.ckpt")
+    assert state_in(tmp_path / "blind.ckpt")["probe"] is None
+    resumed = GradCAMCallback(images=4, every_n_epochs=2)
+    caplog.clear()
+    with caplog.at_level(logging.WARNING, logger="lightning_gradcam"):
+        make_trainer(resumed, max_epochs=2).fit(Classifier(), loader, loader, ckpt_path=tmp_path / "blind.ckpt")
+    assert looks(resumed) == [2]
+    assert not any(record.name.startswith("lightning_gradcam") for record in caplog.records)
+
+
 def test_nothing_of_the_model_or_the_trainer_outlives_the_fit(fitted) -> None:
     """Only what a checkpoint has."""
     _, callback, _ = fitted

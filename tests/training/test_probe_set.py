@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader, Dataset, SubsetRandomSampler, TensorDataset
+from torch.utils.data import DataLoader, Dataset, SubsetRandomSampler, TensorDataset, get_worker_info
 
 from lightning_gradcam.errors import SettingError
 from lightning_gradcam.training.probe_set import Keys, asked_for, check_images, read_probe_set, spread, to_masks
@@ -61,6 +61,26 @@ def test_indices_are_read_in_their_order() -> None:
     assert read(DataLoader(Numbered(), 2), [11, 3, 5]).images[:, 0, 0, 0].tolist() == [11, 3, 5]
 
 
+class Fragile(Dataset):
+    """Its third image cannot be read; the others are bright where a worker reads them."""
+
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, index: int):
+        if index == 2:
+            raise OSError("a broken file")
+        return torch.full((1, 2, 2), float(get_worker_info() is not None)), index
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_beside_a_broken_image_the_others_are_read_where_the_loader_reads(workers) -> None:
+    """A dataset that opens files at its first read does so in a worker, and never before a fork."""
+    probe = read(DataLoader(Fragile(), 2, num_workers=workers), 4)
+    assert probe.indices.tolist() == [0, 1, 3]
+    assert probe.images[:, 0, 0, 0].tolist() == [float(workers > 0)] * 3
+
+
 def test_a_sampler_of_a_subset_bounds_the_choice() -> None:
     """Its other images are training images."""
     loader = DataLoader(Numbered(), 2, sampler=SubsetRandomSampler([19, 17, 18, 16]))
@@ -102,6 +122,12 @@ def test_what_names_no_images_is_refused(images) -> None:
     """By name."""
     with pytest.raises((ValueError, TypeError), match="images"):
         check_images(images)
+
+
+@pytest.mark.parametrize("images", [1, [0], (0, 0), torch.ones(1, 1, 2, 2), (torch.ones(1, 1, 2, 2), torch.ones(1))])
+def test_one_image_is_enough(images) -> None:
+    """However it is named; the first of a dataset has index 0."""
+    check_images(images)
 
 
 @pytest.mark.parametrize(
