@@ -118,6 +118,56 @@ def test_transfer_hooks_and_collate_are_applied_as_validation_sees_them(make_tra
     assert torch.equal(probes[0], seen[0])
 
 
+def test_transfer_hooks_are_told_that_the_images_are_the_first_loaders(make_trainer, loader, pairs) -> None:
+    """As the evaluation loop numbers them: from 0, before, during and behind the transfer."""
+    asked = SimpleQueue()
+
+    class Asked(Classifier):
+        def on_before_batch_transfer(self, batch, dataloader_idx):
+            asked.put(("before", dataloader_idx))
+            return batch
+
+        def transfer_batch_to_device(self, batch, device, dataloader_idx):
+            asked.put(("during", dataloader_idx))
+            return super().transfer_batch_to_device(batch, device, dataloader_idx)
+
+        def on_after_batch_transfer(self, batch, dataloader_idx):
+            asked.put(("behind", dataloader_idx))
+            return batch
+
+        def validation_step(self, batch, batch_idx, dataloader_idx=0) -> None:
+            super().validation_step(batch, batch_idx)
+
+    class First(GradCAMCallback):
+        def on_validation_start(self, trainer, pl_module) -> None:
+            before = asked.qsize()
+            super().on_validation_start(trainer, pl_module)
+            found.extend(asked.get() for _ in range(asked.qsize() - before))
+
+    found: list[tuple[str, int]] = []
+    loaders = [loader, DataLoader(pairs, 8)]
+    make_trainer(First(images=2)).validate(Asked(), loaders, verbose=False)
+    assert sorted(set(found)) == [("before", 0), ("behind", 0), ("during", 0)]
+
+
+def test_a_grids_header_says_when_its_weights_looked_so(make_trainer, loader, monkeypatch) -> None:
+    """Of weights that did not come from this trainer's epochs no epoch is told."""
+    told = []
+    draw = RunLog.log_grid
+    monkeypatch.setattr(RunLog, "log_grid", lambda *args: (told.append((args[3], args[4])), draw(*args))[1])
+    trainer, module = make_trainer(GradCAMCallback(images=2), max_epochs=1), Classifier()
+    trainer.validate(module, loader, verbose=False)
+    trainer.test(module, loader, verbose=False)
+    trainer.fit(module, loader, loader)
+    trainer.validate(module, loader, verbose=False)
+    trainer.test(module, loader, verbose=False)
+    test = f"{TAG}/test"
+    assert told == [
+        *((TAG, "validation"), (test, "test"), (TAG, "epoch 0"), (TAG, "epoch 1")),
+        *((TAG, "validation after epoch 1"), (test, "test after epoch 1")),
+    ]
+
+
 def test_the_next_callback_finds_the_trainer_training(make_trainer, loader) -> None:
     """Before the first epoch and behind each; within the look it validates, for hooks that ask."""
     outside, inside = [], SimpleQueue()  # a native object, of which the looks' copies have none of their own

@@ -26,6 +26,7 @@ from lightning_gradcam import GradCAMCallback
 from lightning_gradcam.logs import sinks
 from lightning_gradcam.pictures import render
 from lightning_gradcam.pictures.captions import name_of
+from lightning_gradcam.timeline.metrics import METRICS
 from lightning_gradcam.training.faults import Faults
 
 from .conftest import Classifier, Events, complaints, make_pairs, small_cnn
@@ -267,6 +268,15 @@ def test_a_fault_on_the_worker_costs_no_run(place, name, error, make_trainer, pl
     monkeypatch.setattr(place, name, broken(error))
     with pytest.warns(UserWarning, match=f"a picture or a number is missing \\({type(error).__name__}"):
         module = fit(make_trainer, GradCAMCallback(images=4))
+    assert all(torch.equal(value, module.state_dict()[name]) for name, value in plain.items())
+
+
+def test_a_number_that_cannot_be_measured_costs_no_picture(make_trainer, plain, monkeypatch, events) -> None:
+    """It is told, and the grids are drawn."""
+    monkeypatch.setitem(METRICS, "focus", broken(ZeroDivisionError("no entropy")))
+    with pytest.warns(UserWarning, match=r"a picture or a number is missing \(ZeroDivisionError: no entropy\)"):
+        module = fit(make_trainer, GradCAMCallback(images=4))
+    assert len(events().steps("gradcam/network.6")) > 1
     assert all(torch.equal(value, module.state_dict()[name]) for name, value in plain.items())
 
 

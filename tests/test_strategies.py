@@ -159,6 +159,28 @@ def test_sharded_strategies_are_told_by_name(strategy, make_trainer, loader) -> 
         trainer.fit(Classifier(), loader, loader)
 
 
+@pytest.mark.parametrize(("stage", "splits"), [(0, False), (2, False), (3, True)])
+def test_deepspeed_splits_the_model_from_its_third_stage_on(stage, splits, make_trainer, loader, events) -> None:
+    """Up to the second each process has the whole model, and is looked into."""
+    trainer = make_trainer(GradCAMCallback(images=2), max_epochs=1)
+    trainer.strategy.__class__ = type("DeepSpeedStrategy", (type(trainer.strategy),), {})
+    trainer.strategy.config = {"zero_optimization": {"stage": stage}}
+    if splits:
+        with pytest.raises(ValueError, match=r"strategy: DeepSpeedStrategy splits the model.*up to stage 2"):
+            trainer.fit(Classifier(), loader, loader)
+    else:
+        trainer.fit(Classifier(), loader, loader)
+        assert events().steps(TAG) == [0, 1]
+
+
+def test_the_third_stage_is_deepspeeds_alone(make_trainer, loader, events) -> None:
+    """Another strategy may have a config of its own."""
+    trainer = make_trainer(GradCAMCallback(images=2), max_epochs=1)
+    trainer.strategy.config = {"zero_optimization": {"stage": 3}}
+    trainer.fit(Classifier(), loader, loader)
+    assert events().steps(TAG) == [0, 1]
+
+
 @pytest.mark.parametrize("when", ["before", "inside"])
 def test_compiled_modules(when, make_trainer, events, loader, recwarn) -> None:
     """Compiled as a whole before fit, or a part of it; names are as without."""
