@@ -1,5 +1,6 @@
 """Maps against closed forms, and against grad-cam."""
 
+import sys
 from collections.abc import Callable
 from queue import SimpleQueue
 
@@ -83,12 +84,11 @@ def networks() -> dict[str, nn.Module]:
 @pytest.fixture
 def corrected_sign(monkeypatch: pytest.MonkeyPatch) -> None:
     """grad-cam's SVD leaves a component's sign to chance; compare with its own corrected one."""
-    import pytorch_grad_cam.eigen_cam
-    import pytorch_grad_cam.eigen_grad_cam
-
     corrected = svd_on_activations.get_2d_projection_with_sign_correction
-    for module in (pytorch_grad_cam.base_cam, pytorch_grad_cam.eigen_cam, pytorch_grad_cam.eigen_grad_cam):
-        monkeypatch.setattr(module, "get_2d_projection", corrected)
+    for one in BaseCAM, *PEERS.values():
+        module = sys.modules[one.__module__]
+        if hasattr(module, "get_2d_projection"):
+            monkeypatch.setattr(module, "get_2d_projection", corrected)
 
 
 @pytest.mark.usefixtures("corrected_sign")
@@ -125,6 +125,17 @@ def test_smoothing_is_grad_cams(networks, smoothing) -> None:
     model = networks["resnet18"]
     ours = cams_of(model, images, target_layer="layer3", **{smoothing: True})[0].heatmaps((96, 96))[:, 0]
     theirs = GradCAM(model, [model.layer3])(images, None, **{smoothing: True})
+    assert np.abs(ours.numpy() - theirs).max() < 1e-3
+
+
+@pytest.mark.usefixtures("corrected_sign")
+@pytest.mark.parametrize("method", PEERS)
+def test_each_method_is_smoothed_as_grad_cams_is(networks, method) -> None:
+    """Whatever the shape of its weights: a channel's, or a place's."""
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(2))
+    model = networks["resnet18"]
+    ours = cams_of(model, images, target_layer="layer3", method=method, eigen_smooth=True)[0].heatmaps((64, 64))[:, 0]
+    theirs = PEERS[method](model, [model.layer3])(images, None, eigen_smooth=True)
     assert np.abs(ours.numpy() - theirs).max() < 1e-3
 
 
