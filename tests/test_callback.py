@@ -168,6 +168,22 @@ def test_a_grids_header_says_when_its_weights_looked_so(make_trainer, loader, mo
     ]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "labelled", "about"),
+    [
+        ({}, True, "target: label  ·  gradcam"),
+        ({}, False, "target: predicted  ·  gradcam"),
+        ({"target": "predicted", "method": "layercam"}, True, "target: predicted  ·  layercam"),
+        ({"target": [0, 2], "class_names": ["cat", "dog", "owl"]}, True, "target: cat, owl  ·  gradcam"),
+        ({"target": lambda output, labels: output[:, 0]}, True, "target: custom  ·  gradcam"),
+        ({"scale": "run"}, True, "target: label  ·  gradcam  ·  scale: run"),
+    ],
+)
+def test_a_grids_header_says_what_it_is_of(arguments, labelled, about) -> None:
+    """The target, the method, and the scale where it is not each map's own."""
+    assert GradCAMCallback(**arguments)._arguments.about(labelled) == about
+
+
 def test_the_next_callback_finds_the_trainer_training(make_trainer, loader) -> None:
     """Before the first epoch and behind each; within the look it validates, for hooks that ask."""
     outside, inside = [], SimpleQueue()  # a native object, of which the looks' copies have none of their own

@@ -69,6 +69,32 @@ def test_a_tensor_of_another_make_is_copied_by_its_own_rules() -> None:
     assert nested.values().tolist() == [[1, 1, 1]] * 3
 
 
+class Pair(torch.Tensor):
+    """A tensor of two, as quantised weights are: it has no storage of its own."""
+
+    @staticmethod
+    def __new__(cls, first: torch.Tensor, second: torch.Tensor) -> "Pair":
+        return torch.Tensor._make_wrapper_subclass(cls, first.shape, dtype=first.dtype)
+
+    def __init__(self, first: torch.Tensor, second: torch.Tensor) -> None:
+        self.first, self.second = first, second
+
+    @classmethod
+    def __torch_dispatch__(cls, function, types, args=(), kwargs=None):
+        if function not in (torch.ops.aten.detach.default, torch.ops.aten.clone.default):
+            raise NotImplementedError(f"{function} of a pair")
+        return cls(function(args[0].first), function(args[0].second))
+
+
+def test_a_tensor_without_a_storage_is_copied_by_its_own_rules() -> None:
+    """Both that it is made of."""
+    pair = Pair(torch.ones(2), torch.full((2,), 2.0))
+    twin = Twins().of(pair)
+    twin.first.add_(1), twin.second.add_(1)
+    assert type(twin) is Pair
+    assert (pair.first.tolist(), pair.second.tolist()) == ([1, 1], [2, 2])
+
+
 def test_many_objects_are_data_and_many_numbers_are_not() -> None:
     """A list of losses is a state, though it be long; ten thousand objects are looked into, and one more are not."""
     losses = [0.5] * 20_000
