@@ -151,14 +151,33 @@ def test_no_hook_outlives_a_capture() -> None:
     assert not any(module._forward_hooks for module in model.modules())
 
 
-def test_an_odd_aspect_ratio_is_a_map_when_named() -> None:
-    """Strides that differ by side do not keep the image's."""
+@pytest.mark.parametrize(("stride", "grid"), [((1, 4), (16, 16)), ((16, 32), (1, 2)), ((8, 64), (2, 1))])
+def test_an_odd_aspect_ratio_is_a_map_when_named(stride, grid) -> None:
+    """Strides that differ by side do not keep the image's; two positions are a map."""
     model = nn.Sequential(
-        nn.Conv2d(1, 5, 3, stride=(1, 4), padding=1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(5, 2)
+        nn.Conv2d(1, 5, 3, stride=stride, padding=1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(5, 2)
     )
     with Lender(model).twin(None) as (lent, _):
         plan = make_plan(lent, torch.randn(2, 1, 16, 64), None, Settings("0", "predicted"))
-    assert plan.groups[0][0].layout == Layout("NCHW", (16, 16))
+    assert plan.groups[0][0].layout == Layout("NCHW", grid)
+
+
+def test_attention_between_tokens_is_no_map() -> None:
+    """Though it has the shape of one, and is the last that does."""
+
+    class Attending(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.patches, self.norm = nn.Conv2d(3, 8, 4, stride=4), nn.LayerNorm(8)
+            self.attention, self.head = nn.Softmax(-1), nn.Linear(8, 3)
+
+        def forward(self, images: Tensor) -> Tensor:
+            tokens = self.norm(self.patches(images).flatten(2).mT)
+            heads = tokens.unflatten(2, (2, 4)).transpose(1, 2)
+            seen = self.attention(heads @ heads.mT) @ heads
+            return self.head(seen.mean(2).flatten(1))
+
+    assert found(Attending(), torch.rand(2, 3, 16, 16)) == TargetLayer("norm", Layout("NLC", (4, 4)))
 
 
 def test_reshape_transform_reads_what_shapes_do_not_tell() -> None:
