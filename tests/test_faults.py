@@ -495,7 +495,7 @@ def test_an_image_that_cannot_be_read_costs_itself(make_trainer, events, caplog)
     assert events().steps(TAG) == [0, 1]
     assert watching._memory.probe_set.indices.tolist() == [2, 20]
     assert torch.equal(watching._memory.probe_set.images, make_pairs().tensors[0][[2, 20]])
-    assert "the one at index 12 cannot be read, and is left out: OSError" in caplog.text
+    assert "the one at index 12 cannot be read, and is left out: broken data stream" in caplog.text
 
 
 def test_names_of_several_lines_are_drawn_in_one(make_trainer, events, loader, recwarn) -> None:

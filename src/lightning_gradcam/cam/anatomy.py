@@ -228,6 +228,8 @@ def _fill_tensor(one: Tensor, held: list[Any]) -> None:
             one.data = values.clone()
     if one.is_leaf and one.requires_grad != requires_grad:
         one.requires_grad_(requires_grad)
+    elif not one.is_leaf and not requires_grad:  # a look made it part of a graph
+        one.detach_()
 
 
 def _fill_array(one: np.ndarray[Any, Any], held: list[Any]) -> None:

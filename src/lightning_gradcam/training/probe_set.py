@@ -2,6 +2,7 @@
 
 import logging
 import random
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -244,12 +245,15 @@ def _read(
     try:
         return chosen, read([chosen[start : start + size] for start in range(0, len(chosen), size)])
     except Exception as fault:
+        traceback.clear_frames(fault.__traceback__)  # a worker's iterator would end with the frames, some time later
         alone: dict[int, Any] = {}
         for index in chosen:
             try:
                 alone[index] = read([[index]])[0]
             except Exception as reason:
-                logger.warning("images: the one at index %d cannot be read, and is left out: %r", index, reason)
+                traceback.clear_frames(reason.__traceback__)
+                told = str(reason).strip().splitlines()[-1:] or [type(reason).__name__]  # a worker tells its traceback
+                logger.warning("images: the one at index %d cannot be read, and is left out: %s", index, told[0])
         if not alone:
             raise fault
         return list(alone), alone.values()
