@@ -3,7 +3,7 @@
 import io
 import os
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # CUDA's matrix products are the same each run with it
@@ -122,6 +122,15 @@ def make_trainer(tmp_path: Path) -> Callable[..., Trainer]:
         return Trainer(**{**defaults, **options})
 
     return make
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Two threads' sums are not the same from run to run: a bf16 ResNet differs from itself."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def complaints(recorded: Iterable[warnings.WarningMessage]) -> list[str]:

@@ -80,13 +80,7 @@ def difference(left: object, right: object, path: str = "") -> str:
     return "" if left == right or left != left else f"{path}: {left!r:.60} and {right!r:.60}"
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Two threads' sums are not the same from run to run."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class Hostile(Classifier):

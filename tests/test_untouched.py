@@ -27,13 +27,7 @@ from .conftest import CLASSES, Classifier, complaints, make_pairs, small_cnn
 logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Two threads' sums are not the same from run to run: a bf16 ResNet differs from itself."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class Case(NamedTuple):

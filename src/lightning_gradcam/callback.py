@@ -101,13 +101,13 @@ class GradCAMCallback(_Callback):
         self._arguments = Arguments(
             settings=Settings(
                 target_layer=target_layer,
-                target=plain(target),
+                target=target,
                 method=method,
-                batch_size=plain(batch_size),
+                batch_size=batch_size,
                 output=output,
                 reshape_transform=reshape_transform,
-                aug_smooth=plain(aug_smooth),
-                eigen_smooth=plain(eigen_smooth),
+                aug_smooth=aug_smooth,
+                eigen_smooth=eigen_smooth,
             ),
             keys=Keys(image=image_key, label=label_key, mask=mask_key),
             images=plain_images(images),

@@ -116,13 +116,13 @@ def explain(
     )
     settings = Settings(
         target_layer=averaged or target_layer,
-        target=plain(target),
+        target=target,
         method=method,
-        batch_size=plain(batch_size),
+        batch_size=batch_size,
         output=output,
         reshape_transform=reshape_transform,
-        aug_smooth=plain(aug_smooth),
-        eigen_smooth=plain(eigen_smooth),
+        aug_smooth=aug_smooth,
+        eigen_smooth=eigen_smooth,
     )
     mean, std, size = plain(mean), plain(std), plain(size)
     check_statistics(mean, std)

@@ -236,6 +236,12 @@ def _fill_array(one: np.ndarray[Any, Any], held: list[Any]) -> None:
     one[...] = held[0]
 
 
+ATTRIBUTES = Kind(
+    lambda one: _flat(attributes_of(one).items()),
+    _fill_attributes,
+    lambda one: object.__new__(type(one)),
+    is_paired=True,
+)
 _KINDS: dict[type, Kind] = {
     Tensor: Kind(_tensor, _fill_tensor, torch.empty_like, is_value=True),
     np.ndarray: Kind(lambda one: [one.copy()], _fill_array, np.empty_like, is_value=True),
@@ -264,21 +270,10 @@ _KINDS: dict[type, Kind] = {
     list: Kind(lambda one: list.copy(one), lambda one, held: list.__setitem__(one, slice(None), held), _new),
     set: Kind(lambda one: [*set.__iter__(one)], _fill_set, _new),
     deque: Kind(lambda one: [*deque.__iter__(one)], _fill_deque, _blank_deque),
-    types.SimpleNamespace: Kind(
-        lambda one: _flat(vars(one).items()),
-        lambda one, held: _fill_attributes(one, held),
-        _new,
-        is_paired=True,
-    ),
+    types.SimpleNamespace: ATTRIBUTES._replace(blank=_new),
     types.CellType: Kind(_cell, _fill_cell, lambda one: types.CellType()),
 }
 HOLDERS = tuple(_KINDS)
-ATTRIBUTES = Kind(
-    lambda one: _flat(attributes_of(one).items()),
-    _fill_attributes,
-    lambda one: object.__new__(type(one)),
-    is_paired=True,
-)
 
 
 def _function_parts(one: types.FunctionType) -> list[Any]:

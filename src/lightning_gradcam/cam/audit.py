@@ -5,7 +5,7 @@ import logging
 import re
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from itertools import starmap
 from types import CodeType, FunctionType, ModuleType
@@ -97,10 +97,14 @@ class Audit:
 
     def put_back(self) -> tuple[list[Trace], list[Trace]]:
         """Put back all that has changed; return what was, and what could not be."""
-        changes = [trace for trace in self._traces if _has_changed(trace)]
-        done = [trace.put_back() for trace in changes]
-        pairs = list(zip(changes, done, strict=True))
-        return [trace for trace, is_done in pairs if is_done], [trace for trace, is_done in pairs if not is_done]
+        return put_back(self._traces)
+
+
+def put_back(traces: Iterable[Trace]) -> tuple[list[Trace], list[Trace]]:
+    """Put back what has changed of some traces; return what was, and what could not be."""
+    changes = [trace for trace in traces if _has_changed(trace)]
+    pairs = [(trace, trace.put_back()) for trace in changes]
+    return [trace for trace, is_done in pairs if is_done], [trace for trace, is_done in pairs if not is_done]
 
 
 def _has_changed(trace: Trace) -> bool:
@@ -116,7 +120,7 @@ def _trace(path: str, one: object, kind: Kind) -> Trace | None:
         if isinstance(one, np.ndarray) and one.nbytes > SHARED_FROM:
             return None
         return Trace(path, one, kind, kind.holds(one))
-    except Exception:  # it will not be read, as a meta tensor will not
+    except Exception:  # there may be no memory for a copy
         logger.debug("%s cannot be read", path)
         return None
 

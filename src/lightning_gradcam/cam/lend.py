@@ -17,7 +17,7 @@ import torch
 import torch.utils.checkpoint
 from torch import Tensor, nn
 
-from lightning_gradcam.cam.audit import Audit, Trace
+from lightning_gradcam.cam.audit import Audit, Trace, put_back
 from lightning_gradcam.cam.twin import Twins
 
 logger = logging.getLogger(__name__)
@@ -111,9 +111,7 @@ class Lender:
             try:
                 yield model, lent
             finally:
-                for trace in before:
-                    if trace.has_changed():
-                        trace.put_back()
+                put_back(before)
                 pairs = zip(twins.shared, versions, strict=True)
                 self._copy_from_now_on([tensor for tensor, version in pairs if tensor._version != version])
 
@@ -132,12 +130,12 @@ class Lender:
         with self.itself(settings=companion) as model:
             return work(model, companion)
 
-    def _keep_from(self, put_back: list[Trace], lost: list[Trace]) -> None:
+    def _keep_from(self, undone: list[Trace], lost: list[Trace]) -> None:
         """Remember what a look changes in spite of the twin, and say so."""
-        self._written += [trace.one for trace in [*put_back, *lost] if isinstance(trace.one, Tensor)]
-        self._out_of_reach += put_back
-        if put_back:
-            logger.warning("a look changes %s; it was put back, and is after each look", _names(put_back))
+        self._written += [trace.one for trace in [*undone, *lost] if isinstance(trace.one, Tensor)]
+        self._out_of_reach += undone
+        if undone:
+            logger.warning("a look changes %s; it was put back, and is after each look", _names(undone))
         if lost:
             logger.warning("a look changed %s, which could not be put back", _names(lost))
 

@@ -153,6 +153,8 @@ def joined(parts: Sequence[Maps], rows: Sequence[range] = ()) -> Maps:
         parts: of each set.
         rows: which images each set has; of images that several have, the first set's are taken.
     """
+    if len(parts) == 1:
+        return parts[0]
     tensors = {name: torch.cat([tensors_of(part)[name] for part in parts]) for name in tensors_of(parts[0])}
     places = {row: place for place, row in reversed([*enumerate(chain(*rows))])}
     if places:

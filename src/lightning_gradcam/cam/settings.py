@@ -11,6 +11,7 @@ from lightning_gradcam.cam.layers import LayerChoice, Reader
 from lightning_gradcam.cam.methods import METHODS
 from lightning_gradcam.cam.targets import Target, check_target, classes_of
 from lightning_gradcam.errors import SettingError, nearest
+from lightning_gradcam.values import plain
 
 Output = Callable[[nn.Module, Tensor], Any] | str
 LayerChoices = LayerChoice | Sequence[LayerChoice | Sequence[LayerChoice]]
@@ -30,6 +31,8 @@ class Settings:
     eigen_smooth: bool = False
 
     def __post_init__(self) -> None:
+        for name in ("target", "batch_size", "aug_smooth", "eigen_smooth"):
+            object.__setattr__(self, name, plain(getattr(self, name)))
         check_target(self.target)
         _check_layers(self.target_layer)
         if isinstance(self.batch_size, bool) or not isinstance(self.batch_size, int):

@@ -50,10 +50,10 @@ T = TypeVar("T")
 class Twins:
     """Makes twins of objects that belong together: what two of them hold, their twins both hold the twin of.
 
-    A twin's parameters are frozen and share the storage of the original's; everything else that can change is its own:
-    buffers, tensors, containers, generators, closures, attributes. Backward hooks are left out, and a compiled function
-    is the one that was compiled. What belongs to the program around (data sets, loaders, loggers, optimizers), and what
-    cannot be copied (locks, files, iterators), is shared.
+    A twin's parameters are frozen, and all but small ones share the storage of the original's; everything else that
+    can change is its own: buffers, tensors, containers, generators, closures, attributes. Backward hooks are left out,
+    and a compiled function is the one that was compiled. What belongs to the program around (data sets, loaders,
+    loggers, optimizers), and what cannot be copied (locks, files, iterators), is shared.
 
     Args:
         copied: parameters and large tensors that are not shared all the same.
@@ -170,7 +170,9 @@ class Twins:
         storage = original.untyped_storage()
         if storage.nbytes() > _OWN_STORAGE * original.nbytes or not storage.data_ptr():
             return original.detach().clone()
-        own = self._storages.setdefault(storage.data_ptr(), storage.clone())  # type: ignore[no-untyped-call]
+        if storage.data_ptr() not in self._storages:
+            self._storages[storage.data_ptr()] = storage.clone()  # type: ignore[no-untyped-call]
+        own = self._storages[storage.data_ptr()]
         empty = torch.empty(0, dtype=original.dtype, device=original.device)
         return empty.set_(own, original.storage_offset(), original.size(), original.stride())
 
@@ -183,7 +185,7 @@ def _maker(cls: type) -> Callable[[Twins, Any], Any]:
     """How the twins of a type's objects are made."""
     if issubclass(cls, Tensor):
         return Twins._tensor
-    if is_trainer(cls):
+    if _is_lightnings("Trainer", cls):
         return Twins._stand_in
     if is_around(cls) or cls in NEVER_CHANGE:
         return Twins._same
@@ -200,12 +202,8 @@ def _maker(cls: type) -> Callable[[Twins, Any], Any]:
     return Twins._mutable if can_be_made(cls) else Twins._same
 
 
-def is_trainer(cls: type) -> bool:
-    """Whether a class is Lightning's `Trainer`, of either of its packages."""
-    return _is_lightnings("Trainer", cls)
-
-
 def _is_lightnings(name: str, cls: type) -> bool:
+    """Whether a class is the one of that name in either of Lightning's packages."""
     return any(base.__name__ == name and base.__module__.startswith(_AROUND_FROM) for base in cls.__mro__)
 
 

@@ -121,7 +121,7 @@ def _asks_after_validation(callback: Callback, trainer: Trainer) -> bool:
 def log_numbers(trainer: Trainer, numbers: Mapping[str, float]) -> None:
     """Log through Lightning: to all loggers, and where EarlyStopping and ModelCheckpoint look; alike on every rank.
 
-    The ranks that do not look need the numbers too: an EarlyStopping of theirs asks for them.
+    Rank zero has the numbers; the others need them too: an EarlyStopping of theirs asks for them.
     """
     if trainer.world_size > 1:
         numbers = trainer.strategy.broadcast(dict(numbers))

@@ -288,9 +288,8 @@ class FitWatch(Watch):
         """Log the first numbers to all loggers: Lightning's own log has no place before the first epoch."""
         try:
             if self.log.masks is not None:
-                numbers[part_tag(self.log.root, MASK_AREA)] = float(
-                    self.log.masks.float().mean()
-                )  # what in_mask is by chance
+                by_chance = float(self.log.masks.float().mean())  # what in_mask then is
+                numbers[part_tag(self.log.root, MASK_AREA)] = by_chance
             for sink in self.trainer.loggers if numbers else []:
                 sink.log_metrics(numbers, self.trainer.global_step)
         except Exception as fault:
