@@ -24,7 +24,7 @@ from lightning_gradcam.logs.run_log import RunLog
 from lightning_gradcam.pictures.render import GAP, HEADER
 from lightning_gradcam.training.memory import Memory
 
-from .conftest import Classifier, DictDataset, complaints, make_pairs, small_cnn
+from .conftest import Classifier, DictDataset, complaints, make_pairs, scalars, small_cnn
 
 TAG = "gradcam/network.6"
 
@@ -417,14 +417,14 @@ def test_evaluation_and_prediction_without_a_logger_run_on(make_trainer, loader,
     assert len(trainer.predict(Classifier(), images)) == 3
 
 
-def test_callbacks_on_one_layer_are_told_apart_by_name(make_trainer, loader, events) -> None:
+def test_callbacks_on_one_layer_are_told_apart_by_name(make_trainer, loader, events, tmp_path) -> None:
     """Tags, numbers and checkpoints' states; without names a clash is told before training."""
     both = GradCAMCallback(images=2), GradCAMCallback(images=3, name="others", scale="run")
     make_trainer(*both, max_epochs=1).fit(Classifier(), loader, loader)
     assert {TAG, "gradcam/others/network.6"} <= set(events().tags)
     assert events().steps("gradcam/others/network.6") == [0, 1]
     assert [len(one._memory.probe_set.images) for one in both] == [2, 3]
-    assert {"gradcam/network.6/focus", "gradcam/others/network.6/focus"} <= set(make_scalars(events))
+    assert {"gradcam/network.6/focus", "gradcam/others/network.6/focus"} <= set(scalars(tmp_path / "run"))
     apart = make_trainer(GradCAMCallback("network.3", images=2), GradCAMCallback("network.6", images=3))
     with pytest.raises(ValueError, match="two GradCAMCallback write to 'gradcam/probe'"):
         apart.fit(Classifier(), loader, loader)
@@ -433,8 +433,21 @@ def test_callbacks_on_one_layer_are_told_apart_by_name(make_trainer, loader, eve
         clash.fit(Classifier(), loader, loader)
 
 
-def make_scalars(events) -> list[str]:
-    return events()._accumulator.Tags()["scalars"]
+def test_a_layer_may_be_called_as_what_is_logged_beside_it(make_trainer, loader, events) -> None:
+    """Its tags are its own."""
+
+    class Probing(Classifier):
+        def __init__(self) -> None:
+            super().__init__()
+            self.probe = nn.Conv2d(3, 4, 3)
+            self.head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+
+        def forward(self, images):
+            return self.head(self.probe(images))
+
+    make_trainer(GradCAMCallback(images=2), max_epochs=1).fit(Probing(), loader, loader)
+    assert events().steps("gradcam/layer.probe") == [0, 1]
+    assert "gradcam/probe" not in events().tags
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "a\nb", " "])

@@ -17,7 +17,7 @@ import psutil
 import pytest
 import torch
 from pytorch_lightning import Callback, Trainer, seed_everything
-from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
@@ -29,7 +29,7 @@ from lightning_gradcam.pictures.captions import name_of
 from lightning_gradcam.timeline.metrics import METRICS
 from lightning_gradcam.training.faults import Faults
 
-from .conftest import Classifier, Events, complaints, make_pairs, small_cnn
+from .conftest import Classifier, Events, complaints, make_pairs, scalars, small_cnn
 
 TAG = "gradcam/network.6"
 
@@ -184,6 +184,33 @@ class MuteError(Exception):
 
     def __str__(self) -> str:
         raise AttributeError("no words")
+
+
+class Plateau(Classifier):
+    """Lowers its learning rate where a number of the maps stays as it is."""
+
+    def configure_optimizers(self):
+        optimizer = super().configure_optimizers()
+        plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, "max", patience=0, factor=0.5)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": plateau, "monitor": f"{TAG}/focus"}}
+
+
+@pytest.mark.parametrize(("last", "looks"), [(4, [1, 2, 3, 4]), (6, [2, 3, 4]), (99, [])])
+def test_a_monitored_number_that_is_missing_counts_as_the_worst(make_trainer, events, tmp_path, last, looks) -> None:
+    """For who would end the run without it: whether a look fails or all do; loggers get no such number."""
+    stop = EarlyStopping(f"{TAG}/focus", mode="max", patience=9, check_finite=True)
+    keep = ModelCheckpoint(tmp_path / "kept", monitor=f"{TAG}/border", mode="min", save_top_k=1)
+    watching = GradCAMCallback(images=4, output=Broken(RuntimeError("no"), 0, last))
+    with pytest.warns(UserWarning, match="a picture or a number is missing"):
+        fit(make_trainer, watching, stop, keep, module=Plateau(), enable_checkpointing=True)
+    logged, worst = scalars(tmp_path / "run"), torch.finfo(torch.float32).max
+    if not looks:
+        assert (float(stop.best_score), float(keep.best_model_score)) == (-worst, worst)
+        assert f"{TAG}/focus" not in logged
+        return
+    assert events().steps(TAG) == looks
+    assert float(stop.best_score) == pytest.approx(max(logged[f"{TAG}/focus"]))
+    assert float(keep.best_model_score) == pytest.approx(min(logged[f"{TAG}/border"]))
 
 
 def test_each_reason_is_told_once_and_all_are_counted(caplog) -> None:

@@ -35,6 +35,8 @@ VARIANTS = {
     "gathering": "[GradCAMCallback(images=3)]",
     "gathering alone": "[]",
     "monitored": "[GradCAMCallback(images=4), EarlyStopping('gradcam/network.6/focus', patience=9)]",
+    "monitored and failing": "[GradCAMCallback(images=4, output=partial(failing, 1, epochs=(0, 1))), "
+    "EarlyStopping('gradcam/network.6/border')]",
     "wrong": "[GradCAMCallback('network.66')]",  # the last: it ends both processes
 }
 SCRIPT = """
@@ -50,8 +52,8 @@ SCRIPT = """
     from lightning_gradcam import GradCAMCallback
     from tests.conftest import Classifier, make_pairs
 
-    def failing(rank, model, images):
-        if rank == int(os.environ.get("LOCAL_RANK", 0)) and model.trainer.current_epoch == 1:
+    def failing(rank, model, images, epochs=(1,)):
+        if rank == int(os.environ.get("LOCAL_RANK", 0)) and model.trainer.current_epoch in epochs:
             raise RuntimeError("it fails here alone")
         return model(images)
 
@@ -140,6 +142,7 @@ def test_a_fault_on_any_process_costs_a_picture(launched, rank) -> None:
     """It is told, and the next look is whole."""
     name = f"rank {rank} fails"
     assert Events(launched.folder / name / "run").steps(TAG) == [0, 1]
+    assert launched.said[name].count("a picture or a number is missing (") == 1  # all know of it, and one tells
     assert "it fails here alone" in launched.said[name]
 
 

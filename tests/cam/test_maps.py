@@ -9,8 +9,7 @@ from lightning_gradcam.cam.lend import Lender
 from lightning_gradcam.cam.maps import Cams, Heatmaps, to_heatmaps
 from lightning_gradcam.cam.settings import Settings
 
-from ..conftest import Classifier, Events, small_cnn
-from ..timeline.test_metrics import scalars
+from ..conftest import Classifier, Events, scalars, small_cnn
 
 WITHOUT_PEAKS = [{"aug_smooth": True}, {"method": "scorecam"}]
 

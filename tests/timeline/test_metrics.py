@@ -7,13 +7,12 @@ import pytest
 import torch
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_gradcam import GradCAMCallback
 from lightning_gradcam.timeline.metrics import METRICS, View, means, measure
 
-from ..conftest import Classifier
+from ..conftest import Classifier, scalars
 
 LAYER = "gradcam/network.6"
 
@@ -114,12 +113,6 @@ def with_masks(pairs: TensorDataset) -> DataLoader:
     masks = torch.zeros(len(images), 16, 16, dtype=torch.bool)
     masks[:, :8] = True
     return DataLoader(TensorDataset(images, labels, masks), batch_size=8)
-
-
-def scalars(folder) -> dict[str, list[float]]:
-    events = EventAccumulator(str(folder), size_guidance={"scalars": 0})
-    events.Reload()
-    return {tag: [event.value for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
 
 
 def test_a_fit_logs_the_numbers_of_its_maps_to_every_logger(make_trainer, tmp_path, pairs) -> None:

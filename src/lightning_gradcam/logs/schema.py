@@ -81,6 +81,7 @@ def root_tag(name: str | None) -> str:
 
 def grid_tag(layer: str, name: str | None = None, test: bool = False) -> str:
     """Tag of a layer's picture grid; `trainer.test` has its own, since its images are others."""
+    layer = f"layer.{layer}" if layer in (PROBE_SET, MASK_AREA) else layer  # those are taken
     return f"{root_tag(name)}/{layer}/test" if test else f"{root_tag(name)}/{layer}"
 
 

@@ -2,8 +2,9 @@
 
 import logging
 import re
-import warnings
 from collections import Counter
+
+from pytorch_lightning.utilities import rank_zero_warn
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +46,6 @@ def _reason(fault: BaseException) -> str:
 
 def _warn(told: str) -> None:
     try:
-        warnings.warn(told, stacklevel=3)
+        rank_zero_warn(told, stacklevel=5)
     except Exception:  # python -W error: still no reason to end a run, nor the background thread
         logger.warning(told)

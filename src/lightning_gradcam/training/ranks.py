@@ -1,5 +1,6 @@
 """Several processes: what rank zero says counts, and each looks at its share of the images."""
 
+import logging
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
@@ -21,6 +22,13 @@ class Failed(NamedTuple):
     def error(self) -> Exception:
         """Return the exception that another rank raises for it."""
         return SettingError(self.told) if self.is_setting else RuntimeError(f"on rank {self.rank}: {self.told}")
+
+
+def let_rank_zero_speak(trainer: Trainer) -> None:
+    """Silence the package's warnings on the other ranks, which have the same to say; not where a user set its level."""
+    package = logging.getLogger(__name__.partition(".")[0])
+    if not trainer.is_global_zero and package.level == logging.NOTSET:
+        package.setLevel(logging.ERROR)
 
 
 def said_by_rank_zero(trainer: Trainer, make: Callable[[], T]) -> T:

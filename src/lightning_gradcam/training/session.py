@@ -1,7 +1,7 @@
 """The trainer's side of looking: where it can be done, as what stage, on which of its data."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from copy import copy
 from functools import partial
@@ -9,15 +9,12 @@ from typing import Any, TypeVar
 
 import torch
 from pytorch_lightning import Callback, Trainer
-from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.trainer.states import RunningStage, TrainerState
 from pytorch_lightning.utilities import CombinedLoader
 from torch import Tensor, nn
 
 from lightning_gradcam.cam.lend import Lender
-from lightning_gradcam.errors import SettingError, nearest
-from lightning_gradcam.logs.schema import ROOT
-from lightning_gradcam.timeline.metrics import NEED_MASKS
+from lightning_gradcam.errors import SettingError
 from lightning_gradcam.training.probe_set import Images, Keys, ProbeSet, read_probe_set
 
 logger = logging.getLogger(__name__)
@@ -59,74 +56,6 @@ def check_tags(trainer: Trainer, callback: Callback, tags: Mapping[str, str]) ->
                 f"two {type(callback).__name__} write to {clashing[0]!r}; pass one of them a name=, which its tags "
                 "then have"
             )
-
-
-def check_monitors(trainer: Trainer, callback: Callback, logged: Sequence[str], every_n_epochs: int) -> None:
-    """Refuse a callback that monitors a number that is not logged, or that asks for it before it is.
-
-    Args:
-        trainer: with all its callbacks.
-        callback: the one that logs.
-        logged: the names that it will log.
-        every_n_epochs: how often.
-    """
-    callbacks = trainer.callbacks  # type: ignore[attr-defined]
-    for place, other in enumerate(callbacks):
-        monitor, name = getattr(other, "monitor", None), type(other).__name__
-        if not isinstance(monitor, str) or not monitor.startswith(f"{ROOT}/"):
-            continue
-        if monitor not in logged and _is_meant(monitor, logged):
-            lacking = "; the batch has no masks: pass mask_key" if monitor.endswith(NEED_MASKS) else ""
-            raise SettingError(
-                f"{name}(monitor={monitor!r}): no such number is logged{lacking or nearest(monitor, logged)}"
-            )
-        if monitor in logged and _saves(other) and getattr(other, "_every_n_epochs", every_n_epochs) % every_n_epochs:
-            raise SettingError(
-                f"{name}(monitor={monitor!r}) asks after each epoch, and ends the run where there is no number; pass "
-                f"it every_n_epochs={every_n_epochs}"
-            )
-        if monitor in logged and every_n_epochs > 1 and getattr(other, "strict", False):
-            raise SettingError(
-                f"{name}(monitor={monitor!r}) asks after each epoch, and ends the run where there is no number; with "
-                f"every_n_epochs={every_n_epochs} pass it strict=False"
-            )
-        told = f"{name}(monitor={monitor!r}) runs before the number is logged"
-        if monitor in logged and _asks_after_validation(other, trainer):
-            option = "save_on_train_epoch_end" if _saves(other) else "check_on_train_epoch_end"
-            raise SettingError(f"{told}, after validation; pass it {option}=True")
-        if monitor in logged and place < callbacks.index(callback) and not _saves(other):
-            raise SettingError(f"{told}; put it behind {type(callback).__name__} in Trainer(callbacks=[...])")
-
-
-def _is_meant(monitor: str, logged: Sequence[str]) -> bool:
-    """Whether a monitored number can only be meant for ours, and not for one that the user logs."""
-    tag, _, name = monitor.rpartition("/")
-    ours = {number.rpartition("/")[2] for number in logged} | set(NEED_MASKS)
-    return tag in {number.rpartition("/")[0] for number in logged} and bool(name in ours or nearest(name, ours))
-
-
-def _saves(callback: object) -> bool:
-    """Whether a callback writes checkpoints, of either of Lightning's packages."""
-    return any(base.__name__ == Checkpoint.__name__ for base in type(callback).__mro__)
-
-
-def _asks_after_validation(callback: Callback, trainer: Trainer) -> bool:
-    """Whether an EarlyStopping or ModelCheckpoint acts at the end of validation instead of the training epoch's."""
-    decide = getattr(callback, "_should_save_on_train_epoch_end", None)
-    if callable(decide):
-        return not decide(trainer)
-    return getattr(callback, "_check_on_train_epoch_end", None) is False
-
-
-def log_numbers(trainer: Trainer, numbers: Mapping[str, float]) -> None:
-    """Log through Lightning: to all loggers, and where EarlyStopping and ModelCheckpoint look; alike on every rank.
-
-    Rank zero has the numbers; the others need them too: an EarlyStopping of theirs asks for them.
-    """
-    if trainer.world_size > 1:
-        numbers = trainer.strategy.broadcast(dict(numbers))
-    for name, value in numbers.items():  # sync_dist: alike already, but without it Lightning advises users to pass it
-        trainer.lightning_module.log(name, value, on_step=False, on_epoch=True, sync_dist=True)
 
 
 def is_dry_run(trainer: Trainer) -> bool:

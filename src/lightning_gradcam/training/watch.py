@@ -25,14 +25,13 @@ from lightning_gradcam.timeline.metrics import means, measure, names
 from lightning_gradcam.training.arguments import Arguments
 from lightning_gradcam.training.faults import Faults
 from lightning_gradcam.training.memory import Memory
+from lightning_gradcam.training.monitors import check_monitors, log_numbers
 from lightning_gradcam.training.probe_set import ProbeSet, given_probe_set
-from lightning_gradcam.training.ranks import gathered, said_by_rank_zero, shares_of
+from lightning_gradcam.training.ranks import gathered, let_rank_zero_speak, said_by_rank_zero, shares_of
 from lightning_gradcam.training.session import (
     Spectator,
-    check_monitors,
     check_strategy,
     check_tags,
-    log_numbers,
     look,
     probe_set_of,
 )
@@ -67,6 +66,7 @@ class Watch:
     memory: Memory
 
     def __post_init__(self) -> None:
+        let_rank_zero_speak(self.trainer)
         check_strategy(self.trainer)
         self._sinks = self._find_sinks() if self.trainer.is_global_zero else []
         self._is_wanted = said_by_rank_zero(self.trainer, lambda: bool(self._sinks))
@@ -92,7 +92,7 @@ class Watch:
 
     def look(self, step: int) -> None:
         """Explain the images, let their maps be drawn, and log their numbers, on all ranks."""
-        log_numbers(self.trainer, self._numbers(step))
+        log_numbers(self.trainer, self._numbers(step), self._logged)
 
     def drain(self) -> None:
         """Wait until all that was logged has reached the disk."""
@@ -175,9 +175,16 @@ class Watch:
     def _check_others(self, plan: Plan) -> None:
         """Refuse what does not go together with the trainer's other callbacks."""
         check_tags(self.trainer, self.callback, self._tags(plan))
-        told = names(peaks=self.arguments.settings.has_peaks, masks=self.log.masks is not None)
-        logged = [part_tag(self._tag(layer), name) for layer in plan.names for name in told]
-        check_monitors(self.trainer, self.callback, logged, self.arguments.every_n_epochs)
+        check_monitors(self.trainer, self.callback, self._logged or [], self.arguments.every_n_epochs)
+
+    @property
+    def _logged(self) -> list[str] | None:
+        """The names of the numbers that looks have; None before the layers are found."""
+        plan = vars(self).get("plan")
+        if not plan:
+            return None
+        told = names(peaks=self.arguments.settings.has_peaks, masks=self.probe_set.masks is not None)
+        return [part_tag(self._tag(layer), name) for layer in plan.names for name in told]
 
     def _numbers(self, step: int) -> dict[str, float]:
         """Look, and return the numbers, on rank zero; a fault on any rank costs a warning and all these."""
