@@ -414,7 +414,7 @@ def test_a_checkpoint_resumes_with_the_same_images(make_trainer, events, tmp_pat
     Spy.__qualname__ = GradCAMCallback.__qualname__
     make_trainer(Spy(images=4), max_epochs=4).fit(Classifier(), loader, other, ckpt_path=path)
     assert torch.equal(probes[0], pairs.tensors[0][[3, 9, 15, 21]])
-    assert events().steps(TAG) == [0, 1, 2, 3, 4]
+    assert sorted(events().steps(TAG)) == [0, 1, 2, 3, 4]  # two files of one second may be read in either order
 
 
 def test_a_probe_that_no_longer_fits_is_replaced_and_says_so(make_trainer, loader, tmp_path, caplog) -> None:

@@ -74,13 +74,13 @@ def write(folder: Path, images: int, epochs: int, side: int) -> float:
     sink.experiment.flush()
     file = next(folder.glob("events*"))
     before = file.stat().st_size
-    history, masks = History(LAYER), torch.ones(images, 224, 224, dtype=torch.bool)
+    history, masks = History(LAYER), torch.ones(images, 1, 224, 224, dtype=torch.bool)
     classes = torch.zeros(images, dtype=torch.long)
     for step in range(epochs):
         maps = torch.rand(images, 1, side, side)
         cams = Cams(maps, torch.ones(images), classes, classes[:, None], LAYER, torch.ones(images, 1))
         history = History(LAYER, history.looks[-1:]).with_look(step, cams)
-        log.log_look(history, measure(history.view(masks)), grid_tag(LAYER))
+        log.log_look(history, measure(history.view(cams, masks)), grid_tag(LAYER))
     sink.experiment.close()
     return (file.stat().st_size - before) / epochs
 

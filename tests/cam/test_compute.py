@@ -81,6 +81,17 @@ def networks() -> dict[str, nn.Module]:
     return {name: out_of_place(model).eval() for name, model in found.items()}
 
 
+class Loud(nn.Module):
+    """A network whose scores' gradients are large enough that grad-cam's guard in Grad-CAM++ does not count."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        return 1e5 * self.network(images)
+
+
 @pytest.fixture
 def corrected_sign(monkeypatch: pytest.MonkeyPatch) -> None:
     """grad-cam's SVD leaves a component's sign to chance; compare with its own corrected one."""
@@ -96,10 +107,11 @@ def corrected_sign(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("network", ["resnet18", "mobilenet_v3", "vit"])
 def test_each_method_is_grad_cams(networks, network, method) -> None:
     """To 1e-3, at the image's size, on a convolutional, a depthwise and a token layer."""
-    model = networks[network]
+    model = Loud(networks[network]) if method == "gradcam++" else networks[network]
     torch.manual_seed(1)
     images = torch.randn(3, 3, 32, 32) if network == "vit" else torch.randn(3, 3, 96, 96)
     layer = {"resnet18": "layer4", "mobilenet_v3": "features", "vit": None}[network]
+    layer = f"network.{layer}" if layer and method == "gradcam++" else layer
     with Lender(model).twin(None) as (lent, _):
         plan = make_plan(lent, images, None, Settings(layer, "predicted", method))
         ours = compute_cams(lent, images, None, plan)[0].heatmaps(tuple(images.shape[-2:]))[:, 0]
@@ -115,6 +127,19 @@ def test_a_method_that_differentiates_twice_is_grad_cams(networks) -> None:
     ours = cams_of(model, images, method="shapleycam", target_layer="layer4")[0].maps[:, 0]
     theirs = ShapleyCAM(model, [model.layer4])(images, None)
     assert np.abs(ours.numpy() - theirs).max() < 1e-3
+
+
+@pytest.mark.parametrize("loudness", [1e-6, 1.0, 1e3])
+def test_grad_cam_plus_plus_is_the_papers_formula_whatever_the_gradients_scale(loudness) -> None:
+    """Equation 19 in float64, with the squared and cubed gradients as they stand there."""
+    generator = torch.Generator().manual_seed(0)
+    activations = torch.randn(2, 5, 7, 7, generator=generator, dtype=torch.float64).relu()
+    gradients = loudness * torch.randn(2, 5, 7, 7, generator=generator, dtype=torch.float64)
+    total = activations.sum((2, 3), keepdim=True)
+    alpha = gradients**2 / (2 * gradients**2 + total * gradients**3)
+    expected = ((alpha * gradients.relu()).sum((2, 3), keepdim=True) * activations).sum(1)
+    found = METHODS["gradcam++"](activations.float(), gradients.float())
+    assert torch.allclose(found.double(), expected, rtol=1e-4)
 
 
 @pytest.mark.usefixtures("corrected_sign")
@@ -133,10 +158,10 @@ def test_smoothing_is_grad_cams(networks, smoothing) -> None:
 def test_each_method_is_smoothed_as_grad_cams_is(networks, method) -> None:
     """Whatever the shape of its weights: a channel's, or a place's."""
     images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(2))
-    model = networks["resnet18"]
-    ours = cams_of(model, images, target_layer="layer3", method=method, eigen_smooth=True)[0].heatmaps((64, 64))[:, 0]
-    theirs = PEERS[method](model, [model.layer3])(images, None, eigen_smooth=True)
-    assert np.abs(ours.numpy() - theirs).max() < 1e-3
+    model = Loud(networks["resnet18"])
+    ours = cams_of(model, images, target_layer="network.layer3", method=method, eigen_smooth=True)[0]
+    theirs = PEERS[method](model, [model.network.layer3])(images, None, eigen_smooth=True)
+    assert np.abs(ours.heatmaps((64, 64))[:, 0].numpy() - theirs).max() < 1e-3
 
 
 def test_layers_within_a_sequence_are_averaged_as_grad_cam_does(networks) -> None:

@@ -70,7 +70,7 @@ def write_run(
         peaks, scores = torch.full((images, 1), step + 1.0), torch.full((images,), 0.5)
         cams = Cams(maps, scores, classes, classes[:, None], "", peaks)
         history = history.with_look(step, cams)
-        log.log_look(history, measure(history.view(None)), schema.grid_tag(LAYER))
+        log.log_look(history, measure(history.view(cams, None)), schema.grid_tag(LAYER))
     sink.experiment.close()
     return history
 
@@ -214,11 +214,11 @@ def test_an_epoch_takes_few_bytes(tmp_path) -> None:
         maps, peaks = torch.rand(images, 1, side, side), torch.ones(images, 1)
         cams = Cams(maps, torch.ones(images), classes, classes[:, None], "", peaks)
         history = History(LAYER).with_look(0, cams).with_look(1, cams)
-        masks = torch.ones(images, 8, 8, dtype=torch.bool)
+        masks = torch.ones(images, 1, 8, 8, dtype=torch.bool)
         file = next((tmp_path / str(images)).glob("events*"))
         sink.experiment.flush()
         before = file.stat().st_size
-        log.log_look(history, measure(history.view(masks)), schema.grid_tag(LAYER))
+        log.log_look(history, measure(history.view(cams, masks)), schema.grid_tag(LAYER))
         sink.experiment.close()
         assert 0 < file.stat().st_size - before <= most
 

@@ -27,14 +27,15 @@ def test_a_kept_map_has_28_places_along_its_longer_side_at_most(size, kept) -> N
 
 
 def test_a_view_has_the_last_look_beside_the_one_before() -> None:
-    """Both in 0..1."""
+    """In 0..1, as it was found and as it is kept."""
     generator = torch.Generator().manual_seed(0)
     steps = [torch.rand(2, 1, 4, 4, generator=generator) for _ in range(3)]
     history = History("layer")
     for step, maps in enumerate(steps):
         history = history.with_look(step, cams(maps))
-        view = history.view(None)
-        assert torch.allclose(view.maps, maps, atol=0.5 / 255 + 1e-6)
+        view = history.view(cams(maps), None)
+        assert torch.equal(view.maps, maps)
+        assert torch.allclose(view.kept, maps, atol=0.5 / 255 + 1e-6)
         assert (view.previous is None) == (step == 0)
         assert step == 0 or torch.allclose(view.previous, steps[step - 1], atol=0.5 / 255 + 1e-6)
 

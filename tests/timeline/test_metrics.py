@@ -10,6 +10,9 @@ from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_gradcam import GradCAMCallback
+from lightning_gradcam.cam.maps import BLANK as BLANK_MAP
+from lightning_gradcam.cam.maps import NOT_FINITE, SHOWN, Cams, divided
+from lightning_gradcam.timeline.history import History
 from lightning_gradcam.timeline.metrics import METRICS, View, means, measure
 
 from ..conftest import Classifier, scalars
@@ -26,8 +29,17 @@ def point(row: int, column: int, side: int = 10) -> torch.Tensor:
 def view(*maps: torch.Tensor, previous=None, masks=None, peaks=None) -> View:
     stacked = torch.stack(maps)[:, None]
     before = None if previous is None else torch.stack(previous)[:, None]
-    known = stacked.amax((2, 3)) if peaks is None else torch.tensor(peaks)[:, None]
-    return View(stacked, known, before, masks)
+    found = divided(stacked)[1] if peaks is None else torch.tensor(peaks)[:, None]
+    things = None if masks is None else masks[:, None]
+    return View(stacked, states_of(found), stacked, before, found, things)
+
+
+def _state(peak: float) -> int:
+    return (SHOWN if peak > 0 else BLANK_MAP) if math.isfinite(peak) else NOT_FINITE
+
+
+def states_of(peaks: torch.Tensor) -> torch.Tensor:
+    return torch.tensor([[_state(float(one)) for one in row] for row in peaks])
 
 
 UNIFORM, BLANK = torch.ones(10, 10), torch.zeros(10, 10)
@@ -68,6 +80,39 @@ def test_heat_in_the_mask_and_the_maximum_in_it() -> None:
     assert values["pointing"][:, 0].tolist() == [1, 1, 0]  # the middle of column 4 is pixel 18, outside
 
 
+def test_heat_in_the_mask_is_of_exact_areas_where_sizes_do_not_divide() -> None:
+    """12x12 places over 16x16 pixels: each pixel's heat is counted by itself, in float64."""
+    generator = torch.Generator().manual_seed(0)
+    maps, mask = torch.rand(12, 12, generator=generator), torch.rand(16, 16, generator=generator) < 0.4
+    fine = maps.repeat_interleave(4, 0).repeat_interleave(4, 1).double()  # 48x48: places and pixels both divide
+    inside = mask.repeat_interleave(3, 0).repeat_interleave(3, 1)
+    found = measure(view(maps, masks=mask[None]))["in_mask"].item()
+    assert found == pytest.approx(float((fine * inside).sum() / fine.sum()), abs=1e-6)
+
+
+def test_pointing_is_by_the_maps_as_they_were() -> None:
+    """A maximum that 8 bits do not tell from another place's counts, and so does one that 28 places would average."""
+    sharp = point(3, 3) * 0.999 + point(7, 7)
+    fine = torch.zeros(56, 56)
+    fine[10, 10], fine[40:44, 40:44] = 1.0, 0.9
+    for map_, corner in ((sharp, (20, 20)), (fine, (0, 0))):
+        shown = torch.ones(1, 1)
+        found = Cams(map_[None, None], shown[0], shown[0], shown.int(), "layer", shown)
+        mask = torch.zeros(1, 1, 40, 40, dtype=torch.bool)
+        mask[..., corner[0] : corner[0] + 20, corner[1] : corner[1] + 20] = True
+        assert measure(History("layer").with_look(0, found).view(found, mask))["pointing"].tolist() == [[1]]
+
+
+def test_each_target_may_have_a_thing_of_its_own() -> None:
+    """As the masks of several classes."""
+    maps = torch.stack([point(1, 1), point(8, 8)])[None]
+    masks = torch.zeros(1, 2, 10, 10, dtype=torch.bool)
+    masks[0, 0, :5], masks[0, 1, :5] = True, True
+    peaks = torch.ones(1, 2)
+    found = measure(View(maps, states_of(peaks), maps, None, peaks, masks))
+    assert found["in_mask"].tolist() == found["pointing"].tolist() == [[1, 0]]
+
+
 @pytest.mark.parametrize("by_row", [True, False])
 def test_pointing_asks_for_the_middle_of_a_place(by_row) -> None:
     """Of place 2 of 10, pixels 8 to 11 of 40, that is pixel 10: neither its first pixel nor its last."""
@@ -94,7 +139,15 @@ def test_blank_maps_are_counted_and_left_out_of_the_means() -> None:
     assert told["peak"] == pytest.approx(0.2)
     assert told["blank"] == 0.5
     assert told["in_mask"] == told["pointing"] == 1
-    assert means(measure(view(BLANK, previous=[UNIFORM]))) == {"blank": 1}
+    assert means(measure(view(BLANK, previous=[UNIFORM]))) == {"blank": 1, "not_finite": 0}
+
+
+def test_maps_that_are_not_finite_are_told_apart_from_blank_ones() -> None:
+    """Neither has any other number."""
+    values = measure(view(point(0, 0), BLANK, BLANK, BLANK, peaks=[0.2, 0.0, math.nan, math.inf]))
+    assert values["blank"][:, 0].tolist() == [0, 1, 0, 0]
+    assert values["not_finite"][:, 0].tolist() == [0, 0, 1, 1]
+    assert means(values) == pytest.approx({"focus": 1, "border": 1, "peak": 0.2, "blank": 0.25, "not_finite": 0.5})
 
 
 def test_all_but_peak_lie_in_0_to_1() -> None:
@@ -103,7 +156,8 @@ def test_all_but_peak_lie_in_0_to_1() -> None:
     for h, w in ((1, 1), (1, 7), (7, 7), (14, 9), (28, 28)):
         maps = torch.rand(50, 2, h, w, generator=generator) ** torch.randint(1, 9, (50, 1, 1, 1), generator=generator)
         masks = torch.rand(50, 32, 48, generator=generator) < 0.3
-        values = measure(View(maps, maps.amax((2, 3)), maps.flip(0), masks))
+        peaks = maps.amax((2, 3))
+        values = measure(View(maps, states_of(peaks), maps, maps.flip(0), peaks, masks[:, None]))
         assert set(values) == set(METRICS)
         assert all(bool(((value >= 0) & (value <= 1)).all()) for value in values.values())
 
@@ -116,10 +170,18 @@ def with_masks(pairs: TensorDataset) -> DataLoader:
 
 
 def test_a_fit_logs_the_numbers_of_its_maps_to_every_logger(make_trainer, tmp_path, pairs) -> None:
-    """Equal to what they are of the maps in the callback's history, before training and after each epoch."""
-    seen = []
+    """Equal to what they are of the maps as they were found, for drift of those kept, before training and after."""
+    seen, found = [], []
 
     class Spy(GradCAMCallback):
+        def on_train_start(self, trainer, pl_module) -> None:
+            super().on_train_start(trainer, pl_module)
+            found.extend(self._fit.explain(self._fit.plan, self._fit.probe_set))
+
+        def on_train_epoch_end(self, trainer, pl_module) -> None:
+            super().on_train_epoch_end(trainer, pl_module)
+            found.extend(self._fit.explain(self._fit.plan, self._fit.probe_set))
+
         def on_train_end(self, trainer, pl_module) -> None:
             seen.append((self._memory.histories[LAYER], self._memory.probe_set.masks, dict(trainer.callback_metrics)))
 
@@ -129,7 +191,8 @@ def test_a_fit_logs_the_numbers_of_its_maps_to_every_logger(make_trainer, tmp_pa
     history, masks, monitored = seen[0]
     logged = scalars(tmp_path / "run")
     maps = [look.maps[:, 0].float() for look in history.looks]
-    shares = [one / one.sum((1, 2), keepdim=True) for one in maps]
+    exact = [one.maps[:, 0] for one in found]
+    shares = [one / one.sum((1, 2), keepdim=True) for one in exact]
     in_mask = [float(share[:, : share.shape[1] // 2].sum((1, 2)).nanmean()) for share in shares]
     assert logged[f"{LAYER}/in_mask"] == pytest.approx(in_mask, abs=1e-5)
     similarity = [torch.cosine_similarity(a.flatten(1), b.flatten(1)) for a, b in itertools.pairwise(maps)]

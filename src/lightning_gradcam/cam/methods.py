@@ -47,10 +47,9 @@ def hirescam(activations: Tensor, gradients: Tensor) -> Tensor:
 
 def gradcam_plus_plus(activations: Tensor, gradients: Tensor) -> Tensor:
     """Channels weighted by positive gradients, higher orders included (eq. 19 of arXiv 1710.11063)."""
-    squared = gradients**2
-    total = activations.sum((2, 3), keepdim=True)
-    alpha = torch.where(gradients != 0, squared / (2 * squared + total * squared * gradients + 1e-6), 0)
-    return (gradients.relu() * alpha).sum((2, 3), keepdim=True)
+    # divided by the squared gradient, which grad-cam guards with 1e-6: more than the square itself in deep networks
+    denominator = 2 + activations.sum((2, 3), keepdim=True) * gradients
+    return (gradients.relu() / torch.where(denominator == 0, 1, denominator)).sum((2, 3), keepdim=True)
 
 
 def xgradcam(activations: Tensor, gradients: Tensor) -> Tensor:

@@ -5,9 +5,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from lightning_gradcam.cam.maps import Cams, Heatmaps, Maps
+from lightning_gradcam.timeline.areas import resampled
 from lightning_gradcam.timeline.metrics import View
 
 MAX_PLACES = 28  # along a side of a kept map; maps at image size, and of early layers, have more
@@ -71,11 +71,16 @@ class History:
         earlier = [one for one in self.looks if (beside or one.step < step) and _kind(one) == _kind(look)]
         return History(self.layer, (*earlier, look))
 
-    def view(self, masks: Tensor | None) -> View:
-        """Return the last look beside the one before it; `masks` are (N, H, W) bool."""
-        now = self.looks[-1]
-        previous = self.looks[-2].maps.float() / 255 if len(self.looks) > 1 else None
-        return View(now.maps.float() / 255, now.peaks, previous, masks)
+    def view(self, found: Maps, masks: Tensor | None) -> View:
+        """Return the last look, at maps that are given as they were found, beside the one before it.
+
+        Args:
+            found: the last look's maps.
+            masks: (N, T, H, W) bool, or (N, 1, H, W) for all targets, true on the thing; or None.
+        """
+        kept = [look.maps.float() / 255 for look in self.looks[-2:]]
+        previous = kept[-2] if len(kept) > 1 else None
+        return View(found.maps.float(), found.states, kept[-1], previous, self.looks[-1].peaks, masks)
 
     def highest_peaks(self) -> Tensor:
         """Return each map's highest finite peak of all looks, (N, T).
@@ -108,7 +113,7 @@ def kept_maps(found: Maps) -> Tensor:
     if max(maps.shape[2:]) > MAX_PLACES:
         height, width = maps.shape[2:]
         shrink = MAX_PLACES / max(height, width)
-        maps = F.adaptive_avg_pool2d(maps, (max(1, round(height * shrink)), max(1, round(width * shrink))))
+        maps = resampled(maps, (max(1, round(height * shrink)), max(1, round(width * shrink))))
         maps = (maps / maps.amax((2, 3), keepdim=True)).nan_to_num(0)
     return maps
 

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+
+from lightning_gradcam.cam.maps import BLANK, NOT_FINITE, SHOWN
+from lightning_gradcam.timeline.areas import resampled
 
 FRAME = 0.1  # of each side: what `border` counts as the outer frame
 
@@ -16,15 +18,19 @@ class View:
     """One look's maps of a layer, and what their numbers are made from.
 
     Attributes:
-        maps: (N, T, h, w) >= 0; all zeros where blank.
+        maps: (N, T, h, w) >= 0, as they were found; all zeros where nothing is shown.
+        states: (N, T), as `cam.maps` has them.
+        kept: (N, T, h', w') the same maps, as they are kept.
+        previous: (N, T, h', w') those of the look before, or None.
         peaks: (N, T) the maxima before the maps were divided by them, or None where there are none.
-        previous: (N, T, h, w) the maps of the look before, or None.
-        masks: (N, H, W) bool, true on the thing, or None.
+        masks: (N, T, H, W) bool, or (N, 1, H, W) for all targets: true on the thing; or None.
     """
 
     maps: Tensor
-    peaks: Tensor | None = None
+    states: Tensor
+    kept: Tensor
     previous: Tensor | None = None
+    peaks: Tensor | None = None
     masks: Tensor | None = None
 
 
@@ -32,7 +38,7 @@ def drift(view: View) -> Tensor | None:
     """1 - cosine similarity of a map to itself at the look before; 0..1 (on fixed images: arXiv 2601.11625)."""
     if view.previous is None:
         return None
-    now, before = view.maps.flatten(2), view.previous.flatten(2)
+    now, before = view.kept.flatten(2), view.previous.flatten(2)
     similarity = (now * before).sum(2) / (now.square().sum(2) * before.square().sum(2)).sqrt()
     return (1 - similarity).clamp(0, 1)  # NaN where either is blank
 
@@ -55,12 +61,17 @@ def peak(view: View) -> Tensor | None:
     """The map's maximum before it was divided by it; above 0, without a bound."""
     if view.peaks is None:
         return None
-    return torch.where(_blank(view.maps), torch.nan, view.peaks)
+    return torch.where(view.states == SHOWN, view.peaks, torch.nan)
 
 
 def blank(view: View) -> Tensor:
-    """1 where a map is all zeros, else 0: its mean is the share of such maps, and counts them all."""
-    return _blank(view.maps).float()
+    """1 where nothing speaks for the target, else 0: its mean is the share of such maps, and counts them all."""
+    return (view.states == BLANK).float()
+
+
+def not_finite(view: View) -> Tensor:
+    """1 where a map is NaN or infinite, else 0: its mean is the share of such maps, and counts them all."""
+    return (view.states == NOT_FINITE).float()
 
 
 def in_mask(view: View) -> Tensor | None:
@@ -68,7 +79,7 @@ def in_mask(view: View) -> Tensor | None:
     if view.masks is None:
         return None
     h, w = view.maps.shape[2:]
-    return _share_in(view.maps, F.adaptive_avg_pool2d(view.masks.float(), (h, w))[:, None])
+    return _share_in(view.maps, resampled(view.masks, (h, w)))
 
 
 def pointing(view: View) -> Tensor | None:
@@ -76,17 +87,18 @@ def pointing(view: View) -> Tensor | None:
     if view.masks is None:
         return None
     h, w = view.maps.shape[2:]
-    height, width = view.masks.shape[1:]
+    height, width = view.masks.shape[2:]
     strongest = view.maps.flatten(2).argmax(2)  # (N, T)
     rows = ((strongest // w + 0.5) * height / h).long()
     columns = ((strongest % w + 0.5) * width / w).long()
-    inside = view.masks[torch.arange(len(view.masks))[:, None], rows, columns]
-    return torch.where(_blank(view.maps), torch.nan, inside.float())
+    images, targets = (torch.arange(count) for count in strongest.shape)
+    inside = view.masks.expand(-1, len(targets), -1, -1)[images[:, None], targets, rows, columns]
+    return torch.where(view.states == SHOWN, inside.float(), torch.nan)
 
 
 # A new number is a function here: (N, T) of a view, NaN where a blank map has none; None where it cannot be told.
 METRICS: dict[str, Callable[[View], Tensor | None]] = {
-    metric.__name__: metric for metric in (drift, focus, border, peak, blank, in_mask, pointing)
+    metric.__name__: metric for metric in (drift, focus, border, peak, blank, not_finite, in_mask, pointing)
 }
 
 
@@ -95,10 +107,8 @@ NEED_MASKS = (in_mask.__name__, pointing.__name__)
 
 def names(peaks: bool, masks: bool) -> list[str]:
     """Return the names of the metrics that a run will have told, by the second look: tried on a view like its own."""
-    ones = torch.ones(1, 1, 2, 2)
-    view = View(
-        ones, ones[..., 0, 0] if peaks else None, ones, torch.ones(1, 2, 2, dtype=torch.bool) if masks else None
-    )
+    ones, one = torch.ones(1, 1, 2, 2), torch.ones(1, 1)
+    view = View(ones, SHOWN * one, ones, ones, one if peaks else None, ones.bool() if masks else None)
     return list(measure(view))
 
 
@@ -112,10 +122,6 @@ def means(values: Mapping[str, Tensor]) -> dict[str, float]:
     """Return each metric's mean over the maps that have it; a metric that none has is left out."""
     known = {name: value[value.isfinite()] for name, value in values.items()}
     return {name: float(value.mean()) for name, value in known.items() if len(value)}
-
-
-def _blank(maps: Tensor) -> Tensor:
-    return maps.flatten(2).amax(2) == 0
 
 
 def _shares(maps: Tensor) -> Tensor:

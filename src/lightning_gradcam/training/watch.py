@@ -225,7 +225,8 @@ class Watch:
         jobs: list[Job] = [partial(self.log.log_grid, found, history, tag, self._when(step), self.trainer.global_step)]
         values: dict[str, Tensor] = {}
         try:
-            values = measure(history.view(self.log.masks))
+            masks = self.log.masks
+            values = measure(history.view(found, None if masks is None else masks[:, None]))
         except Exception as fault:  # a number costs itself alone
             self.faults(fault)
         if self._is_played:
