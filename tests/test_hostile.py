@@ -10,6 +10,7 @@ import weakref
 from collections import defaultdict, deque
 from collections.abc import Callable
 from enum import Enum
+from multiprocessing.sharedctypes import SynchronizedBase
 from types import SimpleNamespace
 from typing import Generic, TypeVar
 
@@ -38,9 +39,12 @@ def plain(one: object, seen: frozenset[int] = frozenset()) -> object:
     if isinstance(one, Tensor) and one.is_meta:
         return one.dtype, one.shape
     if isinstance(one, Tensor):
-        return one.dtype, one.requires_grad, one.detach().cpu().numpy().tobytes()
+        values = one.detach() if one.layout == torch.strided else one.detach().to_dense()
+        return one.dtype, one.requires_grad, values.cpu().numpy().tobytes()
     if isinstance(one, np.ndarray):
-        return one.tobytes()
+        return [plain(value, seen) for value in one.flat] if one.dtype.hasobject else one.tobytes()
+    if isinstance(one, SynchronizedBase):
+        return one.value
     if isinstance(one, torch.Generator):
         return one.get_state().tolist()
     if isinstance(one, random.Random):

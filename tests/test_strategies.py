@@ -28,6 +28,9 @@ VARIANTS = {
     "watched": "[GradCAMCallback(images=4)]",
     "borrowed": "[GradCAMCallback(images=4, method='fem')]",
     "rank zero fails": "[GradCAMCallback(images=4, output=partial(failing, 0))]",
+    "rank one fails without words": "[GradCAMCallback(images=4, output=partial(failing, 1, error=Mute))]",
+    "waiting alone": "[]",
+    "waiting for loaders": "[GradCAMCallback(images=4)]",
     "rank one fails": "[GradCAMCallback(images=4, output=partial(failing, 1))]",
     "three images": "[GradCAMCallback(images=3)]",
     "one image": "[GradCAMCallback(images=1)]",
@@ -52,9 +55,18 @@ SCRIPT = """
     from lightning_gradcam import GradCAMCallback
     from tests.conftest import Classifier, make_pairs
 
-    def failing(rank, model, images, epochs=(1,)):
+    class Mute(Exception):
+        def __str__(self):
+            raise AttributeError("no words")
+
+    class Waiting(Classifier):
+        def val_dataloader(self):
+            torch.distributed.barrier()
+            return DataLoader(make_pairs(), 4)
+
+    def failing(rank, model, images, epochs=(1,), error=RuntimeError):
         if rank == int(os.environ.get("LOCAL_RANK", 0)) and model.trainer.current_epoch in epochs:
-            raise RuntimeError("it fails here alone")
+            raise error("it fails here alone")
         return model(images)
 
     class Gathering(Classifier):
@@ -67,13 +79,15 @@ SCRIPT = """
     def fit(name, callbacks):
         print("variant", name, file=sys.stderr, flush=True)
         seed_everything(1)
-        trainer = Trainer(max_epochs=2, accelerator="cpu", devices=2, strategy="ddp", callbacks=callbacks,
+        is_late = "waiting" in name
+        late = dict(check_val_every_n_epoch=2, num_sanity_val_steps=0) if is_late else {{}}
+        trainer = Trainer(max_epochs=2, accelerator="cpu", devices=2, strategy="ddp", callbacks=callbacks, **late,
                           logger=TensorBoardLogger({folder!r} + "/" + name, name="", version="run"),
                           enable_progress_bar=False, enable_checkpointing=False)
-        module = Gathering() if "gathering" in name else Classifier()
+        module = Gathering() if "gathering" in name else Waiting() if is_late else Classifier()
         loader = DataLoader(make_pairs(), 4, shuffle=True)
         seen = make_pairs(seed=int(os.environ.get("LOCAL_RANK", 0))) if name == "ranks disagree" else make_pairs()
-        trainer.fit(module, loader, DataLoader(seen, 4))
+        trainer.fit(module, loader, None if is_late else DataLoader(seen, 4))
         if trainer.is_global_zero:
             torch.save(module.state_dict(), {folder!r} + "/" + name + "/weights.pt")
 
@@ -114,9 +128,10 @@ def test_on_two_processes_training_is_the_same(launched) -> None:
     }
     assert "self.log('gradcam" not in launched.said["watched"]  # Lightning's advice on what differs between processes
     for name, found in weights.items():
-        alone = weights["gathering alone" if "gathering" in name else "plain"]
+        alone = weights[next((word for word in ("gathering alone", "waiting alone") if name[:7] == word[:7]), "plain")]
         assert all(torch.equal(value, found[key]) for key, value in alone.items()), name
-    assert Events(launched.folder / "gathering" / "run").steps(TAG) == [0, 1, 2]  # a forward that waits for all ranks
+    for name in ("gathering", "waiting for loaders"):
+        assert Events(launched.folder / name / "run").steps(TAG) == [0, 1, 2]  # a forward that waits for all ranks
 
 
 SHARED = [("watched", 4), ("three images", 3), ("one image", 1), ("ranks disagree", 4)]
@@ -137,13 +152,19 @@ def test_each_process_looks_at_its_share_of_rank_zeros_images(launched, tmp_path
     assert (difference != 0).mean() < 0.01
 
 
-@pytest.mark.parametrize("rank", ["zero", "one"])
-def test_a_fault_on_any_process_costs_a_picture(launched, rank) -> None:
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("rank zero fails", "it fails here alone"),
+        ("rank one fails", "it fails here alone"),
+        ("rank one fails without words", "Mute"),
+    ],
+)
+def test_a_fault_on_any_process_costs_a_picture(launched, name, words) -> None:
     """It is told, and the next look is whole."""
-    name = f"rank {rank} fails"
     assert Events(launched.folder / name / "run").steps(TAG) == [0, 1]
     assert launched.said[name].count("a picture or a number is missing (") == 1  # all know of it, and one tells
-    assert "it fails here alone" in launched.said[name]
+    assert words in launched.said[name]
 
 
 def test_a_wrong_setting_ends_all_processes(launched) -> None:

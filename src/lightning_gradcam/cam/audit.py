@@ -5,8 +5,7 @@ import logging
 import re
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator
-from functools import cache
+from collections.abc import Iterator
 from itertools import starmap
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, NamedTuple
@@ -15,13 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lightning_gradcam.cam.anatomy import NEVER_CHANGE, Kind, bond_of, is_data, kinds_of, never_change
-from lightning_gradcam.cam.twin import SHARED_FROM, is_out_of_bounds
+from lightning_gradcam.cam.anatomy import bond_of, is_data, kinds_in, kinds_of, never_change
+from lightning_gradcam.cam.bounds import MOST_OBJECTS, ROOM, OtherThreads, is_unseen
+from lightning_gradcam.cam.kinds import NEVER_CHANGE, Kind, bytes_of, dense_parts
 
 logger = logging.getLogger(__name__)
-
-_BACKUP = 512 * 2**20  # bytes of tensors that are kept, the smallest first; of others it is only told that they changed
-_MOST = 300_000  # objects that are looked into
 
 _BUILTINS = frozenset(dir(builtins))
 
@@ -29,6 +26,7 @@ _BUILTINS = frozenset(dir(builtins))
 _LIBRARIES = frozenset(sys.stdlib_module_names - {"__main__"}) | {
     *("torch", "torchvision", "numpy", "pytorch_lightning", "lightning", "lightning_fabric", "lightning_utilities"),
     *("lightning_gradcam", "pytorch_grad_cam", "tensorboard", "pytest", "_pytest", "PIL", "matplotlib", "tqdm"),
+    *("sympy", "mpmath", "scipy", "pandas", "sklearn"),
 }
 
 
@@ -49,7 +47,7 @@ class Trace(NamedTuple):
 
     def has_changed(self) -> bool:
         """Whether the object holds something else now."""
-        if isinstance(self.one, Tensor) and self.kind is not _DIGEST:
+        if issubclass(type(self.one), Tensor) and self.kind.is_value and self.kind is not _DIGEST:
             values, requires_grad = self.held
             return self.one.requires_grad != requires_grad or not _are_equal(self.one.detach(), values)
         now = self.kind.holds(self.one)
@@ -65,9 +63,9 @@ class Trace(NamedTuple):
         except Exception:  # an array that is no longer written to, say
             return False
 
-    def anew(self) -> "Trace":
-        """Return the trace of what the object holds now."""
-        return self._replace(held=self.kind.holds(self.one))
+    def is_restless(self) -> bool:
+        """Whether the object holds something else each time that it is asked: nothing can be told of it."""
+        return self._replace(held=self.kind.holds(self.one)).has_changed()
 
     @property
     def name(self) -> str:
@@ -87,24 +85,25 @@ class Audit:
 
     def __init__(self, roots: dict[str, object]) -> None:
         reached = list(_reach(roots))
-        room, digested = _BACKUP, set()
-        for tensor in sorted((one for _, one, _ in reached if isinstance(one, Tensor)), key=lambda one: one.nbytes):
-            room -= tensor.nbytes
+        # the smallest tensors are kept, as many as there is room for; of others it is only told that they changed
+        room, digested = ROOM, set()
+        sizes = {id(one): _size(one) for _, one, _ in reached if issubclass(type(one), (Tensor, np.ndarray))}
+        for one, size in sorted(sizes.items(), key=lambda pair: pair[1]):
+            room -= size
             if room < 0:
-                digested.add(id(tensor))
-        used = ((path, one, _DIGEST if id(one) in digested else kind) for path, one, kind in reached)
+                digested.add(one)
+        used = ((path, one, _DIGEST if id(one) in digested and kind.is_value else kind) for path, one, kind in reached)
         self._traces = list(filter(None, starmap(_trace, used)))
 
     def put_back(self) -> tuple[list[Trace], list[Trace]]:
         """Put back all that has changed; return what was, and what could not be."""
-        return put_back(self._traces)
+        pairs = [(trace, trace.put_back()) for trace in self._traces if _has_changed(trace)]
+        lost = [trace for trace, is_done in pairs if not is_done and not trace.is_restless()]
+        return [trace for trace, is_done in pairs if is_done], lost
 
 
-def put_back(traces: Iterable[Trace]) -> tuple[list[Trace], list[Trace]]:
-    """Put back what has changed of some traces; return what was, and what could not be."""
-    changes = [trace for trace in traces if _has_changed(trace)]
-    pairs = [(trace, trace.put_back()) for trace in changes]
-    return [trace for trace, is_done in pairs if is_done], [trace for trace, is_done in pairs if not is_done]
+def _size(one: Any) -> int:
+    return bytes_of(one) if isinstance(one, Tensor) else one.nbytes
 
 
 def _has_changed(trace: Trace) -> bool:
@@ -117,8 +116,6 @@ def _has_changed(trace: Trace) -> bool:
 
 def _trace(path: str, one: object, kind: Kind) -> Trace | None:
     try:
-        if isinstance(one, np.ndarray) and one.nbytes > SHARED_FROM:
-            return None
         return Trace(path, one, kind, kind.holds(one))
     except Exception:  # there may be no memory for a copy
         logger.debug("%s cannot be read", path)
@@ -154,24 +151,31 @@ _VARIABLE = Kind(_bound, _bind, lambda one: one)
 def _reach(roots: dict[str, object]) -> Iterator[tuple[str, Any, Kind]]:
     """Every object that holds what can change, once a kind, by the shortest path."""
     seen: dict[object, Any] = {}  # with the objects, so that no id is given out twice
-    queue = deque(roots.items())
-    while queue and len(seen) < _MOST:
+    queue, others = deque(roots.items()), OtherThreads()
+    while queue:
         path, one = queue.popleft()
+        if len(seen) == MOST_OBJECTS:
+            logger.warning(
+                "%s holds more than %d objects: what lies beyond is not put back, should a look change it",
+                next(iter(roots)),
+                MOST_OBJECTS,
+            )
+            return
         key = (id(one.owner), one.name) if isinstance(one, _Variable) else id(one)
-        if key in seen or _is_passed_over(one):
+        if key in seen or _is_passed_over(one) or others.use(one):
             continue
         seen[key] = one
-        for kind in (_VARIABLE,) if isinstance(one, _Variable) else kinds_of(type(one)):
+        for kind in (_VARIABLE,) if isinstance(one, _Variable) else kinds_in(one):
             yield path, one, kind
             queue.extend(_parts(path, one, kind))
         queue.extend(_surroundings(path, one))
 
 
-def _is_passed_over(one: object) -> bool:
+def _is_passed_over(one: Any) -> bool:
     cls = type(one)
-    if isinstance(one, (type, FunctionType)):
+    if issubclass(cls, (type, FunctionType)):
         return is_library(one.__module__)
-    return cls in NEVER_CHANGE or is_out_of_bounds(cls) or (isinstance(one, Tensor) and one.is_meta)
+    return cls in NEVER_CHANGE or is_unseen(cls) or (issubclass(cls, Tensor) and one.is_meta)
 
 
 def _parts(path: str, one: Any, kind: Kind) -> list[tuple[str, Any]]:
@@ -181,7 +185,7 @@ def _parts(path: str, one: Any, kind: Kind) -> list[tuple[str, Any]]:
         return []
     if kind.is_paired:
         pairs = zip(held[::2], held[1::2], strict=True)
-        named = [(_place(path, key, isinstance(one, dict)), value) for key, value in pairs]
+        named = [(_place(path, key, issubclass(type(one), dict)), value) for key, value in pairs]
         return [*named, *((path, key) for key in held[::2])]
     return [(path if kind is _VARIABLE else f"{path}[{place}]", part) for place, part in enumerate(held)]
 
@@ -198,9 +202,9 @@ def _surroundings(path: str, one: Any) -> list[tuple[str, Any]]:
         return []
     bond = bond_of(type(one))
     found: list[tuple[str, Any]] = [(path, part) for part in (bond.parts(one) if bond else [])]
-    if isinstance(one, FunctionType):
+    if issubclass(type(one), FunctionType):
         return [*found, (path, vars(one)), *_global_variables(one)]
-    if isinstance(one, type):
+    if issubclass(type(one), type):
         return found + _class_attributes(one)
     return found + [(base.__qualname__, base) for base in type(one).__mro__ if not is_library(base.__module__)]
 
@@ -243,7 +247,6 @@ def _may_change(value: object) -> bool:
     return type(value) in NEVER_CHANGE or bool(kinds_of(type(value))) or isinstance(value, tuple)
 
 
-@cache
 def _names(code: CodeType) -> frozenset[str]:
     inner = [_names(one) for one in code.co_consts if isinstance(one, CodeType)]
     return frozenset(code.co_names).union(*inner)
@@ -254,15 +257,18 @@ def is_library(module: object) -> bool:
     return not isinstance(module, str) or module.split(".")[0] in _LIBRARIES
 
 
-def _digest(tensor: Tensor) -> list[Any]:
-    """What tells a large tensor's values from others, without a copy of it."""
-    version = None if tensor.is_inference() else tensor._version
-    values = tensor.detach()
-    if values.layout != torch.strided or values.is_quantized:
-        return [version]
-    pieces = [piece.contiguous() for piece in torch.split(values.reshape(-1), 2**24)]
+def _digest(one: Any) -> list[Any]:
+    """What tells a large tensor's or array's values from others, without a copy of it."""
+    if issubclass(type(one), np.ndarray):
+        return [_sums(torch.from_numpy(np.asarray(one).reshape(-1).view(np.uint8)))]
+    version = None if one.is_inference() else one._version
+    return [version, [] if one.is_quantized else [_sums(part.reshape(-1)) for part in dense_parts(one)]]
+
+
+def _sums(values: Tensor) -> list[int]:
+    pieces = [piece.contiguous() for piece in torch.split(values, 2**24)]
     words = [piece.view(torch.int64 if piece.nbytes % 8 == 0 else torch.uint8) for piece in pieces]
-    return [version, [int(word.sum(dtype=torch.int64)) for word in words]]
+    return [int(word.sum(dtype=torch.int64)) for word in words]
 
 
 _DIGEST = Kind(_digest, lambda one, held: None, lambda one: one, is_value=True)
@@ -290,8 +296,9 @@ def _are_equal(left: Any, right: Any) -> bool:
 def _are_equal_tensors(left: Tensor, right: Tensor) -> bool:
     if left.shape != right.shape or left.dtype != right.dtype or left.device != right.device:
         return False
-    if left.layout != torch.strided:  # torch compares no sparse ones
-        return True
+    if left.layout != torch.strided or right.layout != torch.strided:
+        parts = dense_parts(left), dense_parts(right)
+        return left.layout == right.layout and all(map(_are_equal_tensors, *parts))
     if torch.equal(left, right):
         return True
     return left.is_floating_point() and bool(((left == right) | (left.isnan() & right.isnan())).all())

@@ -17,8 +17,9 @@ import torch
 import torch.utils.checkpoint
 from torch import Tensor, nn
 
-from lightning_gradcam.cam.audit import Audit, Trace, put_back
-from lightning_gradcam.cam.twin import Twins
+from lightning_gradcam.cam.audit import Audit, Trace
+from lightning_gradcam.cam.bounds import is_trainer
+from lightning_gradcam.cam.twin import StandIn, Twins
 
 logger = logging.getLogger(__name__)
 
@@ -30,9 +31,9 @@ class Lender:
     """Lends a model, look after look, and leaves it untouched by construction.
 
     Lent is a twin, which shares the trained weights and has a state of its own: whatever a forward pass changes is gone
-    with it. The first look is audited: what it changes in spite of that (weights in place, global variables, class
-    attributes) is put back, named in one warning, and kept from later looks. Where work fails on a twin and succeeds on
-    the model itself, that is lent, audited at each look.
+    with it. The first look is audited: what it changes in spite of that is put back and named in one warning. Weights
+    that it writes are copied from then on; where it changes anything else (global variables, class attributes), all
+    looks are audited. Where work fails on a twin and succeeds on the model itself, that is lent, audited as well.
 
     Inside, the model is in evaluation mode, its parameters frozen, and gradients enabled: a graph is built only behind
     tensors that the borrower marks with `requires_grad`. A compiled model runs eagerly, so that its layers can be seen.
@@ -40,14 +41,13 @@ class Lender:
 
     Args:
         model: any module, in any mode, compiled or not.
-        trainer: what stands in for a Lightning `Trainer` that the model holds.
+        stand_in: makes what stands in for a Lightning `Trainer` that the model holds, from what makes twins.
     """
 
-    def __init__(self, model: nn.Module, trainer: object = None) -> None:
+    def __init__(self, model: nn.Module, stand_in: StandIn | None = None) -> None:
         self._model = model
-        self._trainer = trainer
+        self._stand_in = stand_in
         self._written: list[Tensor] = []  # shared tensors that a look writes: their twins have a copy
-        self._out_of_reach: list[Trace] = []  # what else a look changes
         self._look: Callable[..., Any] = self._first_look
 
     def look(self, work: Callable[[nn.Module, T], R], companion: T) -> R:
@@ -63,26 +63,42 @@ class Lender:
     @contextmanager
     def itself(self, **others: object) -> Iterator[nn.Module]:
         """Lend the model itself, and put all back that can be reached from it and from some others."""
-        audit = self._audit(**others)
-        flags = [(module, module.training) for module in self._model.modules()]
-        with ExitStack() as stack:
+        with self._audited(**others), ExitStack() as stack:
+            flags = [(module, module.training) for module in self._model.modules()]
             stack.enter_context(_unnoticed(self._model))
-            stack.callback(audit.put_back)
             stack.callback(_set_training, flags)
             stack.enter_context(_frozen(self._model))
             _evaluate(self._model)
             yield self._model
 
+    @contextmanager
+    def twin(self, companion: T) -> Iterator[tuple[nn.Module, T]]:
+        """Lend twins of the model and its companion."""
+        with _unnoticed(self._model):
+            twins = Twins(self._written, self._stand_in)
+            model, lent = twins.of(self._model), twins.of(companion)
+            _evaluate(model)
+            versions = [tensor._version for tensor in twins.shared]
+            try:
+                yield model, lent
+            finally:
+                twins.end()
+                pairs = zip(twins.shared, versions, strict=True)
+                self._copy_from_now_on([tensor for tensor, version in pairs if tensor._version != version])
+
     def _first_look(self, work: Callable[[nn.Module, T], R], companion: T) -> R:
-        audit = self._audit(settings=companion)
+        audit, fault = self._audit(settings=companion), None
         try:
             found = self._look_at_twin(work, companion)
-            self._look = self._look_at_twin
-        except Exception as fault:
-            audit.put_back()
+        except Exception as error:
+            fault = error
+        finally:
+            changes = audit.put_back()
+        if fault:
             found = self._second_try(work, companion, fault)
             self._look = self._look_at_itself
-        self._keep_from(*audit.put_back())
+        else:
+            self._learn(*changes)
         return found
 
     def _audit(self, **others: object) -> Audit:
@@ -99,21 +115,38 @@ class Lender:
         logger.info("%s is lent itself, and put back after each look: on a copy, %r", type(self._model).__name__, fault)
         return found
 
+    def _look_at_twin(self, work: Callable[[nn.Module, T], R], companion: T) -> R:
+        with self.twin(companion) as lent:
+            return work(*lent)
+
+    def _look_audited(self, work: Callable[[nn.Module, T], R], companion: T) -> R:
+        with self._audited(settings=companion):
+            return self._look_at_twin(work, companion)
+
+    def _look_at_itself(self, work: Callable[[nn.Module, T], R], companion: T) -> R:
+        with self.itself(settings=companion) as model:
+            _stand_in_for_trainers(model, self._stand_in)
+            return work(model, companion)
+
     @contextmanager
-    def twin(self, companion: T) -> Iterator[tuple[nn.Module, T]]:
-        """Lend twins of the model and its companion, and put back what is known to change in spite of them."""
-        before = [trace.anew() for trace in self._out_of_reach]
-        with _unnoticed(self._model):
-            twins = Twins(self._written, self._trainer)
-            model, lent = twins.of(self._model), twins.of(companion)
-            _evaluate(model)
-            versions = [tensor._version for tensor in twins.shared]
-            try:
-                yield model, lent
-            finally:
-                put_back(before)
-                pairs = zip(twins.shared, versions, strict=True)
-                self._copy_from_now_on([tensor for tensor, version in pairs if tensor._version != version])
+    def _audited(self, **others: object) -> Iterator[None]:
+        """Put back all that changes inside and can be reached from the model and some others."""
+        audit = self._audit(**others)
+        try:
+            yield
+        finally:
+            _, lost = audit.put_back()
+            _tell_lost(lost)
+
+    def _learn(self, undone: list[Trace], lost: list[Trace]) -> None:
+        """Remember what a look changes in spite of the twin, and say so."""
+        changed = [trace.one for trace in (*undone, *lost)]
+        self._written += [one for one in changed if isinstance(one, Tensor)]
+        weights = {id(one) for one in self._model.parameters()}
+        self._look = self._look_at_twin if weights.issuperset(map(id, changed)) else self._look_audited
+        if undone:
+            logger.warning("a look changes %s; it was put back, and is after each look", _names(undone))
+        _tell_lost(lost)
 
     def _copy_from_now_on(self, written: list[Tensor]) -> None:
         self._written += written
@@ -122,22 +155,22 @@ class Lender:
             told = ", ".join(names.get(id(tensor), "a large tensor") for tensor in written)
             logger.warning("a look changed %s, which earlier ones had not; later ones have a copy", told)
 
-    def _look_at_twin(self, work: Callable[[nn.Module, T], R], companion: T) -> R:
-        with self.twin(companion) as lent:
-            return work(*lent)
 
-    def _look_at_itself(self, work: Callable[[nn.Module, T], R], companion: T) -> R:
-        with self.itself(settings=companion) as model:
-            return work(model, companion)
+def _tell_lost(lost: list[Trace]) -> None:
+    if lost:
+        logger.warning("a look changed %s, which could not be put back", _names(lost))
 
-    def _keep_from(self, undone: list[Trace], lost: list[Trace]) -> None:
-        """Remember what a look changes in spite of the twin, and say so."""
-        self._written += [trace.one for trace in [*undone, *lost] if isinstance(trace.one, Tensor)]
-        self._out_of_reach += undone
-        if undone:
-            logger.warning("a look changes %s; it was put back, and is after each look", _names(undone))
-        if lost:
-            logger.warning("a look changed %s, which could not be put back", _names(lost))
+
+def _stand_in_for_trainers(model: nn.Module, stand_in: StandIn | None) -> None:
+    """Let the model itself reach no trainer; the audit puts the trainer back."""
+    if stand_in is None:
+        return
+    twins = Twins(stand_in=stand_in)
+    twins.keep(model)
+    for module in model.modules():
+        for name, held in vars(module).items():
+            if is_trainer(type(held)):
+                vars(module)[name] = twins.of(held)
 
 
 def _names(traces: list[Trace]) -> str:

@@ -1,11 +1,8 @@
 """A twin of a model: all that a forward pass can change is the twin's own, and the trained weights are the model's."""
 
 import copy
-import logging
-import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from enum import Enum
 from types import FunctionType
 from typing import Any, TypeVar
 
@@ -13,38 +10,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
-from torch.optim import Optimizer
-from torch.utils.data import DataLoader, Dataset, Sampler
 
-from lightning_gradcam.cam.anatomy import (
-    HOLDERS,
-    NEVER_CHANGE,
-    bond_of,
-    can_be_made,
-    is_data,
-    is_sentinel,
-    kinds_of,
-    never_change,
-    per_type,
-)
+from lightning_gradcam.cam.anatomy import bond_of, can_be_made, is_data, is_sentinel, kinds_in, never_change
+from lightning_gradcam.cam.bounds import MOST_OBJECTS, ROOM, SHARED_FROM, OtherThreads, is_shared, is_trainer
+from lightning_gradcam.cam.kinds import NEVER_CHANGE, bytes_of, per_type
 
 COPIED_UP_TO = 2**16  # bytes: small parameters, as a temperature that a forward clamps, are copied all the same
-SHARED_FROM = 64 * 2**20  # bytes: larger tensors and arrays are shared, as parameters are
-_ROOM = 512 * 2**20  # bytes of copies; what comes behind is shared
-_MOST = 300_000  # objects of a twin
-
-# what belongs to the program around a model, and not to its state
-_AROUND = (Optimizer, logging.Logger, threading.Thread)
-_DATA = (Dataset, DataLoader, Sampler)
-_AROUND_FROM = (
-    *("torch._", "torch.distributed.", "torch.fx."),
-    *("pytorch_lightning.", "lightning_fabric.", "lightning.pytorch.", "lightning.fabric."),
-)
 _COMPILED = "_torchdynamo_orig_callable"  # an attribute of what `torch.compile` makes of a function
 _MANY = 64  # objects that are asked for their types before they are gone through
 _OWN_STORAGE = 4  # a tensor that is a smaller part of its storage than one in so many is copied alone
 
 T = TypeVar("T")
+StandIn = Callable[[Callable[[Any], Any]], object]
 
 
 class Twins:
@@ -53,20 +30,22 @@ class Twins:
     A twin's parameters are frozen, and all but small ones share the storage of the original's; everything else that
     can change is its own: buffers, tensors, containers, generators, closures, attributes. Backward hooks are left out,
     and a compiled function is the one that was compiled. What belongs to the program around (data sets, loaders,
-    loggers, optimizers), and what cannot be copied (locks, files, iterators), is shared.
+    loggers, optimizers, queues that other threads read), and what cannot be copied (locks, files, iterators), is
+    shared.
 
     Args:
         copied: parameters and large tensors that are not shared all the same.
-        trainer: what stands in for a Lightning `Trainer`, wherever one is held.
+        stand_in: makes what stands in for a Lightning `Trainer`, wherever one is held, from `of`.
     """
 
-    def __init__(self, copied: Iterable[Tensor] = (), trainer: object = None) -> None:
+    def __init__(self, copied: Iterable[Tensor] = (), stand_in: "StandIn | None" = None) -> None:
         self._copied = {id(tensor) for tensor in copied}
-        self._trainer = trainer
+        self._trainer = stand_in(self.of) if stand_in else None
+        self._others = OtherThreads()
         self._twins: dict[int, Any] = {}
         self._originals: list[Any] = []  # kept, so that no id is given out twice
         self._storages: dict[int, torch.UntypedStorage] = {}
-        self._room = _ROOM
+        self._room = ROOM
         self.shared: list[Tensor] = []
 
     def of(self, original: T) -> T:
@@ -78,12 +57,25 @@ class Twins:
         made = self._twins.get(id(original), _MISSING)
         if made is _MISSING:
             self._originals.append(original)
-            if len(self._originals) > _MOST:
-                raise TypeError(f"it holds more than {_MOST} objects")
+            if len(self._originals) > MOST_OBJECTS:
+                raise TypeError(f"it holds more than {MOST_OBJECTS} objects")
             twin = _maker(type(original))(self, original)
             made = self._twins.setdefault(id(original), twin)  # a function's may have come up behind its own closure
         found: T = made
         return found
+
+    def keep(self, original: object) -> None:
+        """Let an object be its own twin."""
+        self._originals.append(original)
+        self._twins[id(original)] = original
+
+    def end(self) -> None:
+        """Let go of all twins at once: modules that hold each other would wait for the garbage collector."""
+        for twin in self._twins.values():
+            is_ours = id(twin) not in self._twins and not isinstance(twin, torch.jit.ScriptModule)
+            if is_ours and isinstance(twin, nn.Module):
+                vars(twin).clear()
+        self._twins, self._originals, self._trainer = {}, [], None
 
     def _all(self, parts: list[Any]) -> list[Any]:
         if len(parts) > _MANY and never_change(parts):
@@ -132,7 +124,9 @@ class Twins:
         return twin
 
     def _mutable(self, original: Any) -> Any:
-        kinds = kinds_of(type(original))
+        if self._others.use(original):
+            return original
+        kinds = kinds_in(original)
         held = [kind.holds(original) for kind in kinds]
         if is_sentinel(kinds, held) or any(map(is_data, held)):
             return original
@@ -147,8 +141,8 @@ class Twins:
             lazy: Tensor = copy.deepcopy(original)
             return lazy
         is_parameter = isinstance(original, nn.Parameter)
-        copied = id(original) in self._copied or original.is_inference() or original.nbytes <= COPIED_UP_TO
-        copied = copied or (not is_parameter and self._is_copied(original.nbytes))
+        copied = id(original) in self._copied or original.is_inference() or bytes_of(original) <= COPIED_UP_TO
+        copied = copied or (not is_parameter and self._is_copied(bytes_of(original)))
         with torch.inference_mode(False), torch.no_grad():
             if copied:
                 values = self._values(original)
@@ -185,9 +179,9 @@ def _maker(cls: type) -> Callable[[Twins, Any], Any]:
     """How the twins of a type's objects are made."""
     if issubclass(cls, Tensor):
         return Twins._tensor
-    if _is_lightnings("Trainer", cls):
+    if is_trainer(cls):
         return Twins._stand_in
-    if is_around(cls) or cls in NEVER_CHANGE:
+    if is_shared(cls) or cls in NEVER_CHANGE:
         return Twins._same
     if bond_of(cls):
         return Twins._bound
@@ -200,31 +194,3 @@ def _maker(cls: type) -> Callable[[Twins, Any], Any]:
     if issubclass(cls, nn.Module):
         return Twins._module
     return Twins._mutable if can_be_made(cls) else Twins._same
-
-
-def _is_lightnings(name: str, cls: type) -> bool:
-    """Whether a class is the one of that name in either of Lightning's packages."""
-    return any(base.__name__ == name and base.__module__.startswith(_AROUND_FROM) for base in cls.__mro__)
-
-
-@per_type
-def is_dataset(cls: type) -> bool:
-    """Whether a class's objects hold data, or read them."""
-    return issubclass(cls, _DATA) or _is_lightnings("LightningDataModule", cls)
-
-
-@per_type
-def is_around(cls: type) -> bool:
-    """Whether a class's objects are shared: they belong to the program around, or act when they are deleted."""
-    if issubclass(cls, (nn.Module, *HOLDERS)):
-        return False
-    return is_out_of_bounds(cls) or is_dataset(cls) or issubclass(cls, Enum) or hasattr(cls, "__del__")
-
-
-@per_type
-def is_out_of_bounds(cls: type) -> bool:
-    """Whether a class's objects belong to Lightning or torch, and are never looked into; data are the user's."""
-    if issubclass(cls, (nn.Module, *HOLDERS)) or is_dataset(cls):
-        return False
-    foreign = any(f"{base.__module__}.".startswith(_AROUND_FROM) for base in cls.__mro__)
-    return foreign or cls.__module__ == "typing" or issubclass(cls, _AROUND)

@@ -21,7 +21,7 @@ class Faults:
 
     def __call__(self, fault: BaseException) -> None:
         """Warn of a fault in looking."""
-        reason = _reason(fault)
+        reason = reason_of(fault)
         same = re.sub(r"0x[0-9a-f]+|\d+(\.\d+)?", "#", reason)  # numbers and addresses differ each time
         self.counts[same] += 1
         if self.counts[same] == 1:
@@ -37,7 +37,8 @@ class Faults:
             logger.warning("GradCAMCallback: pictures or numbers were missing %s", told)
 
 
-def _reason(fault: BaseException) -> str:
+def reason_of(fault: BaseException) -> str:
+    """Return an exception's type and words."""
     try:
         return f"{type(fault).__name__}: {fault}"
     except Exception:  # the user's own exception, whose words fail as well

@@ -98,8 +98,10 @@ def log_numbers(trainer: Trainer, numbers: Mapping[str, float], logged: Sequence
     """
     if trainer.world_size > 1:
         numbers = trainer.strategy.broadcast(dict(numbers))
+    module = trainer.lightning_module
+    log = next(vars(base)["log"] for base in type(module).__mro__ if base.__name__ == "LightningModule")  # not a user's
     for name, value in numbers.items():  # sync_dist: alike already, but without it Lightning advises users to pass it
-        trainer.lightning_module.log(name, value, on_step=False, on_epoch=True, sync_dist=True)
+        log(module, name, value, on_step=False, on_epoch=True, sync_dist=True)
     for monitor in monitors(trainer):
         if monitor.number not in numbers and _is_ours(monitor.number, logged):
             logger.warning("%s: this look has no such number; it counts as the worst there is", monitor.told)

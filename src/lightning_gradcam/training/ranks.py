@@ -8,6 +8,7 @@ import torch
 from pytorch_lightning import Trainer
 
 from lightning_gradcam.errors import SettingError
+from lightning_gradcam.training.faults import reason_of
 
 T = TypeVar("T")
 
@@ -78,6 +79,13 @@ def gathered(trainer: Trainer, make: Callable[[], T]) -> list[T]:
     return found  # type: ignore[return-value]
 
 
+def together(trainer: Trainer, make: Callable[[], T]) -> T:
+    """Return what each rank makes for itself; a fault on any is raised on all."""
+    own: list[T] = []
+    gathered(trainer, lambda: own.append(make()))
+    return own[0]
+
+
 def _failed(trainer: Trainer, error: Exception) -> Failed:
     is_setting = isinstance(error, SettingError)
-    return Failed(trainer.global_rank, is_setting, str(error) if is_setting else f"{type(error).__name__}: {error}")
+    return Failed(trainer.global_rank, is_setting, str(error) if is_setting else reason_of(error))

@@ -2,13 +2,13 @@
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from copy import copy
 from functools import partial
 from typing import Any, TypeVar
 
-import torch
 from pytorch_lightning import Callback, Trainer
+from pytorch_lightning.loggers.logger import DummyLogger
 from pytorch_lightning.trainer.states import RunningStage, TrainerState
 from pytorch_lightning.utilities import CombinedLoader
 from torch import Tensor, nn
@@ -64,17 +64,28 @@ def is_dry_run(trainer: Trainer) -> bool:
 
 
 class Spectator:
-    """What stands in for a trainer in a look: its plain values can be read, and it is validating.
+    """What stands in for a trainer in a look: all of it can be read, it is validating, and it is not reached.
 
-    No logger and no other object of the trainer's is reached through it: nothing is logged, and nothing changed.
+    What it holds is given as twins; its loggers take everything and log nothing.
+
+    Args:
+        trainer: whose place is taken.
+        twin_of: makes a twin.
     """
 
-    logger = progress_bar_callback = None
-    loggers: tuple[()] = ()
-    callbacks: tuple[()] = ()
+    progress_bar_callback = None
 
-    def __init__(self, trainer: Trainer) -> None:
-        self._trainer = trainer
+    def __init__(self, trainer: Trainer, twin_of: Callable[[Any], Any]) -> None:
+        self._trainer, self._twin_of = trainer, twin_of
+        self.logger = DummyLogger()
+        self.loggers = [self.logger]
+
+    @property
+    def callbacks(self) -> list[Any]:
+        """Copies of the trainer's: a user's as twins, Lightning's, of which there are no twins, by themselves."""
+        callbacks = self._trainer.callbacks  # type: ignore[attr-defined]
+        twins = map(self._twin_of, callbacks)
+        return [copy(one) if twin is one else twin for one, twin in zip(callbacks, twins, strict=True)]
 
     @property
     def state(self) -> TrainerState:
@@ -87,9 +98,9 @@ class Spectator:
         if name in ("training", "validating", "testing", "predicting", "sanity_checking", "evaluating"):
             return getattr(type(self._trainer), name).fget(self)
         value = getattr(self._trainer, name)
-        if value is None or isinstance(value, (bool, int, float, str, torch.device)):
-            return value
-        raise AttributeError(f"trainer.{name} cannot be reached while GradCAMCallback looks at a copy of the model")
+        if getattr(value, "__self__", None) is self._trainer:
+            raise AttributeError(f"trainer.{name} cannot be called while GradCAMCallback looks at the model")
+        return self._twin_of(value)
 
 
 def _seen(stage: RunningStage | None) -> RunningStage | None:
@@ -113,8 +124,7 @@ def look(trainer: Trainer, lender: Lender, work: Callable[[nn.Module, T], R], co
         for one in model.modules():
             if "_trainer" in vars(one):
                 vars(one).update(log=_log_nothing, log_dict=_log_nothing)
-        with _as_validation(trainer) if model is trainer.lightning_module else nullcontext():
-            return work(model, lent)
+        return work(model, lent)
 
     with trainer.precision_plugin.forward_context():
         return lender.look(quietly, companion)
@@ -124,20 +134,15 @@ def _log_nothing(*args: object, **kwargs: object) -> None:
     """In the place of a module's `log` and `log_dict`."""
 
 
-def probe_set_of(trainer: Trainer, lender: Lender, images: Images, keys: Keys) -> ProbeSet:
-    """Read the probe set from the trainer's validation data, in `trainer.test` from its test data.
-
-    The state of data sets, samplers, loaders, data modules and modules is put back: nothing was read, as far as they
-    know.
+def loader_of(trainer: Trainer, lender: Lender, images: Images) -> Any:
+    """Return the loader of the trainer's validation data, in `trainer.test` of its test data.
 
     Raises:
-        SettingError: there is none, or what `read_probe_set` refuses.
+        SettingError: there is none.
     """
-    assert not isinstance(images, (Tensor, tuple))  # those are the set itself
     loaders = trainer.test_dataloaders if trainer.testing else trainer.val_dataloaders
-    datamodule = getattr(trainer, "datamodule", None)
     if loaders is None and trainer.training:
-        with lender.itself(data=datamodule):
+        with lender.itself(data=_data_module(trainer)):
             loaders = _validation_to_come(trainer)
     found = [] if loaders is None else CombinedLoader(loaders, "sequential").flattened
     if not found:
@@ -147,8 +152,25 @@ def probe_set_of(trainer: Trainer, lender: Lender, images: Images, keys: Keys) -
         )
     if len(found) > 1:
         logger.info("%d validation loaders: the images are the first one's", len(found))
-    with lender.itself(loader=found[0], data=datamodule), _as_validation(trainer):
-        return read_probe_set(found[0], images, keys, partial(_transfer, trainer))
+    return found[0]
+
+
+def probe_set_of(trainer: Trainer, lender: Lender, loader: Any, images: Images, keys: Keys) -> ProbeSet:
+    """Read the probe set from a loader.
+
+    The state of data sets, samplers, loaders, data modules and modules is put back: nothing was read, as far as they
+    know.
+
+    Raises:
+        SettingError: what `read_probe_set` refuses.
+    """
+    assert not isinstance(images, (Tensor, tuple))  # those are the set itself
+    with lender.itself(loader=loader, data=_data_module(trainer)), _as_validation(trainer):
+        return read_probe_set(loader, images, keys, partial(_transfer, trainer))
+
+
+def _data_module(trainer: Trainer) -> object:
+    return getattr(trainer, "datamodule", None)
 
 
 def _validation_to_come(trainer: Trainer) -> Any:

@@ -27,11 +27,12 @@ from lightning_gradcam.training.faults import Faults
 from lightning_gradcam.training.memory import Memory
 from lightning_gradcam.training.monitors import check_monitors, log_numbers
 from lightning_gradcam.training.probe_set import ProbeSet, given_probe_set
-from lightning_gradcam.training.ranks import gathered, let_rank_zero_speak, said_by_rank_zero, shares_of
+from lightning_gradcam.training.ranks import gathered, let_rank_zero_speak, said_by_rank_zero, shares_of, together
 from lightning_gradcam.training.session import (
     Spectator,
     check_strategy,
     check_tags,
+    loader_of,
     look,
     probe_set_of,
 )
@@ -68,10 +69,10 @@ class Watch:
     def __post_init__(self) -> None:
         let_rank_zero_speak(self.trainer)
         check_strategy(self.trainer)
-        self._sinks = self._find_sinks() if self.trainer.is_global_zero else []
-        self._is_wanted = said_by_rank_zero(self.trainer, lambda: bool(self._sinks))
+        self._sinks: list[Any] = []
+        self._is_wanted = said_by_rank_zero(self.trainer, self._has_sinks)
         self.faults = Faults()
-        self._lender = Lender(self.module, Spectator(self.trainer))
+        self._lender = Lender(self.module, partial(Spectator, self.trainer))
         self._writer = BackgroundWriter(self.faults)
 
     def prepare(self) -> None:
@@ -92,7 +93,11 @@ class Watch:
 
     def look(self, step: int) -> None:
         """Explain the images, let their maps be drawn, and log their numbers, on all ranks."""
-        log_numbers(self.trainer, self._numbers(step), self._logged)
+        numbers = self._numbers(step)
+        try:
+            log_numbers(self.trainer, numbers, self._logged)
+        except Exception as fault:
+            self.faults(fault)
 
     def drain(self) -> None:
         """Wait until all that was logged has reached the disk."""
@@ -102,6 +107,10 @@ class Watch:
         """Finish writing."""
         self._writer.close()
         self.faults.sum_up()
+
+    def _has_sinks(self) -> bool:
+        self._sinks = self._find_sinks()
+        return bool(self._sinks)
 
     def _find_sinks(self) -> list[Any]:
         try:
@@ -113,14 +122,14 @@ class Watch:
     @cached_property
     def probe_set(self) -> ProbeSet:
         """The images: given, remembered, or read; all ranks have rank zero's."""
-
-        def known() -> ProbeSet:
-            images = self.arguments.images
-            found = given_probe_set(images) or self.memory.probe_set
-            return found or probe_set_of(self.trainer, self._lender, images, self.arguments.keys)
-
-        found = said_by_rank_zero(self.trainer, known)
-        return found.pinned() if self.trainer.strategy.root_device.type == "cuda" else found
+        trainer, lender, images = self.trainer, self._lender, self.arguments.images
+        found = said_by_rank_zero(trainer, lambda: given_probe_set(images) or self.memory.probe_set)
+        if not found:
+            loader = together(trainer, lambda: loader_of(trainer, lender, images))  # hooks may wait for others
+            found = said_by_rank_zero(
+                trainer, lambda: probe_set_of(trainer, lender, loader, images, self.arguments.keys)
+            )
+        return together(trainer, found.pinned) if trainer.strategy.root_device.type == "cuda" else found
 
     @cached_property
     def plan(self) -> Plan:
