@@ -20,6 +20,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from lightning_gradcam import GradCAMCallback, explain
+from lightning_gradcam.cam.tasks import Task
 from lightning_gradcam.logs.run_log import RunLog
 from lightning_gradcam.pictures.render import GAP, HEADER
 from lightning_gradcam.training.memory import Memory
@@ -27,6 +28,7 @@ from lightning_gradcam.training.memory import Memory
 from .conftest import Classifier, DictDataset, complaints, make_pairs, scalars, small_cnn
 
 TAG = "gradcam/network.6"
+CLASSES_3 = Task("multiclass", 3)
 
 
 def test_nothing_configured_logs_every_epoch_and_the_start(make_trainer, events, loader) -> None:
@@ -169,19 +171,26 @@ def test_a_grids_header_says_when_its_weights_looked_so(make_trainer, loader, mo
 
 
 @pytest.mark.parametrize(
-    ("arguments", "labelled", "about"),
+    ("arguments", "task", "labelled", "about"),
     [
-        ({}, True, "target: label  ·  gradcam"),
-        ({}, False, "target: predicted  ·  gradcam"),
-        ({"target": "predicted", "method": "layercam"}, True, "target: predicted  ·  layercam"),
-        ({"target": [0, 2], "class_names": ["cat", "dog", "owl"]}, True, "target: cat, owl  ·  gradcam"),
-        ({"target": lambda output, labels: output[:, 0]}, True, "target: custom  ·  gradcam"),
-        ({"scale": "run"}, True, "target: label  ·  gradcam  ·  scale: run"),
+        ({}, CLASSES_3, True, "target: label  ·  gradcam  ·  multiclass"),
+        ({}, CLASSES_3, False, "target: predicted  ·  gradcam  ·  multiclass"),
+        ({"target": "predicted", "method": "fem"}, CLASSES_3, True, "target: predicted  ·  fem  ·  multiclass"),
+        ({"target": [0, 2], "class_names": [*"abc"]}, CLASSES_3, True, "target: a, c  ·  gradcam  ·  multiclass"),
+        ({"target": lambda output, labels: output[:, 0]}, CLASSES_3, True, "target: custom  ·  gradcam  ·  multiclass"),
+        ({"scale": "run"}, CLASSES_3, True, "target: label  ·  gradcam  ·  multiclass  ·  scale: run"),
+        ({}, Task("regression", 1), True, "target: value  ·  gradcam  ·  regression"),
+        ({}, Task("regression", 6), True, "target: sum of all values  ·  gradcam  ·  regression"),
+        ({"target": 2}, Task("regression", 6), True, "target: 2  ·  gradcam  ·  regression"),
+        ({}, Task("none", 64), True, "target: squared norm of the output  ·  gradcam  ·  none"),
+        ({}, Task("none", 3, is_dense=True), True, "target: squared error  ·  gradcam  ·  none"),
+        ({}, Task("segmentation", 2, is_dense=True), True, "target: foreground  ·  gradcam  ·  segmentation"),
+        ({}, Task("segmentation", 9, is_dense=True), True, "target: label  ·  gradcam  ·  segmentation"),
     ],
 )
-def test_a_grids_header_says_what_it_is_of(arguments, labelled, about) -> None:
-    """The target, the method, and the scale where it is not each map's own."""
-    assert GradCAMCallback(**arguments)._arguments.about(labelled) == about
+def test_a_grids_header_says_what_it_is_of(arguments, task, labelled, about) -> None:
+    """The target, the method, the task, and the scale where it is not each map's own."""
+    assert GradCAMCallback(**arguments)._arguments.about(task, labelled) == about
 
 
 def test_the_next_callback_finds_the_trainer_training(make_trainer, loader) -> None:
@@ -286,7 +295,7 @@ class _Empty(Dataset):
         ({"label_key": 7}, r"label_key=7 is not in the batch"),
         (
             {"output": lambda model, images: model(images).detach()},
-            r"target_layer=None found no layer",
+            r"the scores carry no gradient from any layer",
         ),
         ({"output": "logits"}, r"output='logits' is no method of Classifier"),
     ],
@@ -300,13 +309,16 @@ def test_what_does_not_fit_is_refused_before_the_first_batch(make_trainer, loade
     assert module.losses == []
 
 
-def test_labels_that_are_no_classes_are_refused(make_trainer, pairs) -> None:
-    """Before the first batch, with the labels."""
+def test_labels_that_have_no_place_in_the_outputs_are_told(make_trainer, pairs, loader, events, caplog) -> None:
+    """With the label: an embedding's outputs are no scores of classes."""
     wrong = DataLoader(TensorDataset(pairs.tensors[0], pairs.tensors[1] + 3), batch_size=8)
+    trainer = make_trainer(GradCAMCallback(), num_sanity_val_steps=0, limit_val_batches=1, max_epochs=1)
     module = Classifier()
-    with pytest.raises(ValueError, match=r"target='label': the labels .* are not all classes, 0 to 2"):
-        make_trainer(GradCAMCallback(), num_sanity_val_steps=0).fit(module, wrong, wrong)
-    assert module.losses == []
+    module.validation_step = None
+    trainer.fit(module, loader, wrong)
+    told = "the task is taken to be none; the label 5, which has no place in 3 outputs: label_key= names other labels"
+    assert told in [record.message for record in caplog.records]
+    assert events().steps(TAG) == [0, 1]
 
 
 @pytest.mark.parametrize("options", [{}, {"limit_val_batches": 0}])

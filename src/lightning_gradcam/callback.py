@@ -52,6 +52,9 @@ class GradCAMCallback(_Callback):
             classes (one column each), callable(output, labels) -> (N,), or a list of grad-cam targets, one an image.
         method: "gradcam", "hirescam", "gradcam++", "xgradcam", "layercam", "gradcam_elementwise", "eigencam" or
             "eigengradcam", computed on the training device; any other method of grad-cam by name or class.
+        task: how scores and labels are read, in torchmetrics' words: "binary", "multiclass", "multilabel",
+            "regression", "segmentation", or "none", where there are no classes; None tells it from all labels, the
+            scores, and the module's own losses and metrics, once, and says so.
         every_n_epochs: look after each n-th epoch.
         name: of several callbacks in one run, what tells them apart: tags become `gradcam/{name}/{layer}`.
         mean: what normalising subtracted, to show the images as people see them; one number a channel, or one for all.
@@ -82,6 +85,7 @@ class GradCAMCallback(_Callback):
         images: Images = 8,
         target: Target = "label",
         method: str | CamClass = "gradcam",
+        task: str | None = None,
         every_n_epochs: int = 1,
         name: str | None = None,
         mean: Statistics | None = None,
@@ -106,6 +110,7 @@ class GradCAMCallback(_Callback):
                 batch_size=batch_size,
                 output=output,
                 reshape_transform=reshape_transform,
+                task=task,
                 aug_smooth=aug_smooth,
                 eigen_smooth=eigen_smooth,
             ),

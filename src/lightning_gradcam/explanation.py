@@ -1,5 +1,6 @@
 """The same maps for a trained model, in one call."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from os import PathLike
@@ -19,11 +20,14 @@ from lightning_gradcam.cam.lend import Lender
 from lightning_gradcam.cam.maps import Cams, Maps
 from lightning_gradcam.cam.settings import Output, Settings, check_tensor
 from lightning_gradcam.cam.targets import Target
+from lightning_gradcam.cam.tasks import Task
 from lightning_gradcam.errors import SettingError
 from lightning_gradcam.pictures.grid import grid
 from lightning_gradcam.pictures.render import overlay
 from lightning_gradcam.pictures.shown import ShownImages, Statistics, check_channels, check_statistics, show_images
 from lightning_gradcam.values import plain
+
+logger = logging.getLogger(__name__)
 
 Picture = str | PathLike[str] | Image.Image | np.ndarray[Any, Any]
 Size = int | tuple[int, int]
@@ -41,7 +45,9 @@ class Explanation:
             grad-cam computes and with `aug_smooth`, which tell only where the evidence lies, not how strong it is.
         peaks: (N,) each raw map's maximum: 0 where there is no positive evidence, not finite where the map was not; of
             averaged layers the mean of theirs. None where `raw` is.
-        scores: (N,) the prediction's probability in 0..1; for a regression its value.
+        scores: (N,) the prediction's probability in 0..1; of a segmentation whose truth is known its IoU; of a
+            regression its value, (N, K) of several; without classes the squared norm of the output, or of a rebuilt
+            image its mean squared error.
         predictions: (N,) the predicted class.
         targets: (N,) the explained class; -1 where the target is no single class.
         layer: dotted name of the target layer; of several, averaged, joined by "+".
@@ -79,6 +85,7 @@ def explain(
     target: Target = "predicted",
     labels: Tensor | Sequence[int] | None = None,
     method: str | CamClass = "gradcam",
+    task: str | None = None,
     mean: Statistics | None = None,
     std: Statistics | None = None,
     size: Size | None = None,
@@ -96,8 +103,9 @@ def explain(
             resized to `size` and normalised by `mean` and `std`; or a tensor (N, C, H, W), taken as it is.
         target_layer: dotted name or module; of several the average, as grad-cam does; None finds the layer.
         target: as in `GradCAMCallback`; "predicted" is the highest-scoring class.
-        labels: (N,) the true classes: for the captions, and for target="label".
+        labels: (N, ...) what is true, as the model is trained with it: for captions, and for target="label".
         method: as in `GradCAMCallback`.
+        task: as in `GradCAMCallback`.
         mean: what normalising subtracts, in units of 0..1, one number a channel, or one for all.
         std: what normalising divides by.
         size: (height, width) or one number for both; None leaves images as they are, which then are of one size.
@@ -121,6 +129,7 @@ def explain(
         batch_size=batch_size,
         output=output,
         reshape_transform=reshape_transform,
+        task=task,
         aug_smooth=aug_smooth,
         eigen_smooth=eigen_smooth,
     )
@@ -128,13 +137,16 @@ def explain(
     check_statistics(mean, std)
     inputs, shown, undo = _inputs(images, size, mean, std)
     known = _checked_labels(labels, len(inputs))
-    shown_images = show_images(shown, known, *undo, settings.method_name, column_classes=settings.column_classes)
 
-    def explained(lent: nn.Module, settings: Settings) -> Maps:
+    def explained(lent: nn.Module, settings: Settings) -> tuple[Task, Maps]:
         plan = make_plan(lent, inputs, known, settings)
-        return compute_cams(lent, inputs, known, plan)[0].copied()()
+        return plan.task, compute_cams(lent, inputs, known, plan)[0].copied()()
 
-    return _explanation(Lender(model).look(explained, settings), shown_images)
+    told, found = Lender(model).look(explained, settings)
+    if told.doubt:
+        logger.warning("the task is taken to be %s; %s", told.kind, told.doubt)
+    about = f"{settings.method_name}  ·  {told.kind}"
+    return _explanation(found, show_images(shown, known, told, *undo, about, column_classes=settings.column_classes))
 
 
 def _explanation(found: Maps, images: ShownImages) -> Explanation:
@@ -144,7 +156,7 @@ def _explanation(found: Maps, images: ShownImages) -> Explanation:
         found.heatmaps(images.size)[:, column],
         None if raw is None else raw[:, column],
         found.peaks[:, column] if isinstance(found, Cams) else None,
-        found.scores,
+        found.scores[:, 0] if found.scores.shape[1] == 1 else found.scores,
         found.predictions,
         found.targets[:, column],
         found.layer,

@@ -23,6 +23,7 @@ from tests.dashboard.test_plugin import LAYER, serving
 from tests.dashboard.test_tab import CHROMIUM, FLAGS
 
 from lightning_gradcam.cam.maps import Cams
+from lightning_gradcam.cam.tasks import Task
 from lightning_gradcam.logs.run_log import RunLog
 from lightning_gradcam.logs.schema import ROOT, grid_tag
 from lightning_gradcam.pictures.shown import ShownImages
@@ -68,8 +69,11 @@ def write(folder: Path, images: int, epochs: int, side: int) -> float:
         top, left = generator.integers(photo.shape[0] - 224), generator.integers(photo.shape[1] - 224)
         pictures.append(photo[top : top + 224, left : left + 224].copy())
     sink = SimpleNamespace(experiment=SummaryWriter(str(folder)))
-    shown, known = ShownImages(pictures, [[0]] * images, "gradcam"), [str(image) for image in range(images)]
-    log = RunLog(shown, known, None, [sink], ROOT, by_run=False)
+    shown, known = (
+        ShownImages(pictures, Task("multiclass", 10), [[0]] * images, "gradcam"),
+        [str(image) for image in range(images)],
+    )
+    log = RunLog(shown, known, [sink], ROOT, by_run=False)
     log.log_images(0)
     sink.experiment.flush()
     file = next(folder.glob("events*"))
@@ -78,7 +82,7 @@ def write(folder: Path, images: int, epochs: int, side: int) -> float:
     classes = torch.zeros(images, dtype=torch.long)
     for step in range(epochs):
         maps = torch.rand(images, 1, side, side)
-        cams = Cams(maps, torch.ones(images), classes, classes[:, None], LAYER, torch.ones(images, 1))
+        cams = Cams(maps, torch.ones(images, 1), classes, classes[:, None], LAYER, torch.ones(images, 1))
         history = History(LAYER, history.looks[-1:]).with_look(step, cams)
         log.log_look(history, measure(history.view(cams, masks)), grid_tag(LAYER))
     sink.experiment.close()

@@ -1,118 +1,139 @@
-"""From outputs and labels to what is differentiated."""
-
-from types import SimpleNamespace
+"""From scores and what is true to what is differentiated."""
 
 import pytest
 import torch
 
-from lightning_gradcam.cam.targets import (
-    Batch,
-    check_target,
-    label_classes,
-    objectives,
-    read_scores,
-    truths,
-    unwrap,
-)
+from lightning_gradcam.cam.targets import Batch, Objective, again, check_target, objective, read_scores, told
+from lightning_gradcam.cam.tasks import Evidence, Task, decide
 
 SCORES = torch.tensor([[1.0, 3.0, 2.0], [0.5, -1.0, 0.0]])
+IMAGES = torch.zeros(2, 3, 2, 2)
 
 
-def values_of(target, scores=SCORES, labels=None, output=None):
-    batch = Batch(scores if output is None else output, read_scores(scores, labels), labels, slice(0, len(scores)))
-    return objectives(target, batch)
+def batch_of(scores=SCORES, labels=None, output=None, task: Task | None = None, images=None) -> Batch:
+    images = torch.zeros(len(scores), 3, 2, 2) if images is None else images
+    task = task or decide(scores, images, labels, Evidence({}), None)
+    read = read_scores(scores, task, images)
+    given = scores if output is None else output
+    return Batch(given, scores, read, task, labels, task.truth(labels), slice(0, len(scores)))
 
 
-@pytest.mark.parametrize(
-    "output",
-    [
-        SCORES,
-        (SCORES, torch.zeros(1)),
-        [SCORES],
-        {"logits": SCORES, "loss": torch.zeros(())},
-        {"out": SCORES, "aux": SCORES + 1},
-        {"pred": (SCORES, None)},
-        {"anything": SCORES},
-        SimpleNamespace(logits=SCORES),
-    ],
-)
-def test_scores_are_found_in_any_usual_output(output) -> None:
-    """Tensor, tuple, dict or object."""
-    assert unwrap(output) is SCORES
+def wanted(target, *args, **options) -> Objective:
+    return objective(target, batch_of(*args, **options))
 
 
-@pytest.mark.parametrize("output", [{"a": SCORES, "b": SCORES}, object(), (), None])
-def test_other_outputs_are_refused_with_what_came(output) -> None:
-    """And with what to pass."""
-    with pytest.raises(ValueError, match=r"output=None found no scores.*output=callable"):
-        unwrap(output)
+def values_of(target, *args, **options) -> list:
+    return wanted(target, *args, **options).values.tolist()
 
 
 def test_multi_class() -> None:
-    """Label, prediction, a class, several."""
-    labels = torch.tensor([2, 1])
-    assert values_of("label", labels=labels)[0].tolist() == [[2.0], [-1.0]]
-    assert values_of("predicted")[0].tolist() == [[3.0], [0.5]]
-    assert values_of("label")[0].tolist() == [[3.0], [0.5]]
-    assert values_of(2)[0].tolist() == [[2.0], [0.0]]
-    values, classes = values_of([2, 0])
-    assert values.tolist() == [[2.0, 1.0], [0.0, 0.5]]
-    assert classes.tolist() == [[2, 0], [2, 0]]
-    read = read_scores(SCORES, None)
-    assert torch.allclose(read.confidence, SCORES.softmax(1).amax(1))
+    """Label, prediction, a class, several; of an image without a label the prediction."""
+    assert values_of("label", labels=torch.tensor([2, 1])) == [[2.0], [-1.0]]
+    assert values_of("predicted") == values_of("label") == [[3.0], [0.5]]
+    found = wanted("label", labels=torch.tensor([-100, 2]))
+    assert (found.values.tolist(), found.classes.tolist()) == ([[3.0], [0.0]], [[1], [2]])
+    assert values_of(2) == [[2.0], [0.0]]
+    found = wanted([2, 0])
+    assert found.values.tolist() == [[2.0, 1.0], [0.0, 0.5]]
+    assert found.classes.tolist() == [[2, 0], [2, 0]]
+    assert torch.allclose(batch_of().scores.told[:, 0], SCORES.softmax(1).amax(1))
 
 
 def test_probabilities_stay_what_they_are() -> None:
     """A model that ends in a softmax is not softened again."""
-    assert torch.allclose(read_scores(SCORES.softmax(1), None).confidence, SCORES.softmax(1).amax(1))
-    assert torch.allclose(read_scores(SCORES.log_softmax(1), None).confidence, SCORES.softmax(1).amax(1))
+    for scores in (SCORES.softmax(1), SCORES.log_softmax(1)):
+        assert torch.allclose(batch_of(scores).scores.told[:, 0], SCORES.softmax(1).amax(1))
 
 
 @pytest.mark.parametrize("shape", [(3,), (3, 1)])
 def test_a_single_logit_is_two_classes(shape) -> None:
     """The evidence for class 0 is the logit's negative."""
-    logits = torch.tensor([2.0, -1.0, 0.5]).reshape(shape)
-    labels = torch.tensor([1.0, 1.0, 0.0])
-    assert values_of("predicted", logits)[0].tolist() == [[2.0], [1.0], [0.5]]
-    assert values_of("label", logits, labels)[0].tolist() == [[2.0], [-1.0], [-0.5]]
-    read = read_scores(logits, labels)
+    logits, labels = torch.tensor([2.0, -1.0, 0.5]).reshape(shape), torch.tensor([1.0, 1.0, 0.0])
+    assert values_of("predicted", logits) == [[2.0], [1.0], [0.5]]
+    assert values_of("label", logits, labels) == [[2.0], [-1.0], [-0.5]]
+    read = batch_of(logits, labels).scores
     assert read.classes.tolist() == [1, 0, 1]
-    assert torch.allclose(read.confidence, torch.tensor([2.0, 1.0, 0.5]).sigmoid())
+    assert torch.allclose(read.told[:, 0], torch.tensor([2.0, 1.0, 0.5]).sigmoid())
 
 
-def test_a_regression_is_its_value() -> None:
-    """Told by labels that are numbers."""
+def test_a_single_probability_is_two_classes_too() -> None:
+    """A sigmoid within the model is told by what made it: 0.4 is class 0 at 60 %."""
+    scores = torch.tensor([[0.4], [0.9]])
+    read = batch_of(scores, task=Task("binary", 2, is_probable=True)).scores
+    assert read.classes.tolist() == [0, 1]
+    assert read.told[:, 0].tolist() == pytest.approx([0.6, 0.9])
+
+
+def test_a_regression_is_its_values() -> None:
+    """One, or the sum of several; or one of them by its number."""
     values, labels = torch.tensor([[2.0], [-1.0]]), torch.tensor([1.5, 0.2])
-    assert values_of("label", values, labels)[0].tolist() == [[2.0], [-1.0]]
-    assert read_scores(values, labels).confidence.tolist() == [2.0, -1.0]
-    assert truths(labels, 2) == [1.5, pytest.approx(0.2)]
+    assert values_of("label", values, labels) == [[2.0], [-1.0]]
+    assert batch_of(values, labels).scores.told.tolist() == [[2.0], [-1.0]]
+    several = wanted("label", labels=torch.tensor([[27.5, 1, 0], [3.5, 1, 0]]))
+    assert (several.values.tolist(), several.classes.tolist()) == ([[6.0], [-0.5]], [[-1], [-1]])
+    assert values_of(1, labels=torch.tensor([[27.5, 1, 0], [3.5, 1, 0]])) == [[3.0], [-1.0]]
 
 
 def test_multi_label_sums_the_classes_that_are_there() -> None:
     """And its confidence is a sigmoid."""
     labels = torch.tensor([[1.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
-    values, classes = values_of("label", labels=labels)
-    assert values.tolist() == [[4.0], [0.0]]
-    assert classes.tolist() == [[-1], [-1]]
-    assert torch.allclose(read_scores(SCORES, labels).confidence, torch.tensor([3.0, 0.5]).sigmoid())
-    assert truths(labels, 2) == [[0, 1], [2]]
+    found = wanted("label", labels=labels)
+    assert (found.values.tolist(), found.classes.tolist()) == ([[4.0], [0.0]], [[-1], [-1]])
+    assert torch.allclose(batch_of(labels=labels).scores.told[:, 0], torch.tensor([3.0, 0.5]).sigmoid())
 
 
-def test_one_hot_labels_are_classes() -> None:
-    """Also as floats."""
-    assert label_classes(torch.tensor([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]), 2).tolist() == [2, 0]
+def test_an_embedding_is_explained_by_its_squared_norm() -> None:
+    """Its agreement with itself."""
+    found = wanted("label", task=Task("none", 3))
+    assert (found.values.tolist(), found.classes.tolist()) == ([[14.0], [1.25]], [[-1], [-1]])
+    assert batch_of(task=Task("none", 3)).scores.told.tolist() == [[14.0], [1.25]]
+
+
+def test_a_rebuilt_image_is_explained_by_its_error() -> None:
+    """Its mean square."""
+    images = torch.rand(2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    rebuilt = images + torch.tensor([0.1, 0.3])[:, None, None, None]
+    task = decide(rebuilt, images, torch.tensor([0, 1]), Evidence({}), None)
+    assert (task.kind, task.rebuilds) == ("none", True)
+    found = wanted("label", rebuilt, task=task, images=images)
+    assert found.values[:, 0].tolist() == pytest.approx([0.01, 0.09], abs=1e-6)
 
 
 def test_dense_scores_are_summed_over_the_pixels_of_the_class() -> None:
-    """As many classes as there are; the prediction is the one with most pixels."""
-    scores = torch.tensor([[[[5.0, 1.0], [1.0, 1.0]], [[0.0, 2.0], [3.0, 4.0]]]])
-    values, classes = values_of("predicted", scores)
-    assert values.tolist() == [[9.0]]
-    assert classes.tolist() == [[1]]
-    assert values_of(0, scores)[0].tolist() == [[5.0]]
+    """As many classes as there are; the prediction is the one with most pixels; over all where none is."""
+    scores = torch.tensor([[[[5.0, 1.0], [1.0, 1.0]], [[0.0, 2.0], [3.0, 4.0]], [[-1.0, -1.0], [-1.0, -1.0]]]])
+    found = wanted("predicted", scores)
+    assert (found.values.tolist(), found.classes.tolist()) == ([[9.0]], [[1]])
+    assert values_of([0, 2], scores) == [[5.0, -4.0]]
     probabilities = scores.softmax(1)[0, 1]
     expected = (probabilities.sum() - probabilities[0, 0]) / 3
-    assert torch.allclose(read_scores(scores, None).confidence, expected)
+    assert torch.allclose(batch_of(scores).scores.told[0, 0], expected)
+
+
+def test_of_a_foreground_the_foreground_is_explained_and_how_well_it_was_found() -> None:
+    """One logit a pixel, masks (N, 1, H, W) of floats, one with 255 as PNGs have it."""
+    scores = torch.tensor([[[[3.0, -1.0], [2.0, -2.0]]], [[[-3.0, -1.0], [-2.0, -2.0]]]])
+    masks = torch.tensor([[[[1.0, 1.0], [1.0, 0.0]]], [[[0.0, 0.0], [0.0, 0.0]]]])
+    for labels in (masks, masks[:, 0], (masks * 255).byte()):
+        batch = batch_of(scores, labels)
+        found = objective("label", batch)
+        assert found.classes.tolist() == [[1], [1]]
+        assert found.values.tolist() == [[5.0], [-8.0]]  # where it is predicted, and everywhere where it is nowhere
+        said = told(batch, found.classes)[:, 0].tolist()
+        assert said[0] == pytest.approx(2 / 3)
+        assert said[1] != said[1]  # neither there nor found
+
+
+def test_void_pixels_have_no_class() -> None:
+    """The class explained is the most frequent of those that are labelled, and the void counts for no overlap."""
+    labels = torch.tensor([[[255, 255], [255, 2]], [[255, 255], [255, 255]]])
+    scores = torch.zeros(2, 3, 2, 2)
+    scores[:, 2, 1] = 1
+    scores[:, 0, 0] = 1
+    batch = batch_of(scores, labels)
+    found = objective("label", batch)
+    assert found.classes.tolist() == [[2], [0]]  # of an image without labels the prediction
+    assert told(batch, found.classes)[0].tolist() == [1.0]  # the other pixel called 2 lies in the void
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -122,30 +143,31 @@ def test_dense_scores_in_half_precision_are_counted_exactly(dtype) -> None:
     scores[0, 0].flatten()[:44_995] = 2
     scores[0, 1].flatten()[44_995:] = 2
     scores[1, 1] = 2
-    found = read_scores(scores, None)
+    found = batch_of(scores).scores
     assert found.classes.tolist() == [1, 1]
     assert found.values.tolist() == [[89_990, 90_010], [0, 180_000]]
-    assert torch.allclose(found.confidence, torch.tensor([2.0, 2.0]).sigmoid())
+    assert torch.allclose(found.told[:, 0], torch.tensor([2.0, 2.0]).sigmoid())
 
 
-def test_label_maps_count_as_their_most_frequent_class() -> None:
-    """(N, H, W)."""
-    labels = torch.tensor([[[0, 2], [2, 1]], [[1, 1], [1, 0]]])
-    assert label_classes(labels, 2).tolist() == [2, 1]
+def test_an_objective_stays_the_same_of_other_scores() -> None:
+    """As the images are augmented, the prediction may change; what is explained does not."""
+    first = wanted("predicted")
+    assert again(first, SCORES.flip(1)).values.tolist() == [[3.0], [0.0]]
+    assert first.classes.tolist() == [[1], [0]]
 
 
 def test_a_callable_gets_the_raw_output_and_the_labels() -> None:
     """And must give one value an image."""
     output, labels = {"logits": SCORES}, torch.tensor([0, 1])
-    values, _ = values_of(lambda raw, known: raw["logits"][:, 0] * (known + 1), labels=labels, output=output)
-    assert values.tolist() == [[1.0], [1.0]]
+    found = values_of(lambda raw, known: raw["logits"][:, 0] * (known + 1), labels=labels, output=output)
+    assert found == [[1.0], [1.0]]
     with pytest.raises(ValueError, match=r"returned \(\), not one value an image, \(2,\)"):
         values_of(lambda raw, known: raw.sum())
 
 
 def test_target_objects_are_one_an_image() -> None:
     """Each gets its own image's row."""
-    assert values_of([lambda row: row[0], lambda row: row.sum()])[0].tolist() == [[1.0], [-0.5]]
+    assert values_of([lambda row: row[0], lambda row: row.sum()]) == [[1.0], [-0.5]]
 
 
 @pytest.mark.parametrize("target", ["lable", -1, [], [0, -2], 1.5, True, [0, "a"], None])
@@ -153,9 +175,3 @@ def test_what_can_be_no_target_is_refused(target) -> None:
     """In the constructor, by name."""
     with pytest.raises((ValueError, TypeError), match="target"):
         check_target(target)
-
-
-def test_odd_scores_are_refused_with_their_shape() -> None:
-    """(N, L, K) is no table of classes."""
-    with pytest.raises(ValueError, match=r"output=\(2, 3, 4\)"):
-        read_scores(torch.zeros(2, 3, 4), None)

@@ -27,6 +27,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from lightning_gradcam import GradCAMCallback
 from lightning_gradcam.cam.maps import SHOWN, Cams
+from lightning_gradcam.cam.tasks import Task
 from lightning_gradcam.dashboard import plugin as plugin_module
 from lightning_gradcam.dashboard.loader import AttentionLoader
 from lightning_gradcam.logs import schema
@@ -57,9 +58,9 @@ def write_run(
     """A run whose image i is hot at place (epoch + i), and predicted as class 9 before epoch 2, then rightly."""
     sink = SimpleNamespace(experiment=SummaryWriter(str(folder)))
     pictures = [np.full((64, 64, 3), shade + i, np.uint8) for i in range(images)]
-    shown = ShownImages(pictures, [[i] for i in range(images)], "target: label", names)
+    shown = ShownImages(pictures, Task("multiclass", 10), [[i] for i in range(images)], "target: label", names)
     known = fingerprints(torch.arange(images)[:, None, None, None] + first)
-    log = RunLog(shown, known, None, [sink], schema.ROOT, by_run=False)
+    log = RunLog(shown, known, [sink], schema.ROOT, by_run=False)
     log.log_images(start)
     history = History(LAYER)
     for step in range(start, start + epochs):
@@ -67,7 +68,7 @@ def write_run(
         for image in range(images):
             maps[image, 0].view(-1)[(step + image) % side**2] = 1
         classes = torch.arange(images) if step >= 2 else torch.full((images,), 9)
-        peaks, scores = torch.full((images, 1), step + 1.0), torch.full((images,), 0.5)
+        peaks, scores = torch.full((images, 1), step + 1.0), torch.full((images, 1), 0.5)
         cams = Cams(maps, scores, classes, classes[:, None], "", peaks)
         history = history.with_look(step, cams)
         log.log_look(history, measure(history.view(cams, None)), schema.grid_tag(LAYER))
@@ -85,9 +86,14 @@ def write_parts(folder: Path, tag: str, *records: list[bytes]) -> None:
 
 def look_record(**sizes: int) -> list[bytes]:
     """A look of one image at 2x2 places, or of other sizes, all zeros."""
-    told = {"M": 0, "N": 1, "T": 1, "h": 2, "w": 2, **sizes}
+    told = {"M": 0, "N": 1, "S": 1, "T": 1, "h": 2, "w": 2, **sizes}
+    answers = json.dumps(["predicted 0"] * told["N"]).encode()
+    told["A"] = len(answers)
     header = {"version": schema.VERSION, "probe_set": "", "sizes": told, "metrics": [f"m{i}" for i in range(told["M"])]}
-    return [json.dumps(header).encode(), *(schema.deflated(bytes(field.length(told))) for field in schema.LOOK)]
+    return [
+        json.dumps(header).encode(),
+        *(schema.deflated(answers if field.name == "answers" else bytes(field.length(told))) for field in schema.LOOK),
+    ]
 
 
 def probe_record(images: int = 1, picture: bytes = b"", **header: object) -> list[bytes]:
@@ -95,6 +101,7 @@ def probe_record(images: int = 1, picture: bytes = b"", **header: object) -> lis
     encoded = io.BytesIO()
     Image.new("RGB", (8, 8)).save(encoded, "JPEG")
     known = {"version": schema.VERSION, "probe_set": "set", "fingerprints": ["0"] * images, "truths": [[0]] * images}
+    known["said"] = ["true 0"] * images
     told = {**known, "class_names": None, "columns": [], "about": "", **header}
     return [json.dumps(told).encode(), *[picture or encoded.getvalue()] * images]
 
@@ -209,10 +216,11 @@ def test_an_epoch_takes_few_bytes(tmp_path) -> None:
     for images, side, most in ((64, 14, 15_000), (32, 7, 4_000)):
         sink = SimpleNamespace(experiment=SummaryWriter(str(tmp_path / str(images))))
         pictures = [np.zeros((8, 8, 3), np.uint8)] * images
-        log = RunLog(ShownImages(pictures, [[0]] * images, ""), ["0"] * images, None, [sink], schema.ROOT, by_run=False)
+        shown = ShownImages(pictures, Task("multiclass", 10), [[0]] * images, "")
+        log = RunLog(shown, ["0"] * images, [sink], schema.ROOT, by_run=False)
         classes = torch.zeros(images, dtype=torch.long)
         maps, peaks = torch.rand(images, 1, side, side), torch.ones(images, 1)
-        cams = Cams(maps, torch.ones(images), classes, classes[:, None], "", peaks)
+        cams = Cams(maps, torch.ones(images, 1), classes, classes[:, None], "", peaks)
         history = History(LAYER).with_look(0, cams).with_look(1, cams)
         masks = torch.ones(images, 1, 8, 8, dtype=torch.bool)
         file = next((tmp_path / str(images)).glob("events*"))
@@ -250,12 +258,12 @@ def parts_of(folder: Path, tag: str) -> tuple[dict, list[bytes]]:
 def test_numbers_travel_whole_whatever_their_range(tmp_path) -> None:
     """In single precision; what a blank map has none of is told apart from 0."""
     sink = SimpleNamespace(experiment=SummaryWriter(str(tmp_path)))
-    shown = ShownImages([np.zeros((8, 8, 3), np.uint8)] * 3, [[0]] * 3, "")
+    shown = ShownImages([np.zeros((8, 8, 3), np.uint8)] * 3, Task("multiclass", 10), [[0]] * 3, "")
     known = fingerprints(torch.arange(3)[:, None, None, None])
     classes = torch.zeros(3, dtype=torch.long)
-    cams = Cams(torch.ones(3, 1, 2, 2), torch.ones(3), classes, classes[:, None], "", torch.ones(3, 1))
+    cams = Cams(torch.ones(3, 1, 2, 2), torch.ones(3, 1), classes, classes[:, None], "", torch.ones(3, 1))
     values = {"large": torch.tensor([[30.01], [-7e9], [0.0]]), "rare": torch.tensor([[torch.nan], [1e-9], [1.0]])}
-    log = RunLog(shown, known, None, [sink], schema.ROOT, by_run=False)
+    log = RunLog(shown, known, [sink], schema.ROOT, by_run=False)
     log.log_look(History(LAYER).with_look(4, cams), values, schema.grid_tag(LAYER))
     sink.experiment.close()
     header, arrays = parts_of(tmp_path, MAPS)
@@ -320,13 +328,13 @@ def write_odd_runs(folder: Path) -> None:
     png = io.BytesIO()
     Image.new("RGB", (8, 8)).save(png, "PNG")
     for run, record in {
-        "whole": probe_record(2, truths=[[0, 1], 1.5]),
+        "whole": probe_record(2, truths=[[0, 1], [1.5]]),
         "png": probe_record(picture=png.getvalue()),
         "svg": probe_record(picture=b"<svg onload='alert(1)'/>"),
         "nan": probe_record(truths=[math.nan]),
         "nan deep": probe_record(truths=[[math.nan]]),
         "nan beside": probe_record(evil=math.nan),
-        "infinite": [part.replace(b"0.5", b"1e999") for part in probe_record(truths=[0.5])],
+        "infinite": [part.replace(b"0.5", b"1e999") for part in probe_record(truths=[[0.5]])],
         "extra": probe_record(evil="<script>"),
     }.items():
         write_parts(folder / run, PROBE_SET, record)
@@ -354,9 +362,9 @@ def told_of(address: str, run: str, records: int) -> dict:
 def test_looks_without_a_map_or_too_large_to_unpack_are_left_out(address) -> None:
     """An axis of no length; a zip bomb of 64 MiB and a little, which is some kB on disk."""
     assert [one["sizes"] for one in told_of(address, "whole", 3)["looks"]] == [
-        {"M": 0, "N": 1, "T": 1, "h": 2, "w": 2},
-        {"M": 2, "N": 1, "T": 1, "h": 2, "w": 2},
-        {"M": 0, "N": 3, "T": 1, "h": 5, "w": 2},
+        {"M": 0, "N": 1, "S": 1, "A": 15, "T": 1, "h": 2, "w": 2},
+        {"M": 2, "N": 1, "S": 1, "A": 15, "T": 1, "h": 2, "w": 2},
+        {"M": 0, "N": 3, "S": 1, "A": 45, "T": 1, "h": 5, "w": 2},
     ]
     for run, broken in (("empty", 4), ("huge", 1)):
         told = told_of(address, run, broken)
@@ -368,7 +376,7 @@ def test_of_a_looks_header_only_what_is_known_is_handed_on(address) -> None:
     told = told_of(address, "evil", 2)
     assert told["broken"] == 1
     [look] = told["looks"]
-    assert look["sizes"].keys() == set("MNThw")
+    assert look["sizes"].keys() == set("MNSAThw")
     assert look.keys() == {"step", "probe_set", "sizes", "metrics"}
 
 
@@ -381,10 +389,10 @@ def test_images_that_are_no_jpegs_or_no_json_are_none(address, run) -> None:
 def test_images_and_all_that_is_known_of_them_are_handed_on(address) -> None:
     """And nothing else."""
     whole, extra = (strict(fetch_when(address, "probe", bool, run=run, tag=MAPS)) for run in ("whole", "extra"))
-    assert whole["truths"] == [[0, 1], 1.5]
+    assert whole["truths"] == [[0, 1], [1.5]]
     assert len(whole["images"]) == 2
     assert all(image.startswith("data:image/jpeg;base64,/9j/") for image in whole["images"])
-    names = {"probe_set", "fingerprints", "truths", "class_names", "columns", "about", "images"}
+    names = {"probe_set", "fingerprints", "truths", "said", "class_names", "columns", "about", "images"}
     assert whole.keys() == extra.keys() == names
 
 

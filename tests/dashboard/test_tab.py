@@ -18,6 +18,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from lightning_gradcam import GradCAMCallback
 from lightning_gradcam.cam.maps import Cams
+from lightning_gradcam.cam.tasks import Task
 from lightning_gradcam.logs.record import fingerprints
 from lightning_gradcam.logs.run_log import RunLog
 from lightning_gradcam.logs.schema import MAPS as PART
@@ -131,8 +132,10 @@ MORE_TARGETS = (
 def write_numbers(folder: Path, *looks: dict[str, Tensor]) -> None:
     """A run of known numbers: image i's map of target t is hot at place 4i + t of 16, at each epoch."""
     sink = SimpleNamespace(experiment=SummaryWriter(str(folder)))
-    shown = ShownImages([np.full((64, 64, 3), 128, np.uint8)] * 3, [[i] for i in range(3)], "target: label")
-    log = RunLog(shown, fingerprints(torch.arange(3)[:, None, None, None]), None, [sink], ROOT, by_run=False)
+    shown = ShownImages(
+        [np.full((64, 64, 3), 128, np.uint8)] * 3, Task("multiclass", 10), [[i] for i in range(3)], "target: label"
+    )
+    log = RunLog(shown, fingerprints(torch.arange(3)[:, None, None, None]), [sink], ROOT, by_run=False)
     log.log_images(0)
     for step, values in enumerate(looks):
         images, targets = next(iter(values.values())).shape
@@ -142,7 +145,7 @@ def write_numbers(folder: Path, *looks: dict[str, Tensor]) -> None:
                 maps[image, target, 4 * image + target] = 1
         maps, classes = maps.view(images, targets, 4, 4), torch.arange(images)
         peaks = values.get("peak", torch.ones(images, targets))
-        cams = Cams(maps, torch.ones(images), classes, classes[:, None].repeat(1, targets), "", peaks)
+        cams = Cams(maps, torch.ones(images, 1), classes, classes[:, None].repeat(1, targets), "", peaks)
         log.log_look(History(LAYER).with_look(step, cams), values, grid_tag(LAYER))
     sink.experiment.close()
 
@@ -175,10 +178,10 @@ def test_the_slider_has_all_epochs_and_the_pixels_follow_it(tab) -> None:
         tab.slide("epoch", step)
         for image in range(3):
             assert tab.hottest(image) == divmod((step + image) % 16, 4)
-    expect(tab.frame.locator(".tile >> nth=1")).to_contain_text("✗ predicted class9 50%")
+    expect(tab.frame.locator(".tile >> nth=1")).to_contain_text("✗ predicted class9 (50%)")
     tab.slide("epoch", 3)
     expect(tab.frame.locator(".tile >> nth=1")).to_contain_text("true class1")
-    expect(tab.frame.locator(".tile >> nth=1")).to_contain_text("predicted class1 50%")
+    expect(tab.frame.locator(".tile >> nth=1")).to_contain_text("predicted class1 (50%)")
 
 
 def test_without_opacity_the_plain_image_is_shown(tab) -> None:

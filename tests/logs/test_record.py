@@ -9,44 +9,57 @@ import torch
 from PIL import Image
 
 from lightning_gradcam.cam.maps import Cams
+from lightning_gradcam.cam.tasks import Task
 from lightning_gradcam.logs.record import pack_images, pack_look
+from lightning_gradcam.pictures.captions import Caption
 from lightning_gradcam.pictures.shown import ShownImages
 from lightning_gradcam.timeline.history import History
 
 
-def test_a_look_is_laid_out_as_version_2_has_it() -> None:
-    """A header, then metrics, scores, predictions, targets, states and maps, deflated each, in little endian."""
+def test_a_look_is_laid_out_as_version_3_has_it() -> None:
+    """A header, then metrics, scores, predictions, words, targets, states and maps, deflated, in little endian."""
     maps = torch.tensor([[[[0, 1.0]], [[1.0, 0.2]]]])  # of one image, two targets and 1x2 places
-    found = Cams(maps, torch.tensor([0.5]), torch.tensor([7]), torch.tensor([[7, 1]]), "a", torch.tensor([[2.0, 0]]))
+    found = Cams(maps, torch.tensor([[0.5]]), torch.tensor([7]), torch.tensor([[7, 1]]), "a", torch.tensor([[2.0, 0]]))
     look = History("a").with_look(3, found).looks[0]
-    header, *parts = pack_look(look, {"focus": torch.tensor([[1.0, torch.nan]])}, "a set")
+    header, *parts = pack_look(
+        look, {"focus": torch.tensor([[1.0, torch.nan]])}, [Caption("true 1", "été", True)], "a set"
+    )
     assert json.loads(header) == {
-        "version": 2,
+        "version": 3,
         "probe_set": "a set",
-        "sizes": {"M": 1, "N": 1, "T": 2, "h": 1, "w": 2},
+        "sizes": {"M": 1, "N": 1, "S": 1, "A": 9, "T": 2, "h": 1, "w": 2},
         "metrics": ["focus"],
     }
     arrays = [np.frombuffer(zlib.decompress(part), dtype) for part, dtype in zip(parts, LAYOUT, strict=True)]
     assert np.array_equal(arrays[0], [1, np.nan], equal_nan=True)
-    assert [array.tolist() for array in arrays[1:]] == [[0.5], [7], [7, 1], [0, 1], [0, 255, 255, 51]]
+    assert [array.tolist() for array in arrays[1:]] == [
+        [0.5],
+        [7],
+        [1],
+        [*'["été"]'.encode()],
+        [7, 1],
+        [0, 1],
+        [0, 255, 255, 51],
+    ]
 
 
-LAYOUT = ("<f4", "<f4", "<i4", "<i4", "|u1", "|u1")
+LAYOUT = ("<f4", "<f4", "<i4", "|u1", "|u1", "<i4", "|u1", "|u1")
 
 
 def test_images_are_packed_at_their_size_up_to_256_pixels() -> None:
     """A pixel is a pixel; of a picture of 512 the tab has half."""
     sizes = [(1, 1), (3, 256), (512, 128)]
     pictures = [np.zeros((height, width, 3), np.uint8) for height, width in sizes]
-    shown = ShownImages(pictures, [[0], [], float("nan")], "target: label", ["a", "b"], [1])
+    shown = ShownImages(pictures, Task("multiclass", 2), [[0], [], []], "target: label", ["a", "b"], [1])
     header, *jpegs = pack_images(shown, ["1", "2", "3"])
     assert [Image.open(BytesIO(jpeg)).size for jpeg in jpegs] == [(1, 1), (256, 3), (64, 256)]
     told = json.loads(header)
     assert len(told.pop("probe_set")) == 16
     assert told == {
-        "version": 2,
+        "version": 3,
         "fingerprints": ["1", "2", "3"],
         "truths": [[0], [], []],
+        "said": ["true a", "", ""],
         "class_names": ["a", "b"],
         "columns": ["b"],
         "about": "target: label",

@@ -10,6 +10,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 
 from lightning_gradcam import GradCAMCallback
 from lightning_gradcam.cam.maps import Cams, Heatmaps, to_heatmaps
+from lightning_gradcam.cam.tasks import Task
 from lightning_gradcam.pictures.captions import Caption
 from lightning_gradcam.pictures.film import BETWEEN, COLUMNS, evenly, filmstrip, timelapse
 from lightning_gradcam.pictures.grid import grid
@@ -32,7 +33,7 @@ def looks(count: int, images: int = 3, side: int = 4) -> History:
             maps[image, 0].view(-1)[(step + image) % side**2] = 1
         predictions = torch.arange(images) if step >= 2 else torch.full((images,), 9)
         peaks = torch.full((images, 1), float(step))
-        cams = Cams(maps, torch.full((images,), 0.5), predictions, predictions[:, None], "layer", peaks)
+        cams = Cams(maps, torch.full((images, 1), 0.5), predictions, predictions[:, None], "layer", peaks)
         history = history.with_look(step, cams)
     return history
 
@@ -40,7 +41,9 @@ def looks(count: int, images: int = 3, side: int = 4) -> History:
 def shown(images: int = 3, targets: int = 1) -> ShownImages:
     pictures = [np.full((32, 32, 3), 128, np.uint8) for _ in range(images)]
     classes = list(range(targets)) if targets > 1 else ()
-    return ShownImages(pictures, [[i] for i in range(images)], "gradcam", column_classes=classes)
+    return ShownImages(
+        pictures, Task("multiclass", 10), [[i] for i in range(images)], "gradcam", column_classes=classes
+    )
 
 
 def cells(strip: Image.Image, row: int) -> list[np.ndarray]:
@@ -94,7 +97,7 @@ def of_peaks(*peaks: list[float]) -> History:
     maps[:, :, 0, 0] = 1
     classes = torch.arange(images)
     for step, each in enumerate(peaks):
-        cams = Cams(maps, torch.ones(images), classes, classes[:, None], "layer", torch.tensor(each)[:, None])
+        cams = Cams(maps, torch.ones(images, 1), classes, classes[:, None], "layer", torch.tensor(each)[:, None])
         history = history.with_look(step, cams)
     return history
 
@@ -122,11 +125,11 @@ def test_a_peak_that_is_not_finite_is_no_highest() -> None:
 def test_a_caption_stands_under_its_own_image() -> None:
     """The first of three is predicted wrongly: its caption alone is marked, and its cells alone are framed."""
     maps, classes = torch.ones(3, 1, 4, 4), torch.tensor([9, 1, 2])
-    looked = Cams(maps, torch.tensor([0.1, 0.2, 0.3]), classes, classes[:, None], "", torch.ones(3, 1))
+    looked = Cams(maps, torch.tensor([[0.1], [0.2], [0.3]]), classes, classes[:, None], "", torch.ones(3, 1))
     assert shown().captions(looked) == [
-        Caption("true 0 · predicted 9 (10%)", wrong=True),
-        Caption("true 1 · predicted 1 (20%)"),
-        Caption("true 2 · predicted 2 (30%)"),
+        Caption("true 0", "predicted 9 (10%)", wrong=True),
+        Caption("true 1", "predicted 1 (20%)"),
+        Caption("true 2", "predicted 2 (30%)"),
     ]
     page = np.asarray(grid(shown(), looked)).astype(int)
     across = (page.shape[1] - GAP) // (2 * 160 + GAP)
@@ -174,7 +177,7 @@ def test_histories_are_small_and_come_back_whole() -> None:
     for step in range(1000):
         maps = torch.rand(64, 1, 14, 14, generator=generator)
         classes = torch.arange(64)
-        cams = Cams(maps, torch.ones(64), classes, classes[:, None], "layer", torch.ones(64, 1))
+        cams = Cams(maps, torch.ones(64, 1), classes, classes[:, None], "layer", torch.ones(64, 1))
         history = History("layer", (*history.looks, *History("layer").with_look(step, cams).looks))
     torch.save(history.state_dict(), state)
     assert state.tell() < 15e6
@@ -191,7 +194,7 @@ def test_large_maps_are_kept_at_28_places() -> None:
     maps = torch.zeros(1, 1, 224, 112)
     maps[0, 0, 100:124, 50:62] = 1
     states = torch.zeros(1, 1, dtype=torch.uint8)
-    cams = Heatmaps(maps, torch.ones(1), torch.zeros(1), torch.zeros(1, 1), "layer", states)
+    cams = Heatmaps(maps, torch.ones(1, 1), torch.zeros(1), torch.zeros(1, 1), "layer", states)
     kept = History("layer").with_look(0, cams).looks[0].maps
     assert kept.shape == (1, 1, 28, 14)
     assert int(kept.max()) == 255

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from lightning_gradcam.cam.maps import BLANK, NOT_FINITE, SHOWN
-from lightning_gradcam.pictures.captions import Caption, to_caption
+from lightning_gradcam.cam.tasks import Task
+from lightning_gradcam.pictures.captions import Answer, Caption, to_caption
 from lightning_gradcam.pictures.grid import GRID_SIDES, Tile, draw_grid
 from lightning_gradcam.pictures.render import GAP, HEADER, fitted, overlay, to_jpeg
 from lightning_gradcam.pictures.shown import check_statistics, to_pictures
@@ -17,7 +18,7 @@ def tile(size: int = 32, heat: float = 0.5, state: int = SHOWN, caption: str = "
     original = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
     picture = fitted(original, GRID_SIDES)
     heatmaps = np.full((1, *picture.shape[:2]), heat, np.float32)
-    return Tile(picture, heatmaps, np.array([state], np.uint8), Caption(caption, wrong))
+    return Tile(picture, heatmaps, np.array([state], np.uint8), Caption("", caption, wrong))
 
 
 def test_normalising_is_undone() -> None:
@@ -80,8 +81,9 @@ def test_a_blank_or_infinite_map_is_gray_and_says_so(state) -> None:
 
 def test_wrong_predictions_are_marked() -> None:
     """In red, with a sign."""
-    caption = to_caption([1], 2, 0.83, ["cat", "dog", "fox"])
-    assert caption == Caption("true dog · predicted fox (83%)", wrong=True)
+    caption = to_caption(Task("multiclass", 3), [1], Answer(2, [0.83], 1), ["cat", "dog", "fox"])
+    assert caption == Caption("true dog", "predicted fox (83%)", wrong=True)
+    assert caption.text == "true dog · predicted fox (83%)"
     right = np.asarray(draw_grid([tile()], "layer", "epoch 0"))
     wrong = np.asarray(draw_grid([tile(wrong=True)], "layer", "epoch 0"))
     below = slice(HEADER + 160, HEADER + 184)
@@ -90,11 +92,31 @@ def test_wrong_predictions_are_marked() -> None:
 
 
 def test_captions() -> None:
-    """Numbers where there are no names; several classes; a regression; no label."""
-    assert to_caption([3], 3, 1.0, None) == Caption("true 3 · predicted 3 (100%)")
-    assert to_caption([0, 2], 2, 0.5, ["a", "b", "c"]) == Caption("true a, c · predicted c (50%)")
-    assert to_caption(1.5, 0, 1.25, None) == Caption("true 1.5 · predicted 1.25")
-    assert to_caption([], 4, float("nan"), None) == Caption("predicted 4")
+    """Numbers where there are no names; several classes; no label."""
+    classes, several = Task("multiclass", 5), Task("multilabel", 3)
+    assert to_caption(classes, [3], Answer(3, [1.0], 3), None) == Caption("true 3", "predicted 3 (100%)")
+    assert to_caption(classes, [], Answer(4, [float("nan")], 4), None) == Caption("", "predicted 4")
+    caption = to_caption(several, [0, 2], Answer(2, [0.5], -1), ["a", "b", "c"])
+    assert caption == Caption("true a, c", "predicted c (50%)")
+
+
+def test_captions_of_values_of_pixels_and_of_neither() -> None:
+    """None of these is wrong by itself."""
+    values, road = Task("regression", 4), Task("segmentation", 3, is_dense=True)
+    caption = to_caption(values, [1.5, 2, -3, 0.25], Answer(0, [1.25, 2.5, -3, 1e6], -1), None)
+    assert caption == Caption("true 1.5, 2, -3, …", "predicted 1.25, 2.5, -3, …")
+    caption = to_caption(road, [2, 0], Answer(0, [0.834], 2), ["sky", "car", "road"])
+    assert caption == Caption("true road, sky", "road: IoU 0.83")
+    assert to_caption(road, [], Answer(1, [0.6], 1), None) == Caption("", "predicted mostly 1 (60%)")
+    foreground = Task("segmentation", 2, is_dense=True)
+    assert to_caption(foreground, [0, 1], Answer(0, [0.5], 1), None) == Caption("", "foreground: IoU 0.50")
+    nothing = to_caption(foreground, [0], Answer(0, [float("nan")], 1), ["wall", "crack"])
+    assert nothing == Caption("", "crack: none there, none found")
+    embedding, rebuilt = Task("none", 128), Task("none", 3, is_dense=True)
+    assert to_caption(embedding, [2], Answer(0, [12.34], -1), None) == Caption(
+        "true 2", "squared norm of the output 12.3"
+    )
+    assert to_caption(rebuilt, [], Answer(0, [0.01234], -1), None) == Caption("", "squared error 0.0123")
 
 
 def test_long_and_hostile_names_stay_within_their_tile() -> None:

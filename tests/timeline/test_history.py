@@ -11,7 +11,7 @@ from lightning_gradcam.timeline.history import History, kept_maps
 def cams(maps: Tensor, peaks: Tensor | None = None) -> Cams:
     count = len(maps)
     one = torch.ones(count, 1)
-    return Cams(maps, torch.ones(count), torch.zeros(count), one.int(), "layer", one if peaks is None else peaks)
+    return Cams(maps, torch.ones(count, 1), torch.zeros(count), one.int(), "layer", one if peaks is None else peaks)
 
 
 @pytest.mark.parametrize(

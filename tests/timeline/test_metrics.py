@@ -97,7 +97,7 @@ def test_pointing_is_by_the_maps_as_they_were() -> None:
     fine[10, 10], fine[40:44, 40:44] = 1.0, 0.9
     for map_, corner in ((sharp, (20, 20)), (fine, (0, 0))):
         shown = torch.ones(1, 1)
-        found = Cams(map_[None, None], shown[0], shown[0], shown.int(), "layer", shown)
+        found = Cams(map_[None, None], shown, shown[0], shown.int(), "layer", shown)
         mask = torch.zeros(1, 1, 40, 40, dtype=torch.bool)
         mask[..., corner[0] : corner[0] + 20, corner[1] : corner[1] + 20] = True
         assert measure(History("layer").with_look(0, found).view(found, mask))["pointing"].tolist() == [[1]]

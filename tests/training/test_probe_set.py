@@ -8,7 +8,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset, SubsetRandomSampler, TensorDataset, get_worker_info
 
 from lightning_gradcam.errors import SettingError
-from lightning_gradcam.training.probe_set import Keys, asked_for, check_images, read_probe_set, spread, to_masks
+from lightning_gradcam.training.choosing import chosen
+from lightning_gradcam.training.probe_set import Keys, asked_for, check_images, read_probe_set, to_masks
 
 
 class Numbered(Dataset):
@@ -31,15 +32,15 @@ def read(loader, images, **keys):
     return read_probe_set(loader, images, Keys(**keys), lambda batch: batch)
 
 
-def test_images_are_spread_over_the_dataset() -> None:
-    """The middles of equal parts: a dataset sorted by class gives all classes."""
-    assert spread(4, 20) == [2, 7, 12, 17]
-    assert spread(3, 3) == [0, 1, 2]
-    probe = read(DataLoader(Numbered(), 3), 4)
-    assert probe.images[:, 0, 0, 0].tolist() == [2, 7, 12, 17]
-    assert probe.labels.tolist() == [2, 2, 2, 2]
-    assert probe.masks[:, 0, 0].tolist() == [False, False, True, True]
-    assert probe.indices.tolist() == [2, 7, 12, 17]
+def test_images_are_read_with_what_came_with_them() -> None:
+    """Labels, masks, and where in the dataset they are."""
+    loader = DataLoader(Numbered(), 3)
+    places = chosen(loader, 4)
+    probe = read(loader, 4)
+    assert probe.indices.tolist() == places
+    assert probe.images[:, 0, 0, 0].tolist() == places
+    assert probe.labels.tolist() == [place % 5 for place in places]
+    assert probe.masks[:, 0, 0].tolist() == [place > 7 for place in places]
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -84,7 +85,7 @@ def test_beside_a_broken_image_the_others_are_read_where_the_loader_reads(worker
 def test_a_sampler_of_a_subset_bounds_the_choice() -> None:
     """Its other images are training images."""
     loader = DataLoader(Numbered(), 2, sampler=SubsetRandomSampler([19, 17, 18, 16]))
-    assert read(loader, 2).images[:, 0, 0, 0].tolist() == [17, 19]
+    assert read(loader, 4).images[:, 0, 0, 0].tolist() == [16, 17, 18, 19]
 
 
 def test_loaders_without_batching_and_other_iterables_give_their_first_images() -> None:

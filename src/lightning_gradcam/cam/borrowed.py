@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lightning_gradcam.cam.layers import LayerOfModel, Layout, Reader
 from lightning_gradcam.cam.methods import full_precision
+from lightning_gradcam.cam.targets import Objective
 
 # grad-cam ships no types, and is imported only when a method of its is asked for: it takes seconds
 CamClass = type[Any]
@@ -58,14 +59,38 @@ def augments(cam_class: CamClass) -> bool:
     return issubclass(cam_class, BaseCAM)
 
 
-def class_targets(cam_class: CamClass, values: Tensor, classes: Sequence[int]) -> list[ImageTarget]:
-    """Return one target an image for grad-cam: the class's score, and for Finer-CAM how it differs from the next three.
+def class_targets(cam_class: CamClass, values: Tensor, wanted: Objective) -> list[list[ImageTarget]]:
+    """Return one target an image and column for grad-cam: what is wanted, for Finer-CAM as it differs from the next.
 
     Args:
         cam_class: grad-cam's class.
         values: (N, K) scores.
-        classes: the class to explain of each image.
+        wanted: of these scores: a class's, a sum of several, or where there are no classes their squared norm.
     """
+    if wanted.weights is None:
+        return [[_squared_norm] * len(values)]
+    columns = zip(wanted.classes.T, wanted.weights.transpose(0, 1), strict=True)
+    return [
+        _of_classes(cam_class, values, classes.tolist()) if bool((classes >= 0).all()) else [*map(_Weighted, weights)]
+        for classes, weights in columns
+    ]
+
+
+def _squared_norm(row: Tensor) -> Tensor:
+    return row.square().sum()
+
+
+class _Weighted:
+    """A target of several scores."""
+
+    def __init__(self, weights: Tensor) -> None:
+        self._weights = weights
+
+    def __call__(self, row: Tensor) -> Tensor:
+        return (row * self._weights.to(row)).sum()
+
+
+def _of_classes(cam_class: CamClass, values: Tensor, classes: Sequence[int]) -> list[ImageTarget]:
     from pytorch_grad_cam import FinerCAM
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget, FinerWeightedTarget
 

@@ -1,44 +1,58 @@
 """Class activation maps of a lent model: the gradient family on its own device, all others by grad-cam."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lightning_gradcam.cam.borrowed import borrowed_class, borrowed_heatmaps, class_targets
-from lightning_gradcam.cam.layers import (
-    Capture,
-    LayerChoice,
-    LayerOfModel,
-    TargetLayer,
-    capture,
-    named_layers,
-    resolve_layers,
-)
-from lightning_gradcam.cam.maps import Cams, Heatmaps, Maps, averaged, divided, finished, joined
+from lightning_gradcam.cam.layers import Capture, LayerOfModel, TargetLayer, capture, named_layers, resolve_layers
+from lightning_gradcam.cam.maps import Cams, Heatmaps, Maps, averaged, divided, finished, joined, size_of
 from lightning_gradcam.cam.methods import METHODS, Method, full_precision
+from lightning_gradcam.cam.outputs import (
+    Place,
+    at,
+    averaged_members,
+    candidates,
+    check_differentiable,
+    maker_of,
+    name_of_place,
+    per_image,
+    reaches,
+)
 from lightning_gradcam.cam.settings import Output, Settings
 from lightning_gradcam.cam.targets import (
-    NO_CLASS,
     Batch,
+    Objective,
+    again,
     check_target_fits,
-    objectives,
+    objective,
     objects_of,
     read_scores,
-    target_classes,
-    unwrap,
+    told,
 )
+from lightning_gradcam.cam.tasks import Task, decide, evidence_of
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Settings that a dry forward has tried out: the layers, one group a map, and how many classes there are."""
+    """What is done at each look, told by a trial: the layers, one group a map, where the scores are, and the task.
+
+    Attributes:
+        settings: what was asked for.
+        groups: the layers of each map.
+        place: where in the model's output the scores are.
+        members: how an ensemble's rows lie, as `outputs.per_image` has it.
+        task: how scores and labels are read.
+    """
 
     settings: Settings
     groups: tuple[tuple[TargetLayer, ...], ...]
-    classes: int
+    place: Place
+    members: str
+    task: Task
 
     @property
     def names(self) -> list[str]:
@@ -50,25 +64,86 @@ class Plan:
         layers, transform = named_layers(model), self.settings.reshape_transform
         return [[layer.in_model(layers, transform) for layer in group] for group in self.groups]
 
+    def rows_of(self, output: Any, images: Tensor) -> Tensor:
+        """Return the scores in a model's output, (N, ...)."""
+        rows = averaged_members(at(output, self.place), len(images), self.members)
+        if len(rows) != len(images):
+            raise RuntimeError(f"the model returned {len(rows)} rows of scores for {len(images)} images")
+        return rows
 
-def make_plan(model: nn.Module, images: Tensor, labels: Tensor | None, settings: Settings) -> Plan:
-    """Find the layers and try the settings on the first two images.
+
+def make_plan(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor | None,
+    settings: Settings,
+    counts: Collection[int] = (),
+) -> Plan:
+    """Find the layers, the scores and the task by a trial of the first two images, and by the labels of all.
 
     Args:
         model: a lent model.
         images: (N, C, H, W), on any device.
         labels: (N, ...) or None.
         settings: what to make.
+        counts: how many classes there are, as the data or names of classes tell.
 
     Raises:
         SettingError: a setting that does not fit the model, with the argument's name.
     """
     settings.check_output(model)
-    chunk, few = _on_device(images[:2], model), None if labels is None else labels[:2]
-    groups = [_resolve(model, chunk, choice, settings) for choice in settings.layer_groups]
-    scores = read_scores(unwrap(_forward(model, chunk, settings.output)), few)
-    check_target_fits(settings.target, scores, labels, len(images))
-    return Plan(settings, tuple(groups), scores.values.shape[1])
+    few = _on_device(images[:2], model)
+    output = _forward(model, _traced(few), settings.output)
+    place, scores, doubt = _scores_in(output, labels, counts)
+    check_differentiable(scores)
+    alone = at(_forward(model, few[:1], settings.output), place) if len(scores) != len(few) else None
+    members = per_image(scores, len(few), alone)
+    evidence = evidence_of(model, counts, maker_of(scores))
+    task = decide(averaged_members(scores, len(few), members), few, labels, evidence, settings.task)
+    task = replace(task, doubt="; ".join(filter(None, (doubt, task.doubt))))
+    check_target_fits(settings.target, task, len(images))
+
+    def forward(inputs: Tensor) -> Tensor:
+        return at(_forward(model, inputs, settings.output), place)
+
+    transform = settings.reshape_transform
+    groups = [resolve_layers(model, forward, few, choice, transform) for choice in settings.layer_groups]
+    return Plan(settings, tuple(map(tuple, groups)), place, members, task)
+
+
+def _traced(images: Tensor) -> Tensor:
+    """Images whose way through the model autograd records, where they are such as can have a gradient."""
+    own = images.clone() if images.is_inference() else images.detach()
+    return own.requires_grad_() if own.is_floating_point() else own
+
+
+def _scores_in(output: Any, labels: Tensor | None, counts: Collection[int]) -> tuple[Place, Tensor, str]:
+    """Tell which of an output's tensors are the scores; say so where another one could be."""
+    found = candidates(output)
+    if len(found) > 1:
+        found = _fitting(found, labels, counts)
+    place, scores = found[0]
+    others = [one for one, tensor in found[1:] if tensor.shape[1:] != scores.shape[1:]]
+    if not others:
+        return place, scores, ""
+    told = f"of several outputs the scores are taken to be {name_of_place(place)}; output=lambda model, images: model"
+    return place, scores, f"{told}(images){name_of_place(others[0])} takes another"
+
+
+def _fitting(
+    found: list[tuple[Place, Tensor]], labels: Tensor | None, counts: Collection[int]
+) -> list[tuple[Place, Tensor]]:
+    """Those that are scores rather than features: of the labels' kind, made last, of as many classes as there are."""
+    are_maps = labels is not None and labels.dim() >= 3
+    rules: list[Callable[[Tensor], bool]] = [
+        lambda one: one.is_floating_point(),
+        lambda one: (one.dim() >= 3) == are_maps or labels is None,
+        lambda one: not any(reaches(other, one) for _, other in found),
+        lambda one: one.dim() >= 2 and one.shape[1] in counts,
+    ]
+    for fits in rules:
+        found = [pair for pair in found if fits(pair[1])] or found
+    return found
 
 
 def compute_cams(
@@ -116,25 +191,35 @@ def _explain(model: nn.Module, images: Tensor, labels: Tensor | None, plan: Plan
         return _borrowed(model, chunk, known, plan, rows)
     if plan.settings.aug_smooth:
         return _augmented(model, chunk, known, plan, rows)
-    return _on_the_device(model, chunk, known, plan, rows)
+    return _on_the_device(model, chunk, known, plan, rows)[0]
 
 
-def _on_the_device(model: nn.Module, images: Tensor, labels: Tensor | None, plan: Plan, rows: slice) -> list[Cams]:
+def _on_the_device(
+    model: nn.Module, images: Tensor, labels: Tensor | None, plan: Plan, rows: slice, fixed: Objective | None = None
+) -> tuple[list[Cams], Objective]:
+    """The maps, and what they explain; `fixed` is the objective of the same images before they were augmented."""
     settings, groups = plan.settings, plan.layers_of(model)
     with capture({layer.module for group in groups for layer in group}, Capture()) as captured:
-        output = _forward(model, images, settings.output)
-        scores = read_scores(unwrap(output), labels)
-        values, classes = objectives(settings.target, Batch(output, scores, labels, rows))
-        gradients = _gradients(values, captured)
+        batch = _batch(model, images, labels, plan, rows)
+        wanted = again(fixed, batch.scores.values) if fixed else objective(settings.target, batch)
+        gradients = _gradients(wanted.values, captured)
     method = METHODS[str(settings.method)]
     with torch.autocast(images.device.type, enabled=False):  # half precision is the model's own, not its maps'
         maps = [
             [_raw(layer, captured, gradients, method, settings.eigen_smooth) for layer in group] for group in groups
         ]
-    size = (images.shape[-2], images.shape[-1])
+    size = size_of(images)
     parts = [divided(raw[0]) if len(raw) == 1 else averaged(raw, size) for raw in maps]
+    said, classes, predicted = told(batch, wanted.classes), wanted.classes, batch.scores.classes
     pairs = zip(parts, plan.names, strict=True)
-    return [Cams(part, scores.confidence, scores.classes, classes, name, peaks) for (part, peaks), name in pairs]
+    return [Cams(part, said, predicted, classes, name, peaks) for (part, peaks), name in pairs], wanted
+
+
+def _batch(model: nn.Module, images: Tensor, labels: Tensor | None, plan: Plan, rows: slice) -> Batch:
+    output = _forward(model, images, plan.settings.output)
+    found = plan.rows_of(output, images)
+    scores = read_scores(found, plan.task, images)
+    return Batch(output, found, scores, plan.task, labels, plan.task.truth(labels), rows)
 
 
 def _gradients(values: Tensor, captured: Capture) -> dict[nn.Module, list[Tensor]]:
@@ -166,14 +251,15 @@ def _raw(
 
 
 def _augmented(model: nn.Module, images: Tensor, labels: Tensor | None, plan: Plan, rows: slice) -> list[Maps]:
-    """Mean heatmaps over grad-cam's six augmentations: mirrored or not, times 0.9, 1 and 1.1."""
+    """Mean heatmaps over grad-cam's six augmentations, of what is explained of the images themselves."""
     import ttach  # grad-cam's own
 
-    size = (images.shape[-2], images.shape[-1])
-    plain = _on_the_device(model, images, labels, plan, rows)
+    size = size_of(images)
+    plain, wanted = _on_the_device(model, images, labels, plan, rows)
+    fixed = wanted if wanted.weights is not None else None
     heatmaps: list[list[Tensor]] = [[] for _ in plain]
     for transform in ttach.Compose([ttach.HorizontalFlip(), ttach.Multiply(factors=[0.9, 1, 1.1])]):
-        augmented = _on_the_device(model, transform.augment_image(images), labels, plan, rows)
+        augmented, _ = _on_the_device(model, transform.augment_image(images), labels, plan, rows, fixed)
         for cams, found in zip(augmented, heatmaps, strict=True):
             found.append(transform.deaugment_mask(cams.heatmaps(size)))
     pairs = zip(plain, (finished(torch.stack(found).mean(0)) for found in heatmaps), strict=True)
@@ -187,18 +273,16 @@ def _borrowed(model: nn.Module, images: Tensor, labels: Tensor | None, plan: Pla
     """Heatmaps by a class of grad-cam, which is told its targets image by image."""
     settings, cam_class = plan.settings, borrowed_class(plan.settings.method)
     with torch.no_grad():
-        output = _forward(model, images, settings.output)
-        scores = read_scores(unwrap(output), labels)
+        batch = _batch(model, images, labels, plan, rows)
     objects = objects_of(settings.target)[rows]
-    if objects:
-        columns, classes = [objects], torch.full((len(images), 1), NO_CLASS, device=images.device)
-    else:
-        classes = target_classes(settings.target, Batch(output, scores, labels, rows))
-        columns = [class_targets(cam_class, scores.values, column) for column in classes.T.tolist()]
+    with torch.no_grad():
+        wanted = objective(settings.target, batch)
+    columns = [objects] if objects else class_targets(cam_class, batch.scores.values, wanted)
 
     def forward(inputs: Tensor) -> Tensor:
-        given = unwrap(_forward(model, _on_device(inputs, model), settings.output))
-        return given if objects else read_scores(given, labels).values
+        given = _on_device(inputs, model)
+        found = plan.rows_of(_forward(model, given, settings.output), given)
+        return found if objects else read_scores(found, plan.task, given).values
 
     smoothing = {"eigen_smooth": settings.eigen_smooth} | ({"aug_smooth": True} if settings.aug_smooth else {})
     made = [
@@ -206,17 +290,9 @@ def _borrowed(model: nn.Module, images: Tensor, labels: Tensor | None, plan: Pla
         for group in plan.layers_of(model)
     ]
     parts = (finished(torch.stack(maps, dim=1).to(images.device)) for maps in made)
+    said, predicted = told(batch, wanted.classes), batch.scores.classes
     pairs = zip(parts, plan.names, strict=True)
-    return [Heatmaps(maps, scores.confidence, scores.classes, classes, name, states) for (maps, states), name in pairs]
-
-
-def _resolve(
-    model: nn.Module, images: Tensor, choice: LayerChoice | Sequence[LayerChoice] | None, settings: Settings
-) -> tuple[TargetLayer, ...]:
-    def forward(inputs: Tensor) -> Tensor:
-        return unwrap(_forward(model, inputs, settings.output))
-
-    return tuple(resolve_layers(model, forward, images, choice, settings.reshape_transform))
+    return [Heatmaps(maps, said, predicted, wanted.classes, name, states) for (maps, states), name in pairs]
 
 
 def _forward(model: nn.Module, images: Tensor, output: Output | None) -> Any:

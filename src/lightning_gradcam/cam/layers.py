@@ -4,12 +4,13 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, prod
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from lightning_gradcam.cam.maps import size_of
 from lightning_gradcam.errors import SettingError, nearest
 
 Reader = Callable[[Tensor], Tensor]  # a layer's output -> (N, C, h, w)
@@ -227,7 +228,7 @@ def resolve_layers(
     named = _that_call_hooks(model) if choice is None else choose_layers(model, choice)
     with capture([module for _, module in named], _Survey()) as captured:
         scores = forward(images)
-    reader = _LayoutReader(len(images), (images.shape[-2], images.shape[-1]), reshape_transform)
+    reader = _LayoutReader(len(images), size_of(images), reshape_transform)
     if choice is None:
         return [_find({module: name for name, module in named}, captured, scores, reader)]
     return [TargetLayer(name, reader.require(name, captured, module)) for name, module in named]
@@ -273,11 +274,20 @@ def _find(names: dict[nn.Module, str], captured: _Survey, scores: Tensor, reader
         for module, output in captured.outputs.items()
         if module not in captured.pooled and (read := reader.read(output)) is not None and _is_map(read(output))
     }
-    maps = _without_attention_matrices(maps)
+    maps = {
+        module: read
+        for module, read in maps.items()
+        if not _is_attention(names[module], captured.outputs[module], read, captured, names)
+    }
     if scores.dim() == 4:  # dense prediction: the scores themselves, before they are enlarged, are no features
         maps = {m: read for m, read in maps.items() if read(captured.outputs[m]).shape[1] != scores.shape[1]}
     reached = _reached(captured, maps, scores)
     if not reached:
+        if not scores.requires_grad:
+            raise SettingError(
+                "the scores carry no gradient from any layer: the forward detaches them, or computes them elsewhere; "
+                "pass output=callable(model, images) -> scores that depend on a layer by torch's operations"
+            )
         raise SettingError(
             "target_layer=None found no layer with a map (N, C, h, w), (N, h, w, C) or (N, L, C) that reaches the "
             f"scores{', read by the reshape_transform given' if reader.transform else ''}; name one of the model's "
@@ -304,10 +314,21 @@ def _is_tokens(read: Reader) -> bool:
     return isinstance(read, Layout) and read.axes in ("NLC", "LNC")
 
 
-def _without_attention_matrices(maps: dict[nn.Module, Reader]) -> dict[nn.Module, Reader]:
-    """Attention over L tokens, (N, heads, L, L), has the shape of a map and is none."""
-    lengths = {r.prefix + r.grid[0] * r.grid[1] for r in maps.values() if isinstance(r, Layout) and _is_tokens(r)}
-    return {m: r for m, r in maps.items() if not (isinstance(r, Layout) and r.grid[0] == r.grid[1] in lengths)}
+def _is_attention(name: str, output: Tensor, read: Reader, captured: Capture, names: Mapping[nn.Module, str]) -> bool:
+    """Whether an output of a map's shape is attention over L tokens, (N, heads, L, L), and no map.
+
+    Told by what it is or where it comes from: rows of shares, which sum to 1, or the innermost layer around it gives L
+    tokens, or a map of L places.
+    """
+    if not isinstance(read, Layout) or read.axes not in ("NCHW", "NHWC") or read.grid[0] != read.grid[1]:
+        return False
+    if bool(((output.detach().float().sum(-1) - 1).abs() < 1e-2).all()):
+        return True
+    outputs = {names[module]: output.shape for module, output in captured.outputs.items()}
+    around = [name[:at] for at in range(len(name)) if name[at] == "."]
+    shape = next((outputs[outer] for outer in reversed(around) if outer in outputs), ())
+    lengths = shape[:2] if len(shape) == 3 else (prod(shape[2:]),) if len(shape) == 4 else ()
+    return read.grid[0] in lengths
 
 
 def _reached(captured: Capture, maps: dict[nn.Module, Reader], scores: Tensor) -> list[nn.Module]:

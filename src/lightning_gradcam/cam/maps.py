@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+_CHANNELS = (1, 2, 3, 4)
 SHOWN, BLANK, NOT_FINITE = range(3)  # a map's state: heat, no positive evidence, no finite numbers
 
 _ExplainedT = TypeVar("_ExplainedT", bound="_Explained")
@@ -20,7 +21,7 @@ class _Explained:
 
     Attributes:
         maps: (N, T, h, w) in 0..1; all zeros where nothing is shown.
-        scores: (N,) the prediction's probability in 0..1; for a regression its value.
+        scores: (N, S) what captions say of the prediction, as `targets.Scores.told` has it.
         predictions: (N,) the predicted class.
         targets: (N, T) the explained class; -1 where the target is no single class.
         layer: dotted name; several averaged into one map are joined by "+".
@@ -93,6 +94,18 @@ class Heatmaps(_Explained):
 
 
 Maps = Cams | Heatmaps
+
+
+def size_of(images: Tensor) -> tuple[int, int]:
+    """Return (H, W) of images."""
+    height, width = channels_first(images).shape[-2:]
+    return height, width
+
+
+def channels_first(images: Tensor) -> Tensor:
+    """Return images as (N, C, H, W), also those of (N, H, W, C), told by sides that can be no channels."""
+    is_last = images.shape[-1] in _CHANNELS and images.shape[1] not in _CHANNELS
+    return images.movedim(-1, 1) if is_last else images
 
 
 def to_heatmaps(found: Maps, size: tuple[int, int], highest: Tensor | None = None) -> Tensor:

@@ -10,6 +10,7 @@ from lightning_gradcam.cam.borrowed import CamClass, augments, borrowed_class, b
 from lightning_gradcam.cam.layers import LayerChoice, Reader
 from lightning_gradcam.cam.methods import METHODS
 from lightning_gradcam.cam.targets import Target, check_target, classes_of
+from lightning_gradcam.cam.tasks import check_task
 from lightning_gradcam.errors import SettingError, nearest
 from lightning_gradcam.values import plain
 
@@ -27,6 +28,7 @@ class Settings:
     batch_size: int = 32
     output: Output | None = None
     reshape_transform: Reader | None = None
+    task: str | None = None
     aug_smooth: bool = False
     eigen_smooth: bool = False
 
@@ -34,6 +36,7 @@ class Settings:
         for name in ("target", "batch_size", "aug_smooth", "eigen_smooth"):
             object.__setattr__(self, name, plain(getattr(self, name)))
         check_target(self.target)
+        check_task(self.task)
         _check_layers(self.target_layer)
         if isinstance(self.batch_size, bool) or not isinstance(self.batch_size, int):
             raise TypeError(

@@ -1,6 +1,6 @@
-"""From a model's output and the labels to the scalar that is differentiated, one an image."""
+"""From scores and what is true to the scalar that is differentiated, one an image and target."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,37 +8,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lightning_gradcam.cam.tasks import NO_CLASS, Task, intersection_over_union
 from lightning_gradcam.errors import SettingError, nearest
 
 Target = str | int | Sequence[int] | Callable[[Any, Tensor | None], Tensor] | Sequence[Callable[[Tensor], Tensor]]
 
-NO_CLASS = -1  # where a target or label is no single class
 WORDS = ("label", "predicted")
-_OUTPUT_NAMES = ("logits", "out", "pred", "preds", "prediction", "predictions", "scores", "output", "y_hat")
-
-
-def unwrap(output: Any) -> Tensor:
-    """Find the scores in a model's output: a tensor, the first of a tuple, an entry or attribute of a usual name.
-
-    Raises:
-        SettingError: nothing like scores in it.
-    """
-    if isinstance(output, Tensor):
-        return output
-    if isinstance(output, Mapping):
-        named = [output[name] for name in _OUTPUT_NAMES if name in output] or list(output.values())[: len(output) == 1]
-        if named:
-            return unwrap(named[0])
-    elif isinstance(output, (tuple, list)) and output:
-        return unwrap(output[0])
-    elif hasattr(output, "logits"):
-        return unwrap(output.logits)
-    held = f"a dict with the keys {list(output)}" if isinstance(output, Mapping) else f"a {type(output).__name__}"
-    raise SettingError(
-        f"output=None found no scores in what the model returned, {held}; accepted are a tensor, a tuple that starts "
-        f"with one, a dict with one of {', '.join(_OUTPUT_NAMES)}, or an object with .logits; for all else pass "
-        "output=callable(model, images) -> scores"
-    )
 
 
 @dataclass(frozen=True)
@@ -47,111 +22,101 @@ class Scores:
 
     Attributes:
         values: (N, K), differentiable. A single logit s is the two classes (-s, s), so that class 0 has its own
-            evidence; a regression is one class; dense scores (N, K, H, W) are summed over the pixels predicted as each.
-        classes: (N,) the predicted class.
-        confidence: (N,) its probability in 0..1 (softmax; sigmoid for single logits and multi-label scores; for dense
-            scores the mean over its pixels); for a regression the value itself.
+            evidence; dense scores (N, K, H, W) are summed over the pixels predicted as each class, or over all where
+            none is, of a regression their mean; a rebuilt image is its squared error, (N, 1).
+        classes: (N,) the predicted class; zeros where there are none.
+        told: (N, S) what captions say: the predicted class's probability in 0..1 (softmax; sigmoid for single logits
+            and multi-label scores; for dense scores the mean over its pixels); a regression's values; the squared norm
+            of an embedding; a rebuilt image's mean squared error.
+        pixels: (N, H, W) the predicted class of each pixel of a segmentation, or None.
     """
 
     values: Tensor
     classes: Tensor
-    confidence: Tensor
+    told: Tensor
+    pixels: Tensor | None = None
 
 
-def read_scores(scores: Tensor, labels: Tensor | None) -> Scores:
-    """Read scores as (N,), (N, 1), (N, K) or (N, K, H, W); `labels` tell a regression or multi-label task apart.
+def read_scores(scores: Tensor, task: Task, images: Tensor) -> Scores:
+    """Read a chunk's scores.
 
-    Raises:
-        SettingError: scores of another shape.
+    Args:
+        scores: (N,), (N, K), (N, H, W) or (N, K, H, W).
+        task: how.
+        images: (N, C, H, W), what the scores are of.
     """
-    if scores.dim() == 1:
-        scores = scores.unsqueeze(1)
-    if scores.dim() == 4:
-        return _dense(scores)
-    if scores.dim() != 2:
-        raise SettingError(
-            f"output={tuple(scores.shape)}: scores are (N,), (N, classes) or (N, classes, H, W); pass "
-            "output=callable(model, images) that returns such"
-        )
-    if scores.shape[1] == 1:
-        return _single(scores, labels)
-    detached = scores.detach()
+    if task.is_dense:
+        return _READ_DENSE[task.kind](scores if scores.dim() == 4 else scores[:, None], task, images)
+    rows = scores[:, None] if scores.dim() == 1 else scores
+    detached, zeros = rows.detach().float(), torch.zeros(len(rows), dtype=torch.long, device=rows.device)
+    if task.kind == "regression":
+        return Scores(rows, zeros, detached)
+    if task.kind == "none":
+        return Scores(rows, zeros, detached.square().sum(1, keepdim=True))
+    if rows.shape[1] == 1:
+        share = detached[:, 0] if task.is_probable else detached[:, 0].sigmoid()
+        classes = (share > 0.5).long()
+        return Scores(torch.cat([-rows, rows], dim=1), classes, torch.where(share > 0.5, share, 1 - share)[:, None])
     classes = detached.argmax(1)
-    probabilities = _sigmoid(detached) if is_multi_label(labels) else _softmax(detached)
-    return Scores(scores, classes, probabilities.gather(1, classes[:, None])[:, 0])
+    return Scores(rows, classes, _probabilities(detached, task).gather(1, classes[:, None]))
 
 
-def is_multi_label(labels: Tensor | None) -> bool:
-    """Whether labels are (N, K) of zeros and ones with other than one class an image."""
-    return labels is not None and labels.dim() == 2 and labels.shape[1] > 1 and bool((labels.sum(1) != 1).any())
+def _probabilities(scores: Tensor, task: Task) -> Tensor:
+    if task.is_probable:
+        return scores
+    return scores.sigmoid() if task.kind == "multilabel" else scores.softmax(1)
 
 
-def is_regression(labels: Tensor | None) -> bool:
-    """Whether labels of a single output are numbers, rather than the classes 0 and 1."""
-    return labels is not None and labels.is_floating_point() and not bool(((labels == 0) | (labels == 1)).all())
-
-
-def label_classes(labels: Tensor | None, count: int) -> Tensor:
-    """Return each image's class, (N,); NO_CLASS where its label names none or several.
-
-    Integers (N,) are classes; floats (N, K) one-hot; label maps (N, H, W) count as their most frequent class.
-    """
-    if labels is None or is_regression(labels) or is_multi_label(labels):
-        return torch.full((count,), NO_CLASS)
-    if labels.dim() == 3:
-        return torch.stack([torch.mode(image.flatten().long())[0] for image in labels])
-    if labels.dim() == 2 and labels.shape[1] > 1:
-        return labels.argmax(1)
-    return labels.reshape(len(labels), -1)[:, 0].long()
-
-
-def truths(labels: Tensor | None, count: int) -> list[list[int] | float]:
-    """Return what each label says: its classes (none where unknown), or a regression's value."""
-    if labels is not None and is_regression(labels):
-        return [float(value) for value in labels.reshape(count, -1)[:, 0]]
-    if labels is not None and is_multi_label(labels):
-        return [row.nonzero()[:, 0].tolist() for row in labels]
-    return [[] if one == NO_CLASS else [int(one)] for one in label_classes(labels, count)]
-
-
-def _single(scores: Tensor, labels: Tensor | None) -> Scores:
-    value = scores.detach()[:, 0]
-    if is_regression(labels):
-        return Scores(scores, torch.zeros_like(value, dtype=torch.long), value)
-    return Scores(torch.cat([-scores, scores], dim=1), (value > 0).long(), _sigmoid(value.abs()))
-
-
-def _dense(scores: Tensor) -> Scores:
-    detached = scores.detach()
-    if scores.shape[1] == 1:  # one foreground logit a pixel
-        detached = torch.cat([-detached, detached], dim=1)
-        scores = torch.cat([-scores, scores], dim=1)
-    pixels = F.one_hot(detached.argmax(1), scores.shape[1]).movedim(-1, 1).float()  # no half: they are counted
-    counts = pixels.sum((2, 3))
+def _read_segmentation(scores: Tensor, task: Task, images: Tensor) -> Scores:
+    detached = scores.detach().float()
+    if scores.shape[1] == 1:  # one foreground score a pixel
+        foreground = detached if task.is_probable else detached.sigmoid()
+        shares, scores = torch.cat([1 - foreground, foreground], dim=1), torch.cat([-scores, scores], dim=1)
+    else:
+        shares = detached if task.is_probable else detached.softmax(1)
+    pixels = shares.argmax(1)
+    chosen = F.one_hot(pixels, shares.shape[1]).movedim(-1, 1).float()  # no half: they are counted
+    counts = chosen.sum((2, 3))
     classes = counts.argmax(1)
-    mean = (_softmax(detached) * pixels).sum((2, 3)) / counts.clamp(min=1)
-    return Scores((scores * pixels).sum((2, 3)), classes, mean.gather(1, classes[:, None])[:, 0])
+    sure = (shares * chosen).sum((2, 3)) / counts.clamp(min=1)
+    region = torch.where((counts > 0)[..., None, None], chosen, 1)
+    return Scores((scores * region).sum((2, 3)), classes, sure.gather(1, classes[:, None]), pixels)
 
 
-def _softmax(scores: Tensor) -> Tensor:
-    """Probabilities of scores; what is probabilities already (rows in 0..1 that sum to 1) stays."""
-    scores = scores.float()
-    given = ((scores >= 0) & (scores <= 1)).all(1, keepdim=True) & ((scores.sum(1, keepdim=True) - 1).abs() < 1e-3)
-    return torch.where(given, scores, scores.softmax(1))
+def _read_dense_values(scores: Tensor, task: Task, images: Tensor) -> Scores:
+    values = scores.float().mean((1, 2, 3))[:, None]
+    return Scores(values, torch.zeros_like(values[:, 0], dtype=torch.long), values.detach())
 
 
-def _sigmoid(scores: Tensor) -> Tensor:
-    return scores.float().sigmoid()
+def _read_rebuilt(scores: Tensor, task: Task, images: Tensor) -> Scores:
+    values = (scores.float() - images.float()).square().mean((1, 2, 3))[:, None]
+    return Scores(values, torch.zeros_like(values[:, 0], dtype=torch.long), values.detach())
+
+
+_READ_DENSE = {"segmentation": _read_segmentation, "regression": _read_dense_values, "none": _read_rebuilt}
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What targets are made from: a chunk's raw output, its scores, its labels and where in the probe it lies."""
+    """What targets are made from.
+
+    Attributes:
+        output: a chunk's raw output.
+        rows: the scores in it, as they stand there.
+        scores: the scores, read.
+        task: how they were.
+        labels: the chunk's, as the batch had them.
+        truth: what they say, as `Task.truth` gives it.
+        place: where the chunk lies in the set.
+    """
 
     output: Any
+    rows: Tensor
     scores: Scores
+    task: Task
     labels: Tensor | None
-    rows: slice
+    truth: Tensor | None
+    place: slice
 
 
 def check_target(target: Target) -> None:
@@ -176,21 +141,20 @@ def check_target(target: Target) -> None:
             raise SettingError(f"target={one} is no class; classes count from 0")
 
 
-def check_target_fits(target: Target, scores: Scores, labels: Tensor | None, images: int) -> None:
-    """Refuse a class or label that the scores do not have, and a list of targets of another length than the images.
+def check_target_fits(target: Target, task: Task, images: int) -> None:
+    """Refuse a class that the scores do not have, and a list of targets of another length than the images.
 
     Raises:
         SettingError: with the number of classes or images.
     """
-    count = scores.values.shape[1]
     for one in classes_of(target):
-        if one >= count:
-            raise SettingError(f"target={one} is no class of this model, which has {count} (0 to {count - 1})")
+        if one >= task.classes:
+            raise SettingError(
+                f"target={one} is no class of this model, which has {task.classes} (0 to {task.classes - 1})"
+            )
     objects = objects_of(target)
     if objects and len(objects) != images:
         raise SettingError(f"target has {len(objects)} target objects for {images} images; pass one an image")
-    if target == "label" and labels is not None and count > 1 and not is_multi_label(labels):
-        _known_classes(labels, images, count)
 
 
 def classes_of(target: Target) -> list[int]:
@@ -208,43 +172,86 @@ def objects_of(target: Target) -> list[Callable[[Tensor], Tensor]]:
     return []
 
 
-def objectives(target: Target, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Return what is differentiated, (N, T), and the classes that it stands for, (N, T).
+@dataclass(frozen=True)
+class Objective:
+    """What is differentiated of a chunk, and what it stands for.
 
-    T is the number of classes that the target names, else 1; a class is NO_CLASS where the target is no single class.
+    Attributes:
+        values: (N, T), differentiable. T is the number of classes that the target names, else 1.
+        classes: (N, T) the explained class; NO_CLASS where the target is no single class.
+        weights: (N, T, K) what the values are sums of the scores by, or None where they are none.
+    """
+
+    values: Tensor
+    classes: Tensor
+    weights: Tensor | None = None
+
+
+def objective(target: Target, batch: Batch) -> Objective:
+    """Return what is differentiated.
 
     Raises:
-        SettingError: a label that is no class, or a callable that returns other than (N,).
+        SettingError: a callable that returns other than (N,).
     """
     values = batch.scores.values
     if callable(target):
-        return _column(_called(target, batch)), _no_class(values)
-    if objects := objects_of(target)[batch.rows]:
-        rows = zip(objects, unwrap(batch.output), strict=True)
-        return _column(torch.stack([one(row) for one, row in rows])), _no_class(values)
-    if target == "label" and is_multi_label(batch.labels) and batch.labels is not None:
-        present = batch.labels.to(values, non_blocking=True)
-        return _column((values * present).sum(1)), _no_class(values)  # the evidence for all its classes
-    classes = target_classes(target, batch)
-    return values.gather(1, classes), classes
+        return Objective(_column(_called(target, batch)), _no_class(values))
+    if objects := objects_of(target)[batch.place]:
+        rows = zip(objects, batch.rows, strict=True)
+        return Objective(_column(torch.stack([one(row) for one, row in rows])), _no_class(values))
+    if not classes_of(target) and batch.task.kind == "none" and not batch.task.is_dense:
+        return Objective(_column(values.square().sum(1)), _no_class(values))
+    classes, weights = _weighted(target, batch)
+    return Objective((values[:, None] * weights).sum(2), classes, weights)
 
 
-def target_classes(target: Target, batch: Batch) -> Tensor:
-    """Return the classes, (N, T), of a target that names classes, the label's or the prediction."""
-    values = batch.scores.values
-    if classes := classes_of(target):
-        return torch.tensor(classes).to(values.device, non_blocking=True).expand(len(values), -1)
-    if target == "predicted" or batch.labels is None or values.shape[1] == 1:
-        return batch.scores.classes[:, None]
-    known = _known_classes(batch.labels, len(values), values.shape[1])
-    return known.to(values.device, non_blocking=True)[:, None]
+def again(fixed: Objective, values: Tensor) -> Objective:
+    """Return the same objective of other scores, (N, K), of the same images, as they are augmented."""
+    assert fixed.weights is not None
+    return Objective((values[:, None] * fixed.weights).sum(2), fixed.classes, fixed.weights)
 
 
-def _known_classes(labels: Tensor, images: int, count: int) -> Tensor:
-    classes = label_classes(labels, images)
-    if bool(((classes < 0) | (classes >= count)).any()):
-        raise SettingError(f"target='label': the labels {classes.tolist()} are not all classes, 0 to {count - 1}")
-    return classes
+def told(batch: Batch, classes: Tensor) -> Tensor:
+    """Return what captions say of each image, (N, S): of a segmentation whose truth is known, how good it is."""
+    if batch.scores.pixels is None or batch.truth is None:
+        return batch.scores.told
+    truth = batch.truth.to(classes.device, non_blocking=True)
+    return intersection_over_union(batch.scores.pixels, truth, classes[:, 0])[:, None]
+
+
+def _weighted(target: Target, batch: Batch) -> tuple[Tensor, Tensor]:
+    """The explained classes, (N, T), and the scores' weights, (N, T, K)."""
+    values, task = batch.scores.values, batch.task
+    count = values.shape[1]
+    if named := classes_of(target):
+        classes = torch.tensor(named).to(values.device, non_blocking=True).expand(len(values), -1)
+        return classes, F.one_hot(classes, count).to(values.dtype)
+    if task.kind == "regression" or task.rebuilds:
+        classes = torch.zeros_like(values[:, :1], dtype=torch.long) if count == 1 else _no_class(values)
+        return classes if task.kind == "regression" else _no_class(values), torch.ones_like(values)[:, None]
+    if task.kind == "multilabel" and target == "label" and batch.truth is not None:
+        return _no_class(values), batch.truth.to(values, non_blocking=True)[:, None]  # the evidence for all its classes
+    classes = batch.scores.classes if target == "predicted" else _true_classes(batch)
+    return classes[:, None], F.one_hot(classes[:, None], count).to(values.dtype)
+
+
+def _true_classes(batch: Batch) -> Tensor:
+    """The label's class of each image, (N,); the predicted one where it is unknown."""
+    predicted, truth = batch.scores.classes, batch.truth
+    if batch.task.kind == "segmentation":
+        if batch.task.classes == 2:  # the foreground is meant
+            return torch.ones_like(predicted)
+        truth = None if truth is None else most_frequent(truth, batch.task.classes)
+    if truth is None:
+        return predicted
+    known = truth.to(predicted.device, non_blocking=True)
+    return torch.where(known == NO_CLASS, predicted, known)
+
+
+def most_frequent(truth: Tensor, classes: int) -> Tensor:
+    """Return the class of most labelled pixels, (N, H, W) to (N,); NO_CLASS where none is labelled."""
+    counts = torch.stack([torch.bincount(one[one >= 0].flatten(), minlength=classes) for one in truth])
+    return torch.where(counts.sum(1) > 0, counts.argmax(1), NO_CLASS)
 
 
 def _called(target: Callable[[Any, Tensor | None], Tensor], batch: Batch) -> Tensor:

@@ -202,18 +202,19 @@ def _probe_header(parts: Data) -> dict[str, Any] | None:
     header = _header(parts)
     if header is None or not all(part.startswith(b"\xff\xd8\xff") for part in parts[1:]):
         return None
-    names = ("probe_set", "fingerprints", "truths", "class_names", "columns", "about")
+    names = ("probe_set", "fingerprints", "truths", "said", "class_names", "columns", "about")
     told = {name: header.get(name) for name in names}
     named = _are(told["columns"], str) and (told["class_names"] is None or _are(told["class_names"], str))
     words = named and isinstance(told["about"], str) and isinstance(told["probe_set"], str)
     truths, known = told["truths"], told["fingerprints"]
-    of_images = isinstance(truths, list) and all(_is_number(one) or _are(one, int) for one in truths)
-    whole = words and of_images and _are(known, str) and len(truths or []) == len(known or []) == len(parts) - 1
-    return told if whole else None
+    of_images = isinstance(truths, list) and all(isinstance(one, list) and all(map(_is_number, one)) for one in truths)
+    in_words = _are(known, str) and _are(told["said"], str)
+    counts = {len(one or []) for one in (truths, known, told["said"])}
+    return told if words and of_images and in_words and counts == {len(parts) - 1} else None
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, float) and math.isfinite(value)
+    return type(value) in (int, float) and math.isfinite(value)
 
 
 def _are(values: Any, kind: type) -> bool:
@@ -239,6 +240,8 @@ def _look(parts: Data) -> tuple[dict[str, Any], bytes] | None:
     told = {"probe_set": probe_set, "sizes": sizes, "metrics": metrics}
     try:
         pairs = zip(LOOK, parts[1:], strict=True)
-        return told, b"".join(inflated(part, field.length(sizes)) for field, part in pairs)
-    except (ValueError, OverflowError):  # of any length that a header may say
+        arrays = {field.name: inflated(part, field.length(sizes)) for field, part in pairs}
+        answers = json.loads(arrays["answers"], parse_constant=_refuse)
+    except (ValueError, OverflowError, RecursionError):  # of any length that a header may say
         return None
+    return (told, b"".join(arrays.values())) if _are(answers, str) and len(answers) == sizes["N"] else None

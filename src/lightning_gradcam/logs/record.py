@@ -9,6 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from lightning_gradcam.logs.schema import LOOK, VERSION, deflated
+from lightning_gradcam.pictures.captions import Caption, to_truth
 from lightning_gradcam.pictures.render import to_jpeg
 from lightning_gradcam.pictures.shown import ShownImages
 from lightning_gradcam.timeline.history import Look
@@ -31,22 +32,29 @@ def fingerprint_of_set(images: Sequence[str]) -> str:
     return _digest(" ".join(images).encode())
 
 
-def pack_look(look: Look, values: Mapping[str, Tensor], probe_set: str) -> list[bytes]:
+def pack_look(look: Look, values: Mapping[str, Tensor], captions: Sequence[Caption], probe_set: str) -> list[bytes]:
     """Pack one look at a layer.
 
     Args:
         look: what was seen.
         values: metrics by name, one value a map, (N, T).
+        captions: what is said of each image.
         probe_set: the fingerprint of the images that it is of.
     """
     images, targets, height, width = look.maps.shape
-    sizes = {"M": len(values), "N": images, "T": targets, "h": height, "w": width}
+    answers = _json([caption.answer for caption in captions])
+    sizes = {"M": len(values), "N": images, "S": look.scores.shape[1], "T": targets, "h": height, "w": width}
+    sizes["A"] = len(answers)
     header = {"version": VERSION, "probe_set": probe_set, "sizes": sizes, "metrics": list(values)}
     numbers = [value.numpy() for value in values.values()]
-    arrays = {"numbers": np.stack(numbers) if numbers else np.zeros((0, images, targets))} | {
-        field.name: getattr(look, field.name).numpy() for field in LOOK if field.name != "numbers"
+    arrays = {
+        "numbers": np.stack(numbers) if numbers else np.zeros((0, images, targets)),
+        "wrong": np.array([caption.wrong for caption in captions]),
+        "answers": np.frombuffer(answers, np.uint8),
     }
-    return [_json(header), *(deflated(arrays[field.name].astype(field.dtype).tobytes()) for field in LOOK)]
+    known = {field.name: getattr(look, field.name).numpy() for field in LOOK if field.name not in arrays}
+    packed = ((arrays | known)[field.name].astype(field.dtype) for field in LOOK)
+    return [_json(header), *(deflated(array.tobytes()) for array in packed)]
 
 
 def pack_images(images: ShownImages, known: Sequence[str]) -> list[bytes]:
@@ -60,7 +68,8 @@ def pack_images(images: ShownImages, known: Sequence[str]) -> list[bytes]:
         "version": VERSION,
         "probe_set": fingerprint_of_set(known),
         "fingerprints": list(known),
-        "truths": [truth if np.isfinite(truth).all() else [] for truth in images.truths],
+        "truths": [list(truth) if np.isfinite(truth).all() else [] for truth in images.truths],
+        "said": [to_truth(images.task, truth, images.class_names) for truth in images.truths],
         "class_names": None if images.class_names is None else list(images.class_names),
         "columns": images.column_names,
         "about": images.about,
@@ -72,5 +81,5 @@ def _digest(content: bytes) -> str:
     return blake2b(content, digest_size=8).hexdigest()
 
 
-def _json(header: Mapping[str, object]) -> bytes:
+def _json(header: object) -> bytes:
     return json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()

@@ -23,7 +23,6 @@ class RunLog:
     Attributes:
         images: as they are shown.
         fingerprints: an image's each.
-        masks: (N, H, W) bool, true on the thing, or None.
         sinks: the loggers that take pictures.
         root: what all tags begin with.
         by_run: maps are drawn as shares of the highest peak their image has had; else each is scaled by itself.
@@ -31,7 +30,6 @@ class RunLog:
 
     images: ShownImages
     fingerprints: Sequence[str]
-    masks: Tensor | None
     sinks: Sequence[Any]
     root: str
     by_run: bool
@@ -45,7 +43,8 @@ class RunLog:
     def log_look(self, history: History, values: Mapping[str, Tensor], tag: str) -> None:
         """Write the last look's maps and their numbers for the Attention tab."""
         look = history.looks[-1]
-        packed = pack_look(look, values, fingerprint_of_set(self.fingerprints))
+        captions = self.images.captions(look.found(history.layer))
+        packed = pack_look(look, values, captions, fingerprint_of_set(self.fingerprints))
         write_data(self.sinks, part_tag(tag, MAPS), packed, look.step)
 
     def log_images(self, step: int) -> None:

@@ -6,8 +6,8 @@ The Attention tab's data are string tensors of plugin `gradcam`, a part a string
   it is of; `sizes`, how long each axis is; `metrics`, the names along axis M. Then a part a field of `LOOK`,
   `deflated`.
 - `gradcam/[{name}/]probe`, one a set of images. The header has `version`; `probe_set`, the set's fingerprint;
-  `fingerprints`, an image's each; `truths`, each image's classes or its value; `class_names`; `columns`, the names of
-  several targets; `about`. Then each image as a JPEG.
+  `fingerprints`, an image's each; `truths`, each image's classes or values, and `said`, in words; `class_names`;
+  `columns`, the names of several targets; `about`. Then each image as a JPEG.
 """
 
 import zlib
@@ -20,7 +20,7 @@ FILMSTRIP, TIMELAPSE = "filmstrip", "timelapse"  # beside a layer's metrics, who
 MASK_AREA = "mask_area"
 
 PLUGIN = ROOT
-VERSION = 2
+VERSION = 3
 MAPS = "maps"
 PROBE_SET = "probe"
 
@@ -28,7 +28,7 @@ PROBE_SET = "probe"
 class Field(NamedTuple):
     """One array of a look: its name, its numbers as NumPy writes them, and its axes.
 
-    Axes: M metrics, N images, T targets, h and w places of a map.
+    Axes: M metrics, N images, S numbers that captions say, A letters, T targets, h and w places of a map.
     """
 
     name: str
@@ -46,8 +46,10 @@ class Field(NamedTuple):
 
 LOOK = (
     Field("numbers", "<f4", "MNT"),  # as `metrics` measures them, of any range; NaN where a map has none
-    Field("scores", "<f4", "N"),
+    Field("scores", "<f4", "NS"),
     Field("predictions", "<i4", "N"),
+    Field("wrong", "|u1", "N"),
+    Field("answers", "|u1", "A"),  # a list of words, an image's each, in JSON
     Field("targets", "<i4", "NT"),
     Field("states", "|u1", "NT"),  # 0 shown, 1 blank, 2 not finite
     Field("maps", "|u1", "NThw"),  # 255 at the peak

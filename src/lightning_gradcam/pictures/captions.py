@@ -1,49 +1,112 @@
 """What is said of an image: its truth, its prediction, its class's name."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
+from lightning_gradcam.cam.tasks import Task
+
+Truth = Sequence[int] | Sequence[float]  # classes, or a regression's values; none where unknown
+Names = Sequence[str] | None
+_MOST = 3  # values or classes in a caption
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model says of one image.
+
+    Attributes:
+        prediction: the predicted class.
+        told: as `targets.Scores.told` has it.
+        target: the explained class.
+    """
+
+    prediction: int
+    told: Sequence[float]
+    target: int
 
 
 @dataclass(frozen=True)
 class Caption:
-    """What stands under an image: its truth and prediction, and whether the prediction is wrong."""
+    """What stands under an image: its truth and the model's answer, and whether that is wrong."""
 
-    text: str
+    truth: str
+    answer: str
     wrong: bool = False
 
+    @property
+    def text(self) -> str:
+        """All of it in a line."""
+        return " · ".join(part for part in (self.truth, self.answer) if part)
 
-def to_caption(
-    truth: Sequence[int] | float, prediction: int, score: float, class_names: Sequence[str] | None
-) -> Caption:
-    """Say an image's truth and prediction.
+
+def to_caption(task: Task, truth: Truth, answer: Answer, class_names: Names) -> Caption:
+    """Say an image's truth and the model's answer.
 
     Args:
-        truth: its classes, none where unknown; or a regression's value.
-        prediction: the predicted class.
-        score: its probability in 0..1; a regression's predicted value.
+        task: what both are of.
+        truth: the image's.
+        answer: the model's.
         class_names: a name for each class; without them the numbers are shown.
     """
-    true = to_truth(truth, class_names)
-    if isinstance(truth, float):
-        return Caption(f"{true} · predicted {score:.3g}")
-    predicted = f"predicted {name_of(prediction, class_names)}"
-    if math.isfinite(score):
-        predicted += f" ({score:.0%})"
-    return Caption(f"{true} · {predicted}", wrong=prediction not in truth) if truth else Caption(predicted)
+    wrong = task.has_classes and bool(truth) and answer.prediction not in truth
+    return Caption(to_truth(task, truth, class_names), _ANSWERS[task.kind](task, truth, answer, class_names), wrong)
 
 
-def to_truth(truth: Sequence[int] | float, class_names: Sequence[str] | None) -> str:
-    """Say an image's truth; nothing where it is unknown."""
-    if isinstance(truth, float):
-        return f"true {truth:.3g}"
-    return f"true {', '.join(name_of(one, class_names) for one in truth)}" if truth else ""
+def to_truth(task: Task, truth: Truth, class_names: Names) -> str:
+    """Say an image's truth; nothing where it is unknown, and of a foreground."""
+    if not truth or (task.kind == "segmentation" and task.classes == 2):
+        return ""
+    if task.kind == "regression":
+        return f"true {_values(truth)}"
+    names = [name_of(int(one), class_names) for one in truth]
+    return f"true {', '.join(names if task.kind == 'multilabel' else _first(names))}"
 
 
-def name_of(category: int, class_names: Sequence[str] | None) -> str:
+def _of_classes(task: Task, truth: Truth, answer: Answer, class_names: Names) -> str:
+    name, sure = name_of(answer.prediction, class_names), answer.told[0]
+    return f"predicted {name} ({sure:.0%})" if math.isfinite(sure) else f"predicted {name}"
+
+
+def _of_values(task: Task, truth: Truth, answer: Answer, class_names: Names) -> str:
+    return f"predicted {_values(answer.told)}"
+
+
+def _of_pixels(task: Task, truth: Truth, answer: Answer, class_names: Names) -> str:
+    usual = ("background", "foreground") if task.classes == 2 and not class_names else class_names
+    share = answer.told[0]
+    if not truth:
+        return f"predicted mostly {name_of(answer.prediction, usual)} ({share:.0%})"
+    if answer.target < 0:
+        return f"IoU {share:.2f}"
+    name = name_of(answer.target, usual)
+    return f"{name}: IoU {share:.2f}" if math.isfinite(share) else f"{name}: none there, none found"
+
+
+def _of_own_value(task: Task, truth: Truth, answer: Answer, class_names: Names) -> str:
+    return f"{task.own_value} {answer.told[0]:.3g}"
+
+
+_ANSWERS: dict[str, Callable[[Task, Truth, Answer, Names], str]] = {
+    **dict.fromkeys(("binary", "multiclass", "multilabel"), _of_classes),
+    "regression": _of_values,
+    "segmentation": _of_pixels,
+    "none": _of_own_value,
+}
+
+
+def name_of(category: int, class_names: Names) -> str:
     """Return a class's name in one line, or its number where it has none."""
     named = class_names is not None and 0 <= category < len(class_names)
     return _one_line(class_names[category]) if class_names and named else str(category)
+
+
+def _values(values: Sequence[float]) -> str:
+    return ", ".join(_first([f"{value:.3g}" for value in values]))
+
+
+def _first(words: Sequence[str]) -> list[str]:
+    return [*words[:_MOST], "…"] if len(words) > _MOST else list(words)
 
 
 def _one_line(text: str) -> str:

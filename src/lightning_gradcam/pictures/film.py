@@ -142,7 +142,7 @@ def _cells(
 
 def _row_names(images: ShownImages, targets: int) -> list[list[str]]:
     """What each row is: the image's truth, and with several targets the target."""
-    truths = [to_truth(truth, images.class_names) for truth in images.truths]
+    truths = [to_truth(images.task, truth, images.class_names) for truth in images.truths]
     columns = images.column_names if targets > 1 else [""]
     return [[name for name in (truth, column) if name] for truth in truths for column in columns]
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from lightning_gradcam.cam.maps import Maps
-from lightning_gradcam.cam.targets import truths
+from lightning_gradcam.cam.maps import Maps, channels_first
+from lightning_gradcam.cam.tasks import Task
 from lightning_gradcam.errors import SettingError
-from lightning_gradcam.pictures.captions import Caption, name_of, to_caption
+from lightning_gradcam.pictures.captions import Answer, Caption, Truth, name_of, to_caption
 from lightning_gradcam.pictures.render import Floats, Pixels, Sides, fitted
 
 Statistics = float | Sequence[float]  # one for all channels, or one a channel
@@ -22,14 +22,16 @@ class ShownImages:
 
     Attributes:
         pictures: one (H, W, 3) an image, as people see it.
-        truths: each image's classes, or its value in a regression.
-        about: what the pictures are of, for their headers: target, method.
+        task: how scores and labels are read.
+        truths: each image's classes, or its values in a regression.
+        about: what the pictures are of, for their headers: target, method, task.
         class_names: a name for each class, or None.
         column_classes: with several targets, the classes that they are.
     """
 
     pictures: Sequence[Pixels]
-    truths: Sequence[list[int] | float]
+    task: Task
+    truths: Sequence[Truth]
     about: str
     class_names: Sequence[str] | None = None
     column_classes: Sequence[int] = ()
@@ -44,9 +46,10 @@ class ShownImages:
         return [fitted(picture, sides) for picture in self.pictures]
 
     def captions(self, found: Maps) -> list[Caption]:
-        """Return each image's truth and prediction."""
-        rows = zip(self.truths, found.predictions.tolist(), found.scores.tolist(), strict=True)
-        return [to_caption(*row, self.class_names) for row in rows]
+        """Return each image's truth and the model's answer."""
+        answers = map(Answer, found.predictions.tolist(), found.scores.tolist(), found.targets[:, 0].tolist())
+        pairs = zip(self.truths, answers, strict=True)
+        return [to_caption(self.task, truth, answer, self.class_names) for truth, answer in pairs]
 
     @property
     def column_names(self) -> list[str]:
@@ -57,21 +60,23 @@ class ShownImages:
 def show_images(
     images: Tensor,
     labels: Tensor | None,
+    task: Task,
     mean: Statistics | None,
     std: Statistics | None,
     about: str,
     class_names: Sequence[str] | None = None,
     column_classes: Sequence[int] = (),
 ) -> ShownImages:
-    """Make the images, (N, C, H, W), what people see again.
+    """Make the images, (N, C, H, W) or (N, H, W, C), what people see again.
 
     Raises:
         SettingError: mean or std of another length than the images have channels.
     """
+    images = channels_first(images)
     check_channels(mean, std, images.shape[1])
     pixels = images.float() if images.is_floating_point() else images
     pictures = to_pictures(pixels.cpu().numpy(), mean, std)
-    return ShownImages(pictures, truths(labels, len(images)), about, class_names, column_classes)
+    return ShownImages(pictures, task, task.truths(labels, len(images)), about, class_names, column_classes)
 
 
 def to_pictures(images: Floats | Pixels, mean: Statistics | None, std: Statistics | None) -> list[Pixels]:

@@ -21,7 +21,7 @@ class Look:
         step: epochs completed.
         maps: (N, T, h, w) uint8, 255 at each map's peak.
         states: (N, T) uint8, as `cam.maps` has them.
-        scores: (N,) float32.
+        scores: (N, S) float32.
         predictions: (N,) int32.
         targets: (N, T) int32.
         peaks: (N, T) float32; None where maps have none.

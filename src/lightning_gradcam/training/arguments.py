@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from lightning_gradcam.cam.settings import Settings
 from lightning_gradcam.cam.targets import classes_of
+from lightning_gradcam.cam.tasks import Task
 from lightning_gradcam.errors import SettingError, nearest
 from lightning_gradcam.pictures.captions import name_of
 from lightning_gradcam.pictures.shown import Statistics, check_names, check_statistics
@@ -45,13 +46,18 @@ class Arguments:
         """Whether maps are drawn as shares of the highest peak that their image has had."""
         return self.scale == "run"
 
-    def about(self, labelled: bool) -> str:
+    def about(self, task: Task, labelled: bool) -> str:
         """Say what the pictures are of, for their headers; without labels the target "label" is the prediction."""
         scale = ["scale: run"] if self.by_run else []
-        return "  ·  ".join([f"target: {self._target_name(labelled)}", self.settings.method_name, *scale])
+        words = [f"target: {self._target_name(task, labelled)}", self.settings.method_name, task.kind, *scale]
+        return "  ·  ".join(words)
 
-    def _target_name(self, labelled: bool) -> str:
+    def _target_name(self, task: Task, labelled: bool) -> str:
         target = self.settings.target
+        if isinstance(target, str) and not task.has_classes and task.kind != "segmentation":
+            return task.own_value if task.kind == "none" else "value" if task.classes == 1 else "sum of all values"
+        if target == "label" and task.kind == "segmentation" and task.classes == 2:
+            return name_of(1, self.class_names or ("background", "foreground"))
         if target == "label" and not labelled:
             return "predicted"
         if isinstance(target, str):

@@ -14,15 +14,16 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from lightning_gradcam.cam.lend import preserved_rng
+from lightning_gradcam.cam.maps import size_of
 from lightning_gradcam.cam.settings import check_tensor
 from lightning_gradcam.errors import SettingError, nearest
 from lightning_gradcam.logs.record import fingerprint_of_set, fingerprints
+from lightning_gradcam.training.choosing import Indices, chosen, count_of_classes
 from lightning_gradcam.values import plain
 
 logger = logging.getLogger(__name__)
 
 Images = int | Sequence[int] | Tensor | tuple[Tensor, Tensor]
-Indices = int | Sequence[int]
 Key = str | int
 
 _USUAL = {
@@ -42,12 +43,14 @@ class ProbeSet:
         labels: (N, ...) or None.
         masks: (N, H, W) bool, true on the thing, or None.
         indices: (N,) where in the dataset they are, or None.
+        classes: how many classes the dataset says that it has, or None.
     """
 
     images: Tensor
     labels: Tensor | None = None
     masks: Tensor | None = None
     indices: Tensor | None = None
+    classes: int | None = None
 
     def pinned(self) -> "ProbeSet":
         """Return the set with its images where a GPU fetches them by itself, while the training thread goes on."""
@@ -128,8 +131,9 @@ def asked_for(images: Images, keys: Keys) -> str:
 def read_probe_set(loader: Any, images: Indices, keys: Keys, transfer: Callable[[Any], Any]) -> ProbeSet:
     """Read images through a loader's own reading and collating, whatever its sampler does, and no random state moves.
 
-    A number of images is spread evenly over the dataset (an ImageFolder is sorted by class: its first images are one
-    class). Of an iterable dataset the first of one pass are taken. Random augmentation draws from a fixed seed.
+    A number of images is spread over what the loader's sampler reads, as `choosing.chosen` does. Of an iterable dataset
+    and of a loader with an iteration of its own the first of one pass are taken. Random augmentation draws from a fixed
+    seed.
 
     Args:
         loader: a validation DataLoader; of any other iterable of batches the first images are taken.
@@ -145,21 +149,17 @@ def read_probe_set(loader: Any, images: Indices, keys: Keys, transfer: Callable[
         random.seed(0)
         np.random.seed(0)
         torch.default_generator.manual_seed(0)  # torch.manual_seed would move every device's
-        chosen, batches = _batches(loader, images)
-        fields = _take(_fields_of(batches, keys, transfer), len(chosen) if chosen else _count(images))
+        read, batches = _batches(loader, images)
+        fields = _take(_fields_of(batches, keys, transfer), len(read) if read else _count(images))
     if not fields:
         raise SettingError("images: the validation data is empty; pass images=<tensor (N, C, H, W)>")
     joined = [None if any(item is None for item in items) else torch.cat(items) for items in zip(*fields, strict=True)]
     found, labels, masks = joined
     assert found is not None
-    if not chosen and len(found) < _count(images):
+    if not read and len(found) < _count(images):
         logger.warning("images=%d, but the validation data has only %d: these are used", images, len(found))
-    return ProbeSet(found, labels, _masks_of(masks, found, keys), torch.tensor(chosen) if chosen else None)
-
-
-def spread(count: int, length: int) -> list[int]:
-    """Return the middles of `count` equal parts of `range(length)`."""
-    return [(2 * i + 1) * length // (2 * count) for i in range(count)]
+    indices = torch.tensor(read) if read and all(isinstance(one, int) for one in read) else None
+    return ProbeSet(found, labels, _masks_of(masks, found, keys), indices, count_of_classes(loader))
 
 
 def to_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
@@ -204,7 +204,7 @@ def _masks_of(found: Tensor | None, images: Tensor, keys: Keys) -> Tensor | None
     if found is None:
         return None
     try:
-        return to_masks(found, (images.shape[-2], images.shape[-1]))
+        return to_masks(found, size_of(images))
     except SettingError as error:
         if keys.mask is not None:
             raise
@@ -212,10 +212,10 @@ def _masks_of(found: Tensor | None, images: Tensor, keys: Keys) -> Tensor | None
         return None
 
 
-def _batches(loader: Any, images: Indices) -> tuple[list[int], Iterable[Any]]:
-    """The dataset indices that are read, none where it has no indices, and the batches that hold them."""
-    if not isinstance(loader, DataLoader):
-        return [], loader
+def _batches(loader: Any, images: Indices) -> tuple[list[Any], Iterable[Any]]:
+    """What is read of the dataset, nothing where it cannot be asked, and the batches that hold it."""
+    if not isinstance(loader, DataLoader) or type(loader).__iter__ is not DataLoader.__iter__:
+        return [], loader  # its own iteration is what validation reads
     options: dict[str, Any] = {
         "collate_fn": loader.collate_fn,
         # as the loader reads: a dataset that opens files at its first read does so in a worker, never before a fork
@@ -228,57 +228,48 @@ def _batches(loader: Any, images: Indices) -> tuple[list[int], Iterable[Any]]:
         if not isinstance(images, int):
             raise SettingError(f"images={images!r}: an iterable dataset has no indices; pass how many, or a tensor")
         return [], DataLoader(loader.dataset, batch_size=loader.batch_size, **options)
-    chosen = _choose(loader, images)
+    wanted = chosen(loader, images)
     if loader.batch_sampler is None:  # each item of the dataset is a batch
-        return [], DataLoader(loader.dataset, batch_size=None, sampler=chosen, **options)
+        return [], DataLoader(loader.dataset, batch_size=None, sampler=wanted, **options)
 
-    def read(chunks: list[list[int]]) -> list[Any]:
+    def read(chunks: list[list[Any]]) -> list[Any]:
         return list(DataLoader(loader.dataset, batch_sampler=chunks, **options))
 
-    return _read(chosen, loader.batch_size or len(chosen), read)
+    return _read(wanted, loader.batch_size or len(wanted), read)
 
 
 def _read(
-    chosen: list[int], size: int, read: Callable[[list[list[int]]], list[Any]]
-) -> tuple[list[int], Iterable[Any]]:
-    """The batches of the indices, and which of these could be read: an image that cannot costs itself alone."""
+    chosen: list[Any], size: int, read: Callable[[list[list[Any]]], list[Any]]
+) -> tuple[list[Any], Iterable[Any]]:
+    """The batches of what was chosen, and what of it could be read: an image that cannot costs itself alone."""
     try:
         return chosen, read([chosen[start : start + size] for start in range(0, len(chosen), size)])
     except Exception as fault:
         traceback.clear_frames(fault.__traceback__)  # a worker's iterator would end with the frames, some time later
-        alone: dict[int, Any] = {}
+        alone: list[tuple[Any, Any]] = []
+        told: list[tuple[Any, str]] = []
         for index in chosen:
             try:
-                alone[index] = read([[index]])[0]
+                alone.append((index, read([[index]])[0]))
             except Exception as reason:
                 traceback.clear_frames(reason.__traceback__)
-                told = str(reason).strip().splitlines()[-1:] or [type(reason).__name__]  # a worker tells its traceback
-                logger.warning("images: the one at index %d cannot be read, and is left out: %s", index, told[0])
+                words = str(reason).strip().splitlines()[-1:] or [type(reason).__name__]  # a worker tells its traceback
+                told.append((index, words[0]))
         if not alone:
             raise fault
-        return list(alone), alone.values()
-
-
-def _choose(loader: DataLoader[Any], images: Indices) -> list[int]:
-    length = len(loader.dataset)  # type: ignore[arg-type]
-    if not isinstance(images, int):
-        if outside := [index for index in images if index >= length]:
-            raise SettingError(f"images: the validation dataset has no index {outside[0]}; it has 0 to {length - 1}")
-        return list(images)
-    # a SubsetRandomSampler splits one dataset into training and validation: only its own part is validation
-    members = getattr(loader.sampler, "indices", None)
-    pool = sorted(int(index) for index in members) if members is not None else range(length)
-    if images > len(pool):
-        logger.warning("images=%d, but the validation dataset has only %d: all of them are used", images, len(pool))
-    return [pool[place] for place in spread(min(images, len(pool)), len(pool))]
+        for index, word in told:
+            logger.warning("images: the one at index %s cannot be read, and is left out: %s", index, word)
+        return [index for index, _ in alone], [batch for _, batch in alone]
 
 
 _Fields = tuple[Tensor, Tensor | None, Tensor | None]
 
 
 def _fields_of(batches: Iterable[Any], keys: Keys, transfer: Callable[[Any], Any]) -> Iterator[_Fields]:
-    for batch in batches:
+    for number, batch in enumerate(batches):
         seen = transfer(batch)
+        if number == 0 and keys.label is None:
+            _say_which_labels(seen)
         found = _field(seen, "image", keys.image)
         if found is None or found.dim() != 4:
             raise SettingError(
@@ -287,6 +278,20 @@ def _fields_of(batches: Iterable[Any], keys: Keys, transfer: Callable[[Any], Any
             )
         fields = (found, _field(seen, "label", keys.label), _field(seen, "mask", keys.mask))
         yield tuple(None if tensor is None else tensor.detach().cpu().clone() for tensor in fields)  # type: ignore[misc]
+
+
+def _say_which_labels(batch: Any) -> None:
+    """Say so where a tuple has several entries that may be the labels, as (image, domain, label)."""
+    if not isinstance(batch, (tuple, list)):
+        return
+    alike = [place for place, one in enumerate(batch) if place and isinstance(one, Tensor) and _are_labels(one)]
+    if len(alike) > 1 and alike[0] == _PLACES["label"]:
+        others = " or ".join(f"label_key={place}" for place in alike[1:])
+        logger.warning("the labels are taken to be the batch's entry 1, of %s; %s takes another", alike, others)
+
+
+def _are_labels(one: Tensor) -> bool:
+    return one.dim() == 1 and not one.is_floating_point()
 
 
 def _take(batches: Iterator[_Fields], count: int) -> list[_Fields]:

@@ -1,16 +1,16 @@
 """One stage's looking: what the callback's hooks call."""
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property, partial
 from time import monotonic
 from typing import Any, ClassVar
 
+import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
 from lightning_gradcam.cam.compute import Plan, compute_cams, make_plan
-from lightning_gradcam.cam.layers import TargetLayer
 from lightning_gradcam.cam.lend import Lender
 from lightning_gradcam.cam.maps import Maps, joined
 from lightning_gradcam.cam.settings import Settings
@@ -135,14 +135,16 @@ class Watch:
     def plan(self) -> Plan:
         """The layers, tried on two images; all ranks look at rank zero's."""
         probe_set = self.probe_set
-        groups, classes = gathered(self.trainer, lambda: self._layers(probe_set))[0]
-        return Plan(self.arguments.settings, groups, classes)
+        found = gathered(self.trainer, lambda: self._tried(probe_set))[0]
+        return Plan(self.arguments.settings, **found)
 
-    def _layers(self, probe_set: ProbeSet) -> tuple[tuple[tuple[TargetLayer, ...], ...], int]:
+    def _tried(self, probe_set: ProbeSet) -> dict[str, Any]:
+        """All of a plan but the settings, which may not travel between ranks."""
         settings, class_names = self.arguments.settings, self.arguments.class_names
+        counts = {probe_set.classes} if probe_set.classes else ()
 
         def tried(model: nn.Module, lent: Settings) -> Plan:
-            return make_plan(model, probe_set.images, probe_set.labels, lent)
+            return make_plan(model, probe_set.images, probe_set.labels, lent, counts)
 
         try:
             plan = look(self.trainer, self._lender, tried, settings)
@@ -151,11 +153,19 @@ class Watch:
                 f"output=None calls {type(self.module).__name__}, which cannot be called ({error}); give it a "
                 "forward, or pass output=callable(model, images) -> scores"
             ) from error
-        if class_names and plan.classes > 1 and len(class_names) != plan.classes:
-            raise SettingError(f"class_names has {len(class_names)} names; the model has {plan.classes} classes")
+        task = plan.task
+        if class_names and (task.has_classes or task.kind == "segmentation") and len(class_names) != task.classes:
+            raise SettingError(
+                f"class_names has {len(class_names)} names; the model has {task.classes} classes; if its outputs are "
+                "none, pass task='none'"
+            )
         if settings.target_layer is None:
             logger.info("target_layer=None: looking at %r, the last layer whose output is a map", plan.names[0])
-        return plan.groups, plan.classes
+        if settings.task is None:
+            logger.info("task=None: %s, told from %s", task.kind, task.why)
+        if task.doubt:
+            logger.warning("the task is taken to be %s; %s", task.kind, task.doubt)
+        return {field.name: getattr(plan, field.name) for field in fields(plan) if field.name != "settings"}
 
     @cached_property
     def log(self) -> RunLog:
@@ -163,12 +173,12 @@ class Watch:
         return self._open_log()
 
     def _open_log(self) -> RunLog:
-        arguments, probe_set = self.arguments, self.probe_set
-        about = arguments.about(labelled=probe_set.labels is not None)
+        arguments, probe_set, task = self.arguments, self.probe_set, self.plan.task
+        about = arguments.about(task, labelled=task.truth(probe_set.labels) is not None)
         naming = arguments.class_names, arguments.settings.column_classes
-        images = show_images(probe_set.images, probe_set.labels, arguments.mean, arguments.std, about, *naming)
+        images = show_images(probe_set.images, probe_set.labels, task, arguments.mean, arguments.std, about, *naming)
         known, root = fingerprints(probe_set.images), root_tag(arguments.name)
-        return RunLog(images, known, probe_set.masks, self._sinks, root, arguments.by_run)
+        return RunLog(images, known, self._sinks, root, arguments.by_run)
 
     @property
     def tags(self) -> dict[str, str]:
@@ -192,7 +202,8 @@ class Watch:
         plan = vars(self).get("plan")
         if not plan:
             return None
-        told = names(peaks=self.arguments.settings.has_peaks, masks=self.probe_set.masks is not None)
+        known = self._things(torch.zeros(len(self.probe_set.images), 1)) is not None
+        told = names(peaks=self.arguments.settings.has_peaks, masks=known)
         return [part_tag(self._tag(layer), name) for layer in plan.names for name in told]
 
     def _numbers(self, step: int) -> dict[str, float]:
@@ -234,13 +245,20 @@ class Watch:
         jobs: list[Job] = [partial(self.log.log_grid, found, history, tag, self._when(step), self.trainer.global_step)]
         values: dict[str, Tensor] = {}
         try:
-            masks = self.log.masks
-            values = measure(history.view(found, None if masks is None else masks[:, None]))
+            values = measure(history.view(found, self._things(found.targets)))
         except Exception as fault:  # a number costs itself alone
             self.faults(fault)
         if self._is_played:
             jobs.append(partial(self.log.log_look, history, values, tag))
         return jobs, {part_tag(tag, name): mean for name, mean in means(values).items()}
+
+    def _things(self, targets: Tensor) -> Tensor | None:
+        """Where the thing is: (N, 1, H, W), or of a segmentation for each explained class (N, T, H, W)."""
+        masks, task = self.probe_set.masks, self.plan.task
+        if masks is not None:
+            return masks[:, None]
+        truth = task.truth(self.probe_set.labels) if task.kind == "segmentation" else None
+        return None if truth is None else truth[:, None] == targets.cpu()[..., None, None]
 
     _is_played: ClassVar[bool] = False  # in the Attention tab, which has one line of time: the fit's
 
@@ -304,8 +322,8 @@ class FitWatch(Watch):
     def _log_first(self, numbers: dict[str, float]) -> None:
         """Log the first numbers to all loggers: Lightning's own log has no place before the first epoch."""
         try:
-            if self.log.masks is not None:
-                by_chance = float(self.log.masks.float().mean())  # what in_mask then is
+            if self.probe_set.masks is not None:
+                by_chance = float(self.probe_set.masks.float().mean())  # what in_mask then is
                 numbers[part_tag(self.log.root, MASK_AREA)] = by_chance
             for sink in self.trainer.loggers if numbers else []:
                 sink.log_metrics(numbers, self.trainer.global_step)

@@ -118,6 +118,7 @@ function readLooks({fields, looks}, buffer, start) {
       look[name] = new Kind(buffer.slice(from, at));
     }
     const ofMetric = (place) => look.numbers.subarray(place * N * T, (place + 1) * N * T);
+    look.answers = JSON.parse(new TextDecoder().decode(look.answers));
     return {...look, numbers: new Map(head.metrics.map((name, place) => [name, ofMetric(place)]))};
   });
 }
@@ -154,23 +155,9 @@ async function fetchProbe(run, tag) {
   return probe;
 }
 
-const nameOf = (probe, category) => probe.class_names?.[category] ?? String(category);
+const isWrong = (look, image) => Boolean(look.wrong[image]);
 
-function isWrong(probe, look, image) {
-  const truth = probe.truths[image];
-  return Array.isArray(truth) && truth.length > 0 && !truth.includes(look.predictions[image]);
-}
-
-function saidOf(probe, look, image) {
-  const truth = probe.truths[image];
-  if (typeof truth === 'number') return {truth: `true ${round(truth)}`, answer: `predicted ${round(look.scores[image])}`};
-  const score = look.scores[image];
-  const sure = Number.isFinite(score) ? ` ${Math.round(100 * score)}%` : '';
-  return {
-    truth: truth.length ? `true ${truth.map((one) => nameOf(probe, one)).join(', ')}` : '',
-    answer: `predicted ${nameOf(probe, look.predictions[image])}${sure}`,
-  };
-}
+const saidOf = (probe, look, image) => ({truth: probe.said[image], answer: look.answers[image]});
 
 const round = (value) => Number(value).toPrecision(3).replace(/\.?0+$/, '');
 
@@ -474,7 +461,7 @@ function drawTile(tile, wanted) {
     }
     const word = paint(tile.canvases[column], picture, of, look, tile.image);
     const said = saidOf(images, look, tile.image);
-    const wrong = isWrong(images, look, tile.image);
+    const wrong = isWrong(look, tile.image);
     setText(tile.answers[column], `${wrong ? '✗ ' : ''}${said.answer}${word ? ` (${word})` : ''}`);
     tile.answers[column].classList.toggle('wrong', wrong);
     if (column === 0) {
@@ -495,7 +482,7 @@ function order(look) {
   sorted.forEach((tile, place) => { tile.figure.style.order = place; });
   let hidden = 0;
   for (const tile of tiles) {
-    tile.figure.hidden = Boolean(state.mistakes) && !isWrong(probe, look, tile.image);
+    tile.figure.hidden = Boolean(state.mistakes) && !isWrong(look, tile.image);
     hidden += tile.figure.hidden;
   }
   return tiles.length - hidden;
@@ -605,7 +592,7 @@ function buildLarge(image, wanted) {
     const button = make('button', {type: 'button', className: 'frame', onclick: () => goTo(series.looks.indexOf(of))},
       canvas, make('span', {textContent: String(of.step)}));
     button.setAttribute('aria-label', `epoch ${of.step}`);
-    if (isWrong(probe, of, image)) button.classList.add('wrong');
+    if (isWrong(of, image)) button.classList.add('wrong');
     return {canvas, button, of};
   });
   ui.largeSaid = make('p', {className: 'said'});

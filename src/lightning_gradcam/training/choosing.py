@@ -1,0 +1,140 @@
+"""Which images of a data set are looked at: spread over what validation reads, and over its classes."""
+
+import logging
+from collections.abc import Iterator, Sequence, Sized
+from copy import copy
+from itertools import islice, pairwise
+from random import Random
+from typing import Any
+
+from torch import Tensor
+from torch.utils.data import (
+    ConcatDataset,
+    DataLoader,
+    DistributedSampler,
+    RandomSampler,
+    SequentialSampler,
+    Subset,
+    TensorDataset,
+)
+
+from lightning_gradcam.errors import SettingError
+
+logger = logging.getLogger(__name__)
+
+Indices = int | Sequence[int]
+_ENOUGH = 20_000  # items whose labels are looked through for classes
+_MOST = 1_000_000  # of what a sampler draws, which may never end
+_LABELS = ("targets", "labels", "_labels", "samples", "imgs", "y")
+
+
+def chosen(loader: DataLoader[Any], images: Indices) -> list[Any]:
+    """Choose what is read: dataset indices, or whatever else the loader's sampler draws.
+
+    So many images are spread evenly over the classes where labels can be known without reading images, else over the
+    data. They are the same in every run.
+
+    Args:
+        loader: of a dataset that is asked for its items.
+        images: how many, or indices.
+
+    Raises:
+        SettingError: an index that the dataset does not have.
+    """
+    if not isinstance(images, int):
+        length = len(loader.dataset)  # type: ignore[arg-type]
+        if outside := [index for index in images if index >= length]:
+            raise SettingError(f"images: the validation dataset has no index {outside[0]}; it has 0 to {length - 1}")
+        return list(images)
+    pool = drawn(loader)
+    if images > len(pool):
+        logger.warning("images=%d, but the validation data have only %d: all of them are used", images, len(pool))
+        images = len(pool)
+    labels = labels_of(loader.dataset)
+    known = [labels[index] for index in pool] if labels is not None else None
+    return [pool[place] for place in sorted(places(images, len(pool), known))]
+
+
+def drawn(loader: DataLoader[Any]) -> Sequence[Any]:
+    """Return what validation draws from the dataset, on all ranks: indices in their order, or what else is drawn."""
+    batches: Any = loader.batch_sampler
+    is_plain = batches is None or getattr(batches, "sampler", None) is loader.sampler
+    sampler: Any = loader.sampler if is_plain else batches
+    if type(sampler) in (SequentialSampler, RandomSampler):
+        return range(len(loader.dataset))  # type: ignore[arg-type]
+    found = _of_all_ranks(sampler)
+    flat = list(islice(found if batches is None else _flat(found), _MOST))
+    return sorted(set(flat)) if all(isinstance(one, int) for one in flat) else flat
+
+
+def _of_all_ranks(sampler: Any) -> Any:
+    if not isinstance(sampler, DistributedSampler):
+        return sampler
+    whole = copy(sampler)  # what one rank alone would draw
+    whole.num_replicas, whole.rank = 1, 0
+    whole.num_samples = whole.total_size = len(sampler.dataset)  # type: ignore[arg-type]
+    return whole
+
+
+def _flat(drawn: Any) -> Iterator[Any]:
+    for one in drawn:
+        if isinstance(one, Tensor) or hasattr(one, "tolist"):  # NumPy's and torch's numbers
+            one = one.tolist()
+        yield from _flat(one) if isinstance(one, list) else [one]
+
+
+def places(count: int, length: int, labels: Sequence[Any] | None) -> list[int]:
+    """Return so many different places in `range(length)`, spread over it, or over the labels of the places."""
+    if labels is None:
+        return scattered(count, length)
+    by_label: dict[Any, list[int]] = {}
+    for place in Random(0).sample(range(length), min(length, max(_ENOUGH, 50 * count))):
+        by_label.setdefault(labels[place], []).append(place)
+    names = sorted(by_label, key=str)
+    lines = [by_label[names[at]] for at in scattered(min(count, len(names)), len(names))]
+    lines += [by_label[name] for name in names if by_label[name] not in lines]  # where those have too few
+    rounds = (line[turn] for turn in range(max(map(len, lines))) for line in lines if turn < len(line))
+    return list(islice(rounds, count))
+
+
+def scattered(count: int, length: int) -> list[int]:
+    """Return one place in each of so many equal parts of `range(length)`, at random in it, the same each time.
+
+    The middles would have a period, and where the data's classes have it too all be of one.
+    """
+    random = Random(0)
+    edges = [part * length // count for part in range(count + 1)]
+    return [random.randrange(start, end) for start, end in pairwise(edges)]
+
+
+def labels_of(dataset: Any) -> Sequence[Any] | None:
+    """Return each item's class, where that is known without reading an image; else None."""
+    if isinstance(dataset, Subset):
+        labels = labels_of(dataset.dataset)
+        return None if labels is None else [labels[index] for index in dataset.indices]
+    if isinstance(dataset, ConcatDataset):
+        parts = [labels_of(part) for part in dataset.datasets]
+        return None if any(part is None for part in parts) else [one for part in parts for one in part or ()]
+    if isinstance(dataset, TensorDataset):
+        return _classes(dataset.tensors[1], dataset) if len(dataset.tensors) > 1 else None
+    held = (vars(dataset).get(name) for name in _LABELS) if hasattr(dataset, "__dict__") else ()
+    return next((found for one in held if (found := _classes(one, dataset)) is not None), None)
+
+
+def _classes(held: Any, dataset: Any) -> Sequence[Any] | None:
+    if not isinstance(held, Sized) or not isinstance(dataset, Sized) or len(held) != len(dataset):
+        return None
+    values = held.tolist() if hasattr(held, "tolist") else held
+    if not isinstance(values, (list, tuple)):
+        return None
+    labels = [one[1] if isinstance(one, tuple) and len(one) == 2 else one for one in values]
+    return labels if all(isinstance(one, (int, str)) for one in labels) else None
+
+
+def count_of_classes(loader: Any) -> int | None:
+    """Return how many classes a loader's dataset says that it has."""
+    dataset = getattr(loader, "dataset", None)
+    while isinstance(dataset, Subset):
+        dataset = dataset.dataset
+    classes = getattr(dataset, "classes", None)
+    return len(classes) if isinstance(classes, (list, tuple)) and len(classes) > 1 else None

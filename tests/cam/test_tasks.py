@@ -1,0 +1,220 @@
+"""What scores and labels mean, told once, from all labels."""
+
+import math
+from types import SimpleNamespace
+
+import pytest
+import torch
+import torchmetrics
+from torch import nn
+from torch.nn import functional as F
+
+from lightning_gradcam.cam.outputs import averaged_members, candidates, maker_of, per_image
+from lightning_gradcam.cam.tasks import Evidence, Task, check_task, decide, evidence_of, intersection_over_union
+
+IMAGES = torch.zeros(2, 3, 8, 8)
+ONE, FOUR = torch.tensor([[0.3], [-2.0]]), torch.tensor([[0.5, 1, -1, 0], [2, 0, 0, 3.0]])
+DENSE_ONE, DENSE_FOUR = torch.randn(2, 1, 8, 8), torch.randn(2, 4, 8, 8)
+NONE = Evidence({})
+LOSSES = {"bce": Evidence({"binary": "BCELoss"}), "mse": Evidence({"regression": "MSELoss"})}
+
+
+def floats(*values: float) -> torch.Tensor:
+    return torch.tensor(values, dtype=torch.float32)
+
+
+MAP = torch.randint(0, 4, (8, 8, 8))
+CASES = {
+    "whole labels": (FOUR, torch.tensor([3, 0, 2, 1]), NONE, "multiclass"),
+    "float classes": (FOUR, floats(0, 1, 3), NONE, "multiclass"),
+    "labels of -100 and 255": (FOUR, torch.tensor([1, -100, 255, 3]), NONE, "multiclass"),
+    "no labels": (FOUR, None, NONE, "multiclass"),
+    "one-hot": (FOUR, F.one_hot(torch.tensor([1, 2]), 4).float(), NONE, "multiclass"),
+    "soft labels": (FOUR, torch.tensor([[0.7, 0.1, 0.1, 0.1], [0.5, 0.5, 0, 0]]), NONE, "multiclass"),
+    "smoothed": (FOUR, F.one_hot(torch.tensor([1, 2]), 4) * 0.9 + 0.025, NONE, "multiclass"),
+    "several": (FOUR, torch.tensor([[1, 1, 0, 0], [0, 0, 0, 1]]), NONE, "multilabel"),
+    "none of several": (FOUR, torch.zeros(2, 4), NONE, "multilabel"),
+    "one each, by a binary loss": (FOUR, F.one_hot(torch.tensor([1, 2]), 4).float(), LOSSES["bce"], "multilabel"),
+    "several, smoothed": (FOUR, torch.tensor([[0.9, 0.9, 0.1, 0.1]]), NONE, "multilabel"),
+    "landmarks": (FOUR, torch.tensor([[27.2, 3, 8.5, 1], [0, 1, 1, 0]]), NONE, "regression"),
+    "landmarks in 0..1": (FOUR, torch.tensor([[0.1, 0.2, 0.9, 0.4], [0, 1, 1, 0]]), NONE, "regression"),
+    "counts": (FOUR, torch.tensor([[12, 0, 3, 7]]), NONE, "regression"),
+    "a label that has no place": (FOUR, torch.tensor([7, 1]), NONE, "none"),
+    "classes of other numbers": (torch.randn(2, 64), torch.tensor([7, 1]), Evidence({}, frozenset({10})), "none"),
+    "length one": (F.normalize(torch.randn(2, 64), dim=1), torch.tensor([7, 1]), NONE, "none"),
+    "binary": (ONE, floats(0, 1, 1), NONE, "binary"),
+    "binary, whole": (ONE, torch.tensor([0, 1]), NONE, "binary"),
+    "binary, columns": (ONE, torch.tensor([[0], [1]]), NONE, "binary"),
+    "margin loss": (ONE, torch.tensor([-1, 1]), NONE, "binary"),
+    "soft binary": (ONE, floats(0.1, 0.9), LOSSES["bce"], "binary"),
+    "a value": (ONE, floats(0.1, 27), NONE, "regression"),
+    "a value, first 0 and 1": (ONE, floats(0, 1, 0, 30.5), NONE, "regression"),
+    "ages": (ONE, torch.tensor([47, 1, 15]), NONE, "regression"),
+    "a value of 0 and 1 by its loss": (ONE, floats(0, 1), LOSSES["mse"], "regression"),
+    "label maps": (DENSE_FOUR, MAP, NONE, "segmentation"),
+    "label maps with void": (DENSE_FOUR, torch.where(MAP == 3, 255, MAP), NONE, "segmentation"),
+    "masks": (DENSE_ONE, (MAP > 1)[:, None].float(), NONE, "segmentation"),
+    "masks of a dimension less": (DENSE_ONE[:, 0], MAP > 1, NONE, "segmentation"),
+    "planes": (DENSE_FOUR, F.one_hot(MAP, 4).movedim(-1, 1), NONE, "segmentation"),
+    "dense without labels": (DENSE_FOUR, None, NONE, "segmentation"),
+    "depth": (DENSE_ONE, torch.rand(8, 1, 8, 8) * 10, NONE, "regression"),
+    "an autoencoder with classes": (torch.rand(2, 3, 8, 8), torch.tensor([0, 1]), NONE, "none"),
+    "an autoencoder by its loss": (torch.rand(2, 3, 8, 8), None, LOSSES["mse"], "none"),
+    "labels that are images": (torch.rand(2, 3, 8, 8), torch.rand(8, 3, 8, 8), NONE, "none"),
+}
+
+
+@pytest.mark.parametrize(("scores", "labels", "evidence", "kind"), CASES.values(), ids=CASES)
+def test_the_task_is_told_from_shapes_labels_and_the_modules_own_words(scores, labels, evidence, kind) -> None:
+    """And in which way it could be another."""
+    assert decide(scores, IMAGES, labels, evidence, None).kind == kind
+
+
+@pytest.mark.parametrize(
+    ("scores", "labels", "hint"),
+    [
+        (ONE, None, "task='regression'"),
+        (FOUR, None, ""),
+        (torch.rand(2, 3, 8, 8), None, "task='none'"),
+        (FOUR, torch.rand(2, 4), "task='multilabel'"),
+        (FOUR, torch.tensor([[1, 2], [0, 3]]), "label_key="),
+        (torch.randn(2, 64), torch.tensor([1, 2]), "task='none'"),
+        (FOUR, torch.tensor([1, 2]), ""),
+        (ONE, floats(0, 1), ""),
+    ],
+)
+def test_where_it_could_be_another_the_argument_is_named(scores, labels, hint) -> None:
+    """Else nothing is said."""
+    doubt = decide(scores, IMAGES, labels, NONE, None).doubt
+    assert hint in doubt
+    assert bool(doubt) == bool(hint)
+
+
+def test_a_named_task_is_taken() -> None:
+    """If the scores can be read as it."""
+    assert decide(ONE, IMAGES, floats(0, 1), NONE, "regression") == Task("regression", 1, why="task=")
+    with pytest.raises(ValueError, match=r"task='segmentation' does not fit scores \(2, 4\)"):
+        decide(FOUR, IMAGES, None, NONE, "segmentation")
+    with pytest.raises(ValueError, match=r"output=\(2, 3, 4\): scores are"):
+        decide(torch.zeros(2, 3, 4), IMAGES, None, NONE, None)
+    with pytest.raises(ValueError, match=r"task='multi-label' is unknown; did you mean 'multilabel'"):
+        check_task("multi-label")
+
+
+def test_what_labels_say() -> None:
+    """Classes, values, maps; nothing where there is no label."""
+    assert Task("multiclass", 3).truth(torch.tensor([2, -100, 255, -1])).tolist() == [2, -1, -1, -1]
+    assert Task("multiclass", 3).truth(torch.tensor([[0.2, 0.7, 0.1]])).tolist() == [1]
+    assert Task("multiclass", 3).truth(torch.tensor([[1, 2]])) is None
+    assert Task("binary", 2).truth(torch.tensor([-1, 1])).tolist() == [0, 1]
+    assert Task("binary", 2).truth(floats(0.1, 0.9)).tolist() == [0, 1]
+    assert Task("none", 64).truths(torch.tensor([70, 3]), 2) == [[70], [3]]
+    assert Task("regression", 2).truths(torch.tensor([[1.5, math.nan], [2, 3]]), 2) == [[1.5], [2.0, 3.0]]
+    assert Task("multilabel", 3).truths(torch.tensor([[1, 0, 1], [0, 0, 0]]), 2) == [[0, 2], []]
+    seen = Task("segmentation", 3, is_dense=True).truths(
+        torch.tensor([[[2, 2], [0, 255]], [[255, 255], [255, 255]]]), 2
+    )
+    assert seen == [[2, 0], []]
+    assert Task("multiclass", 3).truths(None, 2) == [[], []]
+
+
+def test_losses_and_metrics_are_asked() -> None:
+    """A module's submodules, and the functions that its steps name."""
+
+    class Own(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.accuracy = torchmetrics.classification.MulticlassAccuracy(num_classes=7)
+
+        def training_step(self, batch, batch_idx):
+            return sum(F.mse_loss(*pair) for pair in batch)
+
+    found = evidence_of(Own(), {5}, "")
+    assert found.words == {"multiclass": "MulticlassAccuracy", "regression": "mse_loss"}
+    assert found.counts == {5, 7}
+    assert not found.says("regression")
+    assert evidence_of(nn.Sequential(nn.BCEWithLogitsLoss()), (), "").says("binary")
+    assert evidence_of(nn.Sequential(torchmetrics.MeanSquaredError()), (), "").says("regression")
+
+
+def test_what_made_the_scores_is_seen_through_what_shapes_them() -> None:
+    """A sigmoid behind a squeeze, a softmax in another precision."""
+    logits = torch.randn(2, 4, requires_grad=True)
+    assert maker_of(logits.sigmoid()[:, :1].squeeze(1)).startswith("Sigmoid")
+    assert maker_of(logits.softmax(1).double().reshape(2, 2, 2)).startswith("Softmax")
+    assert not maker_of(nn.Linear(4, 4)(logits)).startswith(("Sigmoid", "Softmax"))
+    assert maker_of(torch.randn(2, 4)) == ""
+
+
+def test_a_sigmoid_within_the_model_is_told_from_small_logits() -> None:
+    """By what made them, not by their values."""
+    values = torch.tensor([[0.4], [0.1]], requires_grad=True)
+    for scores, probable in ((values * 1, False), (values.sigmoid(), True)):
+        evidence = evidence_of(nn.Identity(), (), maker_of(scores))
+        assert decide(scores, IMAGES, floats(0, 1), evidence, None).is_probable == probable
+
+
+def test_an_ensembles_rows_are_averaged_by_image() -> None:
+    """Whichever lie first, told by the scores of one image alone; other rows are refused."""
+    scores = torch.randn(3, 2, 4)  # members, images, classes
+    first, last = scores.reshape(6, 4), scores.transpose(0, 1).reshape(6, 4)
+    for rows, order in ((first, "members first"), (last, "images first")):
+        assert per_image(rows, 2, scores[:, 0]) == order
+        assert torch.allclose(averaged_members(rows, 2, order), scores.mean(0))
+    assert per_image(scores[0], 2, None) == ""
+    for rows in (torch.randn(5, 4), torch.randn(6, 4)):
+        with pytest.raises(ValueError, match="the scores have no row an image"):
+            per_image(rows, 2, scores[:, 0])
+
+
+SCORES = torch.randn(2, 4)
+
+
+@pytest.mark.parametrize(
+    ("output", "places"),
+    [
+        (SCORES, [()]),
+        ((SCORES, SCORES), [(0,), (1,)]),
+        ([SCORES, torch.tensor(1.0)], [(0,)]),
+        ({"logits": SCORES, "loss": torch.zeros(())}, [("logits",)]),
+        ({"out": SCORES, "aux": SCORES + 1}, [("out",)]),
+        ({"pred": (SCORES, None)}, [("pred", 0)]),
+        ({"anything": SCORES}, [("anything",)]),
+        (SimpleNamespace(logits=SCORES), [("logits",)]),
+        (SimpleNamespace(output=SCORES), [("output",)]),
+    ],
+)
+def test_scores_are_found_in_any_usual_output(output, places) -> None:
+    """Tensor, tuple, dict or object."""
+    assert [place for place, _ in candidates(output)] == places
+
+
+@pytest.mark.parametrize("output", [{"a": SCORES, "b": SCORES}, object(), (), None, [{"boxes": SCORES}]])
+def test_other_outputs_are_refused_with_what_came(output) -> None:
+    """And with what to pass."""
+    with pytest.raises(ValueError, match=r"output=None found no scores.*output=callable"):
+        candidates(output)
+
+
+def test_a_detectors_output_is_told_with_the_line_to_paste() -> None:
+    """Of torchvision's kind: a dict an image."""
+    with pytest.raises(ValueError, match=r"output=lambda model, images: torch.stack\(\[one\['scores'\].sum\(\)"):
+        candidates([{"boxes": SCORES, "scores": SCORES[0]}])
+
+
+def test_overlap_is_of_the_labelled_pixels() -> None:
+    """Intersection over union, of another size too; torchmetrics' Jaccard index is the oracle."""
+    generator = torch.Generator().manual_seed(0)
+    predicted = torch.randint(0, 3, (4, 6, 6), generator=generator)
+    truth = torch.randint(-1, 3, (4, 6, 6), generator=generator)
+    for category in range(3):
+        found = intersection_over_union(predicted, truth, torch.full((4,), category))
+        for image in range(4):
+            known = truth[image] >= 0
+            jaccard = torchmetrics.functional.classification.binary_jaccard_index(
+                (predicted[image][known] == category).int(), (truth[image][known] == category).int()
+            )
+            assert float(found[image]) == pytest.approx(float(jaccard))
+    large = truth.repeat_interleave(2, 1).repeat_interleave(2, 2)
+    small = intersection_over_union(predicted, truth, torch.zeros(4))
+    assert torch.equal(intersection_over_union(predicted, large, torch.zeros(4)), small)
