@@ -48,9 +48,9 @@ def kinds_of(cls: type) -> tuple[Kind, ...]:
 
 def kinds_in(one: object) -> tuple[Kind, ...]:
     """Return the ways in which an object holds what can change."""
-    cls = type(one)
-    holds_objects = issubclass(cls, np.ndarray) and np.ndarray.dtype.__get__(one).hasobject
-    return (OBJECTS, *kinds_of(cls)[1:]) if holds_objects else kinds_of(cls)
+    kinds = kinds_of(type(one))
+    is_array = bool(kinds) and kinds[0] is KINDS[np.ndarray]
+    return (OBJECTS, *kinds[1:]) if is_array and np.ndarray.dtype.__get__(one).hasobject else kinds
 
 
 @per_type

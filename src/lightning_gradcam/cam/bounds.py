@@ -79,7 +79,7 @@ class OtherThreads:
 
     def use(self, one: object) -> bool:
         """Whether an object is a queue or the like that another thread works with."""
-        if not _is_of_several_threads(type(one)):
+        if not is_of_several_threads(type(one)):
             return False
         if self._used is None:
             self._used = dict(_used_by_others())
@@ -88,7 +88,8 @@ class OtherThreads:
 
 
 @per_type
-def _is_of_several_threads(cls: type) -> bool:
+def is_of_several_threads(cls: type) -> bool:
+    """Whether a class's objects are made for several threads: a queue, a condition, an event."""
     return any(is_from(base, _OF_SEVERAL_THREADS) for base in cls.__mro__) and not issubclass(cls, threading.local)
 
 

@@ -18,19 +18,26 @@ from torch import Tensor
 
 # whose objects never change, and hold nothing that does
 ATOMS = (int, float, complex, str, bytes, type, range, slice, type(None), type(...), type(NotImplemented))
+_MADE_BY_PYTHON = 1 << 9  # Py_TPFLAGS_HEAPTYPE
 NEVER_CHANGE = frozenset({bool, *ATOMS})  # exactly these types
 
 T = TypeVar("T")
 
 
 def per_type(function: Callable[[type], T]) -> Callable[[type], T]:
-    """Ask a function once for each type, which is not held for that."""
+    """Ask a function once for each type, which is not held for that: a user's class may hold what a function knew."""
+    native: dict[type, T] = {}  # types that live as long as the process; looked up thousands of times in a look
     known: weakref.WeakKeyDictionary[type, T] = weakref.WeakKeyDictionary()
 
     @functools.wraps(function)
     def asked(cls: type) -> T:
+        if cls in native:
+            return native[cls]
         if cls not in known:
-            known[cls] = function(cls)
+            answer = function(cls)
+            if not cls.__flags__ & _MADE_BY_PYTHON:
+                return native.setdefault(cls, answer)
+            known[cls] = answer
         return known[cls]
 
     return asked

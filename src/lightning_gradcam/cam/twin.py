@@ -12,7 +12,15 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from lightning_gradcam.cam.anatomy import bond_of, can_be_made, is_data, is_sentinel, kinds_in, never_change
-from lightning_gradcam.cam.bounds import MOST_OBJECTS, ROOM, SHARED_FROM, OtherThreads, is_shared, is_trainer
+from lightning_gradcam.cam.bounds import (
+    MOST_OBJECTS,
+    ROOM,
+    SHARED_FROM,
+    OtherThreads,
+    is_of_several_threads,
+    is_shared,
+    is_trainer,
+)
 from lightning_gradcam.cam.kinds import NEVER_CHANGE, bytes_of, per_type
 
 COPIED_UP_TO = 2**16  # bytes: small parameters, as a temperature that a forward clamps, are copied all the same
@@ -116,6 +124,9 @@ class Twins:
         self._room -= size
         return True
 
+    def _of_threads(self, original: Any) -> Any:
+        return original if self._others.use(original) else self._mutable(original)
+
     def _module(self, original: nn.Module) -> Any:
         if hasattr(type(original), "__del__"):
             raise TypeError(f"{type(original).__name__} does something when it is deleted")
@@ -124,8 +135,6 @@ class Twins:
         return twin
 
     def _mutable(self, original: Any) -> Any:
-        if self._others.use(original):
-            return original
         kinds = kinds_in(original)
         held = [kind.holds(original) for kind in kinds]
         if is_sentinel(kinds, held) or any(map(is_data, held)):
@@ -193,4 +202,6 @@ def _maker(cls: type) -> Callable[[Twins, Any], Any]:
         return Twins._deep
     if issubclass(cls, nn.Module):
         return Twins._module
+    if is_of_several_threads(cls):
+        return Twins._of_threads
     return Twins._mutable if can_be_made(cls) else Twins._same
