@@ -85,7 +85,7 @@ def compare(family: str, name: str) -> str:
     assert isinstance(layer.layout, Layout)
     in_range = bool(heatmaps.isfinite().all()) and float(heatmaps.min()) >= 0 and float(heatmaps.max()) <= 1 + 1e-6
     row = f"{name:36} {layer.name:52} {layer.layout.axes} {'x'.join(map(str, cams.maps.shape[2:])):6}"
-    row += f" {'blank' if bool(cams.blank().all()) else f'{float(heatmaps.max()):5.3f}'}"
+    row += f" {'blank' if not bool(cams.maps.any()) else f'{float(heatmaps.max()):5.3f}'}"
     difference = float("nan") if family == "segmentation" else peer_difference(model, images, layer, heatmaps)
     verdict = "ok" if in_range and not difference > 1e-3 else "DIFFERS" if in_range else "OUT OF RANGE"
     return f"{row} {difference:9.1e} {verdict}"

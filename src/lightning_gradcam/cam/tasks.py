@@ -296,7 +296,8 @@ def _of_several(scores: Tensor, labels: Tensor | None, evidence: Evidence) -> _T
         return _of_class_labels(count, _known(labels.reshape(-1)), evidence)
     if labels.dim() == 2 and labels.shape[1] == count:
         return _of_rows(labels.float(), evidence)
-    doubt = f"the labels, {tuple(labels.shape)}, are not read: label_key= names others"
+    are_maps = labels.dim() > 2  # where things are, perhaps, and what none of the scores is of
+    doubt = "" if are_maps else f"the labels, {tuple(labels.shape)}, are not read: label_key= names others"
     return "multiclass", f"{count} scores an image", doubt
 
 

@@ -158,6 +158,7 @@ def read_probe_set(loader: Any, images: Indices, keys: Keys, transfer: Callable[
     assert found is not None
     if not read and len(found) < _count(images):
         logger.warning("images=%d, but the validation data has only %d: these are used", images, len(found))
+    labels = masks if labels is None else labels  # of a segmentation they are what is true
     indices = torch.tensor(read) if read and all(isinstance(one, int) for one in read) else None
     return ProbeSet(found, labels, _masks_of(masks, found, keys), indices, count_of_classes(loader))
 

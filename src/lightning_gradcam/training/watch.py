@@ -255,10 +255,10 @@ class Watch:
     def _things(self, targets: Tensor) -> Tensor | None:
         """Where the thing is: (N, 1, H, W), or of a segmentation for each explained class (N, T, H, W)."""
         masks, task = self.probe_set.masks, self.plan.task
-        if masks is not None:
-            return masks[:, None]
         truth = task.truth(self.probe_set.labels) if task.kind == "segmentation" else None
-        return None if truth is None else truth[:, None] == targets.cpu()[..., None, None]
+        if truth is not None:
+            return truth[:, None] == targets.cpu()[..., None, None]
+        return None if masks is None else masks[:, None]
 
     _is_played: ClassVar[bool] = False  # in the Attention tab, which has one line of time: the fit's
 
