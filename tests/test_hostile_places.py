@@ -187,6 +187,8 @@ def through_a_proxy(module: Counted) -> float:
 
 
 def draw(generator: np.random.Generator) -> float:
+    if not hasattr(generator, "spawn"):  # NumPy below 1.25
+        return float(np.random.default_rng(generator.bit_generator._seed_seq.spawn(1)[0]).random())
     return float(generator.spawn(1)[0].random())
 
 

@@ -79,7 +79,7 @@ def test_a_segformer_of_transformers_is_compared_at_the_masks_size() -> None:
     """Its logits are a quarter as large; torchmetrics is the oracle."""
     model = transformers.SegformerForSemanticSegmentation(
         transformers.SegformerConfig(
-            depths=[1, 1, 1, 1], hidden_sizes=[8, 16, 32, 64], decoder_hidden_size=16, num_labels=3
+            depths=[1, 1, 1, 1], hidden_sizes=[8, 16, 40, 64], decoder_hidden_size=16, num_labels=3
         )
     ).eval()
     labels = torch.randint(0, 3, (4, 64, 64), generator=torch.Generator().manual_seed(1))

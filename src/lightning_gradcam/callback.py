@@ -46,8 +46,8 @@ class GradCAMCallback(_Callback):
     Args:
         target_layer: dotted name or module, or several: one grid each, and the average of a sequence within the
             sequence. None: the last layer whose output is a map; the log says which.
-        images: how many, spread over what validation reads and its classes; dataset indices; a tensor (N, C, H, W) as the model
-            gets it; or (tensor, labels).
+        images: how many, spread over what validation reads and its classes; dataset indices; a tensor (N, C, H, W) as
+            the model gets it; or (tensor, labels).
         target: what is explained: "label" (the prediction where there are no labels), "predicted", a class, several
             classes (one column each), callable(output, labels) -> (N,), or a list of grad-cam targets, one an image.
         method: "gradcam", "hirescam", "gradcam++", "xgradcam", "layercam", "gradcam_elementwise", "eigencam" or

@@ -87,7 +87,7 @@ MODELS: dict[str, Build] = {
     "transformers Segformer": _hf(
         "SegformerForSemanticSegmentation",
         depths=[1, 1, 1, 1],
-        hidden_sizes=[16, 32, 64, 128],
+        hidden_sizes=[16, 32, 80, 128],
         decoder_hidden_size=32,
     ),
     "transformers UperNet Swin": _upernet,

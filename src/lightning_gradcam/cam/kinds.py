@@ -237,6 +237,11 @@ def _seed_state(one: np.random.SeedSequence) -> Any:
     return one.__reduce__()[2]
 
 
+def _fill_seed(one: Any, held: list[Any]) -> None:
+    setter = getattr(one, "__setstate_cython__", None) or one.__setstate__  # by NumPy's version
+    setter(held[0])
+
+
 def _bits(one: Any) -> list[Any]:
     """A bit generator's state, and how many generators were spawned from its seed."""
     seed = _seed_of(one)
@@ -246,7 +251,7 @@ def _bits(one: Any) -> list[Any]:
 def _fill_bits(one: Any, held: list[Any]) -> None:
     one.state = held[0]
     if held[1] is not None:
-        _seed_of(one).__setstate_cython__(held[1])
+        _fill_seed(_seed_of(one), [held[1]])
 
 
 def _blank_bits(one: Any) -> Any:
@@ -293,7 +298,7 @@ KINDS: dict[type, Kind] = {
     np.random.BitGenerator: Kind(_bits, _fill_bits, _blank_bits, is_value=True),
     np.random.SeedSequence: Kind(
         lambda one: [_seed_state(one)],
-        lambda one, held: one.__setstate_cython__(held[0]),
+        _fill_seed,
         _blank_seed,
         is_value=True,
     ),

@@ -202,6 +202,6 @@ def _maker(cls: type) -> Callable[[Twins, Any], Any]:
         return Twins._deep
     if issubclass(cls, nn.Module):
         return Twins._module
-    if is_of_several_threads(cls):
-        return Twins._of_threads
-    return Twins._mutable if can_be_made(cls) else Twins._same
+    if not can_be_made(cls):
+        return Twins._same
+    return Twins._of_threads if is_of_several_threads(cls) else Twins._mutable
