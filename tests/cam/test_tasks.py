@@ -9,8 +9,9 @@ import torchmetrics
 from torch import nn
 from torch.nn import functional as F
 
-from lightning_gradcam.cam.outputs import averaged_members, candidates, maker_of, per_image
-from lightning_gradcam.cam.tasks import Evidence, Task, check_task, decide, evidence_of, intersection_over_union
+from lightning_gradcam.cam.outputs import candidates, maker_of, one_an_image, per_image
+from lightning_gradcam.cam.tasks import Task, check_task, intersection_over_union
+from lightning_gradcam.cam.telling import Evidence, decide, evidence_of
 
 IMAGES = torch.zeros(2, 3, 8, 8)
 ONE, FOUR = torch.tensor([[0.3], [-2.0]]), torch.tensor([[0.5, 1, -1, 0], [2, 0, 0, 3.0]])
@@ -160,8 +161,9 @@ def test_an_ensembles_rows_are_averaged_by_image() -> None:
     first, last = scores.reshape(6, 4), scores.transpose(0, 1).reshape(6, 4)
     for rows, order in ((first, "members first"), (last, "images first")):
         assert per_image(rows, 2, scores[:, 0]) == order
-        assert torch.allclose(averaged_members(rows, 2, order), scores.mean(0))
+        assert torch.allclose(one_an_image(rows, 2, order), scores.mean(0))
     assert per_image(scores[0], 2, None) == ""
+    assert torch.equal(one_an_image(scores[0][..., None, None], 2, ""), scores[0])  # a head of convolutions
     for rows in (torch.randn(5, 4), torch.randn(6, 4)):
         with pytest.raises(ValueError, match="the scores have no row an image"):
             per_image(rows, 2, scores[:, 0])

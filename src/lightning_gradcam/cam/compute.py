@@ -14,11 +14,11 @@ from lightning_gradcam.cam.methods import METHODS, Method, full_precision
 from lightning_gradcam.cam.outputs import (
     Place,
     at,
-    averaged_members,
     candidates,
     check_differentiable,
     maker_of,
     name_of_place,
+    one_an_image,
     per_image,
     reaches,
 )
@@ -33,7 +33,8 @@ from lightning_gradcam.cam.targets import (
     read_scores,
     told,
 )
-from lightning_gradcam.cam.tasks import Task, decide, evidence_of
+from lightning_gradcam.cam.tasks import Task
+from lightning_gradcam.cam.telling import decide, evidence_of
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Plan:
 
     def rows_of(self, output: Any, images: Tensor) -> Tensor:
         """Return the scores in a model's output, (N, ...)."""
-        rows = averaged_members(at(output, self.place), len(images), self.members)
+        rows = one_an_image(at(output, self.place), len(images), self.members)
         if len(rows) != len(images):
             raise RuntimeError(f"the model returned {len(rows)} rows of scores for {len(images)} images")
         return rows
@@ -99,7 +100,7 @@ def make_plan(
     alone = at(_forward(model, few[:1], settings.output), place) if len(scores) != len(few) else None
     members = per_image(scores, len(few), alone)
     evidence = evidence_of(model, counts, maker_of(scores))
-    task = decide(averaged_members(scores, len(few), members), few, labels, evidence, settings.task)
+    task = decide(one_an_image(scores, len(few), members), few, labels, evidence, settings.task)
     task = replace(task, doubt="; ".join(filter(None, (doubt, task.doubt))))
     check_target_fits(settings.target, task, len(images))
 

@@ -151,8 +151,9 @@ def per_image(scores: Tensor, images: int, alone: Tensor | None) -> str:
     )
 
 
-def averaged_members(scores: Tensor, images: int, order: str) -> Tensor:
-    """Return the mean over an ensemble's members, (N, ...)."""
+def one_an_image(scores: Tensor, images: int, order: str) -> Tensor:
+    """Return an image's scores each, (N, ...): an ensemble's mean, and of one place, (N, K, 1, 1), that place's."""
+    scores = scores.flatten(1) if scores.dim() == 4 and scores.shape[2:].numel() == 1 else scores
     if not order:
         return scores
     first = order == "members first"
