@@ -22,6 +22,7 @@ from lightning_gradcam.cam.settings import Output, Settings, check_tensor
 from lightning_gradcam.cam.targets import Target
 from lightning_gradcam.cam.tasks import Task
 from lightning_gradcam.errors import SettingError
+from lightning_gradcam.pictures.captions import to_header
 from lightning_gradcam.pictures.grid import grid
 from lightning_gradcam.pictures.render import overlay
 from lightning_gradcam.pictures.shown import ShownImages, Statistics, check_channels, check_statistics, show_images
@@ -145,7 +146,7 @@ def explain(
     told, found = Lender(model).look(explained, settings)
     if told.doubt:
         logger.warning("the task is taken to be %s; %s", told.kind, told.doubt)
-    about = f"{settings.method_name}  ·  {told.kind}"
+    about = to_header(settings, told, told.truth(known) is not None, None)
     return _explanation(found, show_images(shown, known, told, *undo, about, column_classes=settings.column_classes))
 
 

@@ -4,10 +4,13 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from lightning_gradcam.cam.settings import Settings
+from lightning_gradcam.cam.targets import Target, classes_of
 from lightning_gradcam.cam.tasks import Task
 
 Truth = Sequence[int] | Sequence[float]  # classes, or a regression's values; none where unknown
 Names = Sequence[str] | None
+_TWO = ("background", "foreground")  # of a segmentation
 _MOST = 3  # values or classes in a caption
 
 
@@ -38,6 +41,25 @@ class Caption:
     def text(self) -> str:
         """All of it in a line."""
         return " · ".join(part for part in (self.truth, self.answer) if part)
+
+
+def to_header(settings: Settings, task: Task, labelled: bool, class_names: Names) -> str:
+    """Say what maps are of: the target, which without labels is the prediction, the method, and the task."""
+    return "  ·  ".join(
+        [f"target: {_target(settings.target, task, labelled, class_names)}", settings.method_name, task.kind]
+    )
+
+
+def _target(target: Target, task: Task, labelled: bool, class_names: Names) -> str:
+    if isinstance(target, str) and not task.has_classes and task.kind != "segmentation":
+        return task.own_value if task.kind == "none" else "value" if task.classes == 1 else "sum of all values"
+    if target == "label" and task.kind == "segmentation" and task.classes == 2:
+        return name_of(1, class_names or _TWO)
+    if target == "label" and not labelled:
+        return "predicted"
+    if isinstance(target, str):
+        return target
+    return ", ".join(name_of(one, class_names) for one in classes_of(target)) or "custom"
 
 
 def to_caption(task: Task, truth: Truth, answer: Answer, class_names: Names) -> Caption:
@@ -73,7 +95,7 @@ def _of_values(task: Task, truth: Truth, answer: Answer, class_names: Names) -> 
 
 
 def _of_pixels(task: Task, truth: Truth, answer: Answer, class_names: Names) -> str:
-    usual = ("background", "foreground") if task.classes == 2 and not class_names else class_names
+    usual = _TWO if task.classes == 2 and not class_names else class_names
     share = answer.told[0]
     if not truth:
         return f"predicted mostly {name_of(answer.prediction, usual)} ({share:.0%})"

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lightning_gradcam.cam.settings import Settings
-from lightning_gradcam.cam.targets import classes_of
 from lightning_gradcam.cam.tasks import Task
 from lightning_gradcam.errors import SettingError, nearest
-from lightning_gradcam.pictures.captions import name_of
+from lightning_gradcam.pictures.captions import to_header
 from lightning_gradcam.pictures.shown import Statistics, check_names, check_statistics
 from lightning_gradcam.training.probe_set import Images, Keys, check_images
 
@@ -47,22 +46,9 @@ class Arguments:
         return self.scale == "run"
 
     def about(self, task: Task, labelled: bool) -> str:
-        """Say what the pictures are of, for their headers; without labels the target "label" is the prediction."""
+        """Say what the pictures are of, for their headers."""
         scale = ["scale: run"] if self.by_run else []
-        words = [f"target: {self._target_name(task, labelled)}", self.settings.method_name, task.kind, *scale]
-        return "  ·  ".join(words)
-
-    def _target_name(self, task: Task, labelled: bool) -> str:
-        target = self.settings.target
-        if isinstance(target, str) and not task.has_classes and task.kind != "segmentation":
-            return task.own_value if task.kind == "none" else "value" if task.classes == 1 else "sum of all values"
-        if target == "label" and task.kind == "segmentation" and task.classes == 2:
-            return name_of(1, self.class_names or ("background", "foreground"))
-        if target == "label" and not labelled:
-            return "predicted"
-        if isinstance(target, str):
-            return target
-        return ", ".join(name_of(one, self.class_names) for one in classes_of(target)) or "custom"
+        return "  ·  ".join([to_header(self.settings, task, labelled, self.class_names), *scale])
 
 
 def _check_epochs(every_n_epochs: object) -> None:
