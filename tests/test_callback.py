@@ -316,7 +316,8 @@ def test_labels_that_have_no_place_in_the_outputs_are_told(make_trainer, pairs, 
     module = Classifier()
     module.validation_step = None
     trainer.fit(module, loader, wrong)
-    told = "the task is taken to be none; the label 5, which has no place in 3 outputs: label_key= names other labels"
+    told = "the task is taken to be none; the label 5, which has no place in 3 outputs: "
+    told += "task='regression' if they are values; label_key= names other labels"
     assert told in [record.message for record in caplog.records]
     assert events().steps(TAG) == [0, 1]
 

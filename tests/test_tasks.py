@@ -97,7 +97,7 @@ def predictions(network: nn.Module, count: int = 8) -> Tensor:
 
 
 def values(row: Tensor) -> str:
-    return ", ".join([*(f"{value:.3g}" for value in row[:3].tolist()), *(["…"] if len(row) > 3 else [])])
+    return ", ".join([*(f"{value:.3g}" for value in row[:2].tolist()), *(["…"] if len(row) > 2 else [])])
 
 
 def test_landmarks_are_values(fitted, recwarn) -> None:
@@ -405,3 +405,142 @@ def test_captions_stand_under_their_images(make_trainer, tmp_path, monkeypatch) 
     make_trainer(GradCAMCallback(images=8), max_epochs=1).fit(Fitted(small_cnn(classes=2), F.mse_loss), loader, loader)
     said = said_in(tmp_path / "run")
     assert drawn[-1] == [f"{truth} · {answer}" for truth, answer in zip(said.truths, said.answers, strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("labels", "network", "targets"),
+    [
+        (torch.tensor([-1, 1, -1, -1, 1, 1, -1, -1]), small_cnn(classes=2), [0, 1, 0, 0, 1, 1, 0, 0]),
+        (torch.tensor([0, 1, 0, 1, 0, 0, 1, 1]).bool(), small_cnn(classes=1), [0, 1, 0, 1, 0, 0, 1, 1]),
+        (torch.tensor([0, 1, 2, 1, 0, 2, 1, 0], dtype=torch.uint8), small_cnn(), [0, 1, 2, 1, 0, 2, 1, 0]),
+    ],
+    ids=["signed", "bool", "uint8"],
+)
+def test_what_labels_say_is_told_from_all_of_them(labels, network, targets) -> None:
+    """A chunk of -1 alone would be of no class."""
+    for size in (1, 2, 8):
+        assert explain(network, IMAGES, labels=labels, target="label", batch_size=size).targets.tolist() == targets
+
+
+def test_void_is_void_in_whatever_chunk_it_lies() -> None:
+    """Float maps, and 255 where no image of the chunk has a foreground."""
+    torch.manual_seed(0)
+    labels = torch.zeros(4, 16, 16)
+    labels[0, :8] = labels[2, :8] = 1
+    labels[1, :4] = labels[3, :4] = 255
+    network = dense(2)
+    whole = explain(network, IMAGES[:4], labels=labels, target=1)
+    for size in (1, 2, 3):
+        found = explain(network, IMAGES[:4], labels=labels, target=1, batch_size=size)
+        assert torch.allclose(found.scores, whole.scores, atol=1e-6, equal_nan=True)
+
+
+def test_planes_that_overlap_are_told_class_by_class() -> None:
+    """As tumours' regions lie within each other: the perfect network's IoU is 1."""
+    planes = torch.zeros(2, 3, 16, 16)
+    planes[:, 0, 2:14, 2:14] = planes[:, 1, 4:12, 4:12] = planes[:, 2, 6:10, 6:10] = 1
+
+    class Perfect(nn.Module):
+        def __init__(self, share: float) -> None:
+            super().__init__()
+            self.layer, self.share = nn.Conv2d(3, 3, 1), share
+
+        def forward(self, images: Tensor) -> Tensor:
+            wanted = torch.where(planes.bool(), 5.0, -5.0)[: len(images)]
+            return self.layer(images) * 1e-3 + torch.where(torch.tensor(self.share > 0), wanted, torch.tensor(5.0))
+
+    for share, expected in ((1.0, [1, 1, 1]), (0.0, [144 / 256, 64 / 256, 16 / 256])):
+        for category in range(3):
+            found = explain(Perfect(share), IMAGES[:2], "layer", labels=planes, target=category)
+            assert found.scores.tolist() == pytest.approx([expected[category]] * 2)
+
+
+def test_whole_numbered_depth_is_no_segmentation(fitted) -> None:
+    """Millimetres: more values than a foreground has."""
+    labels = torch.randint(500, 9000, (8, 1, 16, 16)).float()
+    said = fitted(dense(1), labels, F.l1_loss, tag="gradcam/network.7")
+    assert "regression" in said.about
+    assert said.truths == [f"true {one:.3g}" for one in labels.mean((1, 2, 3)).tolist()]
+
+
+def test_an_image_that_is_made_is_compared_with_the_one_that_is_true(fitted) -> None:
+    """Heatmaps of keypoints, which the input is not; and of a VAE's outputs the image is taken."""
+    labels = torch.rand(8, 5, 16, 16)
+    network = dense(5)
+    said = fitted(network, labels, F.mse_loss, tag="gradcam/network.7")
+    errors = (predictions(network) - labels).square().mean((1, 2, 3)).tolist()
+    assert said.answers == [f"squared error {one:.3g}" for one in errors]
+
+    class Variational(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.back = small_cnn(classes=4), nn.Sequential(nn.Linear(4, 16), nn.Unflatten(1, (1, 4, 4)))
+            self.up = nn.Sequential(nn.Conv2d(1, 3, 3, padding=1), nn.ReLU(), nn.Upsample(scale_factor=4))
+
+        def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+            mean = self.body(images)
+            return self.up(self.back(mean)), mean
+
+    found = explain(Variational(), IMAGES, labels=torch.arange(8) % 3)
+    assert found.targets.tolist() == [-1] * 8
+    assert "none" in found._images.about
+
+
+def test_several_labels_that_are_partly_unknown_are_no_values() -> None:
+    """-1 and NaN: neither for nor against."""
+    labels = torch.tensor([[1.0, 0, -1], [0, 1, 1], [0, torch.nan, 1]])
+    network = small_cnn()
+    known = explain(network, IMAGES[:3], labels=labels.nan_to_num(0).clamp(min=0), target="label", task="multilabel")
+    found = explain(network, IMAGES[:3], labels=labels, target="label")
+    assert torch.equal(found.heatmaps, known.heatmaps)
+
+
+def test_a_head_that_squeezes_may_leave_one_image_alone() -> None:
+    """As the last of a chunk."""
+
+    class Squeezing(nn.Sequential):
+        def forward(self, images: Tensor) -> Tensor:
+            return super().forward(images).squeeze()
+
+    network = Squeezing(*small_cnn(classes=1))
+    whole = explain(network, IMAGES)
+    for size in (1, 7):
+        assert torch.allclose(explain(network, IMAGES, batch_size=size).heatmaps, whole.heatmaps, atol=1e-4)
+
+
+@pytest.mark.parametrize("options", [{"aug_smooth": True}, {"method": "fem"}, {"method": "scorecam"}])
+def test_grad_cams_methods_see_the_channels_where_they_look_for_them(options) -> None:
+    """Of images whose channels lie last."""
+
+    class Last(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = small_cnn()
+
+        def forward(self, images: Tensor) -> Tensor:
+            return self.network(images.movedim(-1, 1))
+
+    model = Last()
+    found = explain(model, IMAGES[:2].movedim(1, -1).contiguous(), "network.6", **options)
+    expected = explain(model.network, IMAGES[:2], "6", **options)
+    assert torch.allclose(found.heatmaps, expected.heatmaps, atol=1e-5)
+
+
+def test_images_are_of_the_batches_that_validation_is_limited_to(make_trainer) -> None:
+    """The first two of six."""
+    loader = DataLoader(TensorDataset(torch.rand(24, 3, 16, 16), torch.arange(24) % 3), 4)
+    callback = GradCAMCallback(images=4)
+    module = Fitted(small_cnn(), F.cross_entropy)
+    make_trainer(callback, max_epochs=1, limit_val_batches=2).fit(module, loader, loader)
+    assert max(callback._memory.probe_set.indices.tolist()) < 8
+
+
+def test_a_run_that_is_resumed_with_another_task_saves_its_checkpoints(make_trainer, loader, tmp_path) -> None:
+    """Looks at other numbers of values are not put together."""
+    trainer, module = make_trainer(GradCAMCallback(images=4), max_epochs=1), Classifier()
+    trainer.fit(module, loader, loader)
+    trainer.save_checkpoint(tmp_path / "first.ckpt")
+    again = make_trainer(GradCAMCallback(images=4, output=lambda model, images: model(images)[:, :1]), max_epochs=2)
+    again.fit(Classifier(), loader, loader, ckpt_path=tmp_path / "first.ckpt")
+    again.save_checkpoint(tmp_path / "second.ckpt")
+    assert torch.load(tmp_path / "second.ckpt", weights_only=True)

@@ -135,6 +135,7 @@ class GradCAMCallback(_Callback):
             method=self._arguments.settings.method_name,
             smoothing=[self._arguments.settings.aug_smooth, self._arguments.settings.eigen_smooth],
             images=self._memory.asked,
+            task=task,
             shown=[scale, self._arguments.every_n_epochs],
         )
 

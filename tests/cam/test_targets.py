@@ -60,7 +60,7 @@ def test_a_single_logit_is_two_classes(shape) -> None:
 def test_a_single_probability_is_two_classes_too() -> None:
     """A sigmoid within the model is told by what made it: 0.4 is class 0 at 60 %."""
     scores = torch.tensor([[0.4], [0.9]])
-    read = batch_of(scores, task=Task("binary", 2, is_probable=True)).scores
+    read = batch_of(scores, task=Task("binary", 2, link="identity")).scores
     assert read.classes.tolist() == [0, 1]
     assert read.told[:, 0].tolist() == pytest.approx([0.6, 0.9])
 

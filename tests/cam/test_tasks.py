@@ -110,7 +110,7 @@ def test_what_labels_say() -> None:
     assert Task("binary", 2).truth(torch.tensor([-1, 1])).tolist() == [0, 1]
     assert Task("binary", 2).truth(floats(0.1, 0.9)).tolist() == [0, 1]
     assert Task("none", 64).truths(torch.tensor([70, 3]), 2) == [[70], [3]]
-    assert Task("regression", 2).truths(torch.tensor([[1.5, math.nan], [2, 3]]), 2) == [[1.5], [2.0, 3.0]]
+    assert str(Task("regression", 2).truths(torch.tensor([[1.5, math.nan], [2, 3]]), 2)) == "[[1.5, nan], [2.0, 3.0]]"
     assert Task("multilabel", 3).truths(torch.tensor([[1, 0, 1], [0, 0, 0]]), 2) == [[0, 2], []]
     seen = Task("segmentation", 3, is_dense=True).truths(
         torch.tensor([[[2, 2], [0, 255]], [[255, 255], [255, 255]]]), 2
@@ -152,7 +152,7 @@ def test_a_sigmoid_within_the_model_is_told_from_small_logits() -> None:
     values = torch.tensor([[0.4], [0.1]], requires_grad=True)
     for scores, probable in ((values * 1, False), (values.sigmoid(), True)):
         evidence = evidence_of(nn.Identity(), (), maker_of(scores))
-        assert decide(scores, IMAGES, floats(0, 1), evidence, None).is_probable == probable
+        assert decide(scores, IMAGES, floats(0, 1), evidence, None).link == ("identity" if probable else "sigmoid")
 
 
 def test_an_ensembles_rows_are_averaged_by_image() -> None:

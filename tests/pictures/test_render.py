@@ -97,14 +97,17 @@ def test_captions() -> None:
     assert to_caption(classes, [3], Answer(3, [1.0], 3), None) == Caption("true 3", "predicted 3 (100%)")
     assert to_caption(classes, [], Answer(4, [float("nan")], 4), None) == Caption("", "predicted 4")
     caption = to_caption(several, [0, 2], Answer(2, [0.5], -1), ["a", "b", "c"])
-    assert caption == Caption("true a, c", "predicted c (50%)")
+    assert caption == Caption("true a, c", "predicted c (50%)", wrong=True)  # more likely not there
+    for truth, told, wrong in (([0, 2], 0.51, False), ([0], 0.9, True), ([], 0.9, True), ([], 0.1, False)):
+        assert to_caption(several, truth, Answer(2, [told], -1), None).wrong == wrong
+    assert not to_caption(several, [], Answer(2, [0.9], -1), None, labelled=False).wrong
 
 
 def test_captions_of_values_of_pixels_and_of_neither() -> None:
     """None of these is wrong by itself."""
     values, road = Task("regression", 4), Task("segmentation", 3, is_dense=True)
     caption = to_caption(values, [1.5, 2, -3, 0.25], Answer(0, [1.25, 2.5, -3, 1e6], -1), None)
-    assert caption == Caption("true 1.5, 2, -3, …", "predicted 1.25, 2.5, -3, …")
+    assert caption == Caption("true 1.5, 2, …", "predicted 1.25, 2.5, …")
     caption = to_caption(road, [2, 0], Answer(0, [0.834], 2), ["sky", "car", "road"])
     assert caption == Caption("true road, sky", "road: IoU 0.83")
     assert to_caption(road, [], Answer(1, [0.6], 1), None) == Caption("", "predicted mostly 1 (60%)")

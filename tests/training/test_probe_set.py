@@ -175,3 +175,10 @@ def test_wrong_masks_are_refused_by_key_and_overlooked_by_place(masks) -> None:
     with pytest.raises(SettingError, match="mask_key"):
         read(loader, 2, mask=2)
     assert read(loader, 2).masks is None
+
+
+def test_boxes_in_shares_of_the_sides_are_told_by_their_numbers() -> None:
+    """All at most 1, and not whole."""
+    shares = torch.tensor([[0.25, 0.5, 0.5, 1.0], [0.0, 0.0, 1.0, 1.0]])
+    pixels = torch.tensor([[4.0, 4.0, 8.0, 8.0], [0.0, 0.0, 16.0, 8.0]])
+    assert torch.equal(to_masks(shares, (8, 16)), to_masks(pixels, (8, 16)))

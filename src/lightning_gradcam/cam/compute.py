@@ -2,14 +2,25 @@
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from lightning_gradcam.cam.borrowed import borrowed_class, borrowed_heatmaps, class_targets
 from lightning_gradcam.cam.layers import Capture, LayerOfModel, TargetLayer, capture, named_layers, resolve_layers
-from lightning_gradcam.cam.maps import Cams, Heatmaps, Maps, averaged, divided, finished, joined, size_of
+from lightning_gradcam.cam.maps import (
+    Cams,
+    Heatmaps,
+    Maps,
+    as_given,
+    averaged,
+    channels_first,
+    divided,
+    finished,
+    joined,
+    size_of,
+)
 from lightning_gradcam.cam.methods import METHODS, Method, full_precision
 from lightning_gradcam.cam.outputs import (
     Place,
@@ -138,8 +149,8 @@ def _fitting(
     are_maps = labels is not None and labels.dim() >= 3
     rules: list[Callable[[Tensor], bool]] = [
         lambda one: one.is_floating_point(),
-        lambda one: (one.dim() >= 3) == are_maps or labels is None,
         lambda one: not any(reaches(other, one) for _, other in found),
+        lambda one: (one.dim() >= 3) == are_maps or labels is None,
         lambda one: one.dim() >= 2 and one.shape[1] in counts,
     ]
     for fits in rules:
@@ -164,16 +175,26 @@ def compute_cams(
     """
     step, rows = plan.settings.batch_size, range(len(images)) if rows is None else rows
     slices = [slice(start, min(start + step, rows.stop)) for start in rows[::step]]
-    chunks = [cams for chunk in slices for cams in _chunks(model, images, labels, plan, chunk)]
+    known = Known(labels, plan.task.truth(labels))
+    chunks = [cams for chunk in slices for cams in _chunks(model, images, known, plan, chunk)]
     return [joined(parts) for parts in zip(*chunks, strict=True)]
 
 
-def _chunks(
-    model: nn.Module, images: Tensor, labels: Tensor | None, plan: Plan, rows: slice
-) -> Iterator[Sequence[Maps]]:
+class Known(NamedTuple):
+    """Labels, and what they say: read once for all images, since what some of them say depends on the others."""
+
+    labels: Tensor | None
+    truth: Tensor | None
+
+    def of(self, rows: slice) -> "Known":
+        """Return some images'."""
+        return Known(*(None if one is None else one[rows] for one in self))
+
+
+def _chunks(model: nn.Module, images: Tensor, known: Known, plan: Plan, rows: slice) -> Iterator[Sequence[Maps]]:
     out_of_memory = False
     try:
-        cams = _explain(model, images, labels, plan, rows)
+        cams = _explain(model, images, known, plan, rows)
     except torch.OutOfMemoryError:
         if rows.stop - rows.start == 1:
             raise
@@ -183,11 +204,11 @@ def _chunks(
         return
     middle = (rows.start + rows.stop) // 2
     for half in (slice(rows.start, middle), slice(middle, rows.stop)):
-        yield from _chunks(model, images, labels, plan, half)
+        yield from _chunks(model, images, known, plan, half)
 
 
-def _explain(model: nn.Module, images: Tensor, labels: Tensor | None, plan: Plan, rows: slice) -> Sequence[Maps]:
-    chunk, known = _on_device(images[rows], model), None if labels is None else labels[rows]
+def _explain(model: nn.Module, images: Tensor, all_known: Known, plan: Plan, rows: slice) -> Sequence[Maps]:
+    chunk, known = _on_device(images[rows], model), all_known.of(rows)
     if plan.settings.method not in METHODS:
         return _borrowed(model, chunk, known, plan, rows)
     if plan.settings.aug_smooth:
@@ -196,12 +217,12 @@ def _explain(model: nn.Module, images: Tensor, labels: Tensor | None, plan: Plan
 
 
 def _on_the_device(
-    model: nn.Module, images: Tensor, labels: Tensor | None, plan: Plan, rows: slice, fixed: Objective | None = None
+    model: nn.Module, images: Tensor, known: Known, plan: Plan, rows: slice, fixed: Objective | None = None
 ) -> tuple[list[Cams], Objective]:
     """The maps, and what they explain; `fixed` is the objective of the same images before they were augmented."""
     settings, groups = plan.settings, plan.layers_of(model)
     with capture({layer.module for group in groups for layer in group}, Capture()) as captured:
-        batch = _batch(model, images, labels, plan, rows)
+        batch = _batch(model, images, known, plan, rows)
         wanted = again(fixed, batch.scores.values) if fixed else objective(settings.target, batch)
         gradients = _gradients(wanted.values, captured)
     method = METHODS[str(settings.method)]
@@ -216,11 +237,11 @@ def _on_the_device(
     return [Cams(part, said, predicted, classes, name, peaks) for (part, peaks), name in pairs], wanted
 
 
-def _batch(model: nn.Module, images: Tensor, labels: Tensor | None, plan: Plan, rows: slice) -> Batch:
+def _batch(model: nn.Module, images: Tensor, known: Known, plan: Plan, rows: slice) -> Batch:
     output = _forward(model, images, plan.settings.output)
     found = plan.rows_of(output, images)
-    scores = read_scores(found, plan.task, images)
-    return Batch(output, found, scores, plan.task, labels, plan.task.truth(labels), rows)
+    scores = read_scores(found, plan.task, images, known.truth)
+    return Batch(output, found, scores, plan.task, known.labels, known.truth, rows)
 
 
 def _gradients(values: Tensor, captured: Capture) -> dict[nn.Module, list[Tensor]]:
@@ -251,16 +272,17 @@ def _raw(
     return torch.stack(maps, dim=1).relu()
 
 
-def _augmented(model: nn.Module, images: Tensor, labels: Tensor | None, plan: Plan, rows: slice) -> list[Maps]:
+def _augmented(model: nn.Module, images: Tensor, known: Known, plan: Plan, rows: slice) -> list[Maps]:
     """Mean heatmaps over grad-cam's six augmentations, of what is explained of the images themselves."""
     import ttach  # grad-cam's own
 
     size = size_of(images)
-    plain, wanted = _on_the_device(model, images, labels, plan, rows)
+    plain, wanted = _on_the_device(model, images, known, plan, rows)
     fixed = wanted if wanted.weights is not None else None
     heatmaps: list[list[Tensor]] = [[] for _ in plain]
     for transform in ttach.Compose([ttach.HorizontalFlip(), ttach.Multiply(factors=[0.9, 1, 1.1])]):
-        augmented, _ = _on_the_device(model, transform.augment_image(images), labels, plan, rows, fixed)
+        inputs = as_given(transform.augment_image(channels_first(images)), images)
+        augmented, _ = _on_the_device(model, inputs, known, plan, rows, fixed)
         for cams, found in zip(augmented, heatmaps, strict=True):
             found.append(transform.deaugment_mask(cams.heatmaps(size)))
     pairs = zip(plain, (finished(torch.stack(found).mean(0)) for found in heatmaps), strict=True)
@@ -270,24 +292,24 @@ def _augmented(model: nn.Module, images: Tensor, labels: Tensor | None, plan: Pl
     ]
 
 
-def _borrowed(model: nn.Module, images: Tensor, labels: Tensor | None, plan: Plan, rows: slice) -> list[Maps]:
+def _borrowed(model: nn.Module, images: Tensor, known: Known, plan: Plan, rows: slice) -> list[Maps]:
     """Heatmaps by a class of grad-cam, which is told its targets image by image."""
     settings, cam_class = plan.settings, borrowed_class(plan.settings.method)
     with torch.no_grad():
-        batch = _batch(model, images, labels, plan, rows)
-    objects = objects_of(settings.target)[rows]
-    with torch.no_grad():
+        batch = _batch(model, images, known, plan, rows)
         wanted = objective(settings.target, batch)
+    objects = objects_of(settings.target)[rows]
     columns = [objects] if objects else class_targets(cam_class, batch.scores.values, wanted)
 
     def forward(inputs: Tensor) -> Tensor:
-        given = _on_device(inputs, model)
+        given = as_given(_on_device(inputs, model), images)
         found = plan.rows_of(_forward(model, given, settings.output), given)
-        return found if objects else read_scores(found, plan.task, given).values
+        return found if objects else read_scores(found, plan.task, given, batch.truth).values
 
+    first = channels_first(images)  # as grad-cam reads sizes
     smoothing = {"eigen_smooth": settings.eigen_smooth} | ({"aug_smooth": True} if settings.aug_smooth else {})
     made = [
-        [borrowed_heatmaps(cam_class, model, forward, images, group, targets, **smoothing) for targets in columns]
+        [borrowed_heatmaps(cam_class, model, forward, first, group, targets, **smoothing) for targets in columns]
         for group in plan.layers_of(model)
     ]
     parts = (finished(torch.stack(maps, dim=1).to(images.device)) for maps in made)

@@ -102,6 +102,11 @@ def size_of(images: Tensor) -> tuple[int, int]:
     return height, width
 
 
+def as_given(first: Tensor, images: Tensor) -> Tensor:
+    """Return images (N, C, H, W) in the order of axes of others."""
+    return first if channels_first(images) is images else first.movedim(1, -1)
+
+
 def channels_first(images: Tensor) -> Tensor:
     """Return images as (N, C, H, W), also those of (N, H, W, C), told by sides that can be no channels."""
     is_last = images.shape[-1] in _CHANNELS and images.shape[1] not in _CHANNELS

@@ -53,7 +53,7 @@ def candidates(output: Any, place: Place = ()) -> list[tuple[Place, Tensor]]:
 
 def _tensors(output: Any, place: Place) -> Iterator[tuple[Place, Tensor]]:
     if isinstance(output, Tensor):
-        if output.dim():
+        if output.dim() or not place:
             yield place, output
     elif _is_mapping(output):
         names = [name for name in NAMES if name in output][:1] or list(output)[: len(output) == 1 and not place]
@@ -153,6 +153,7 @@ def per_image(scores: Tensor, images: int, alone: Tensor | None) -> str:
 
 def one_an_image(scores: Tensor, images: int, order: str) -> Tensor:
     """Return an image's scores each, (N, ...): an ensemble's mean, and of one place, (N, K, 1, 1), that place's."""
+    scores = scores.reshape(1) if scores.dim() == 0 else scores  # of one image, where a head squeezes
     scores = scores.flatten(1) if scores.dim() == 4 and scores.shape[2:].numel() == 1 else scores
     if not order:
         return scores

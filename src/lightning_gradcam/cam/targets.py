@@ -37,16 +37,18 @@ class Scores:
     pixels: Tensor | None = None
 
 
-def read_scores(scores: Tensor, task: Task, images: Tensor) -> Scores:
+def read_scores(scores: Tensor, task: Task, images: Tensor, truth: Tensor | None = None) -> Scores:
     """Read a chunk's scores.
 
     Args:
         scores: (N,), (N, K), (N, H, W) or (N, K, H, W).
         task: how.
         images: (N, C, H, W), what the scores are of.
+        truth: what labels say of them, as `Task.truth` gives it: a rebuilt image's, where it is not the image itself.
     """
     if task.is_dense:
-        return _READ_DENSE[task.kind](scores if scores.dim() == 4 else scores[:, None], task, images)
+        wanted = images if truth is None or truth.dim() < 4 else truth
+        return _READ_DENSE[task.kind](scores if scores.dim() == 4 else scores[:, None], task, wanted)
     rows = scores[:, None] if scores.dim() == 1 else scores
     detached, zeros = rows.detach().float(), torch.zeros(len(rows), dtype=torch.long, device=rows.device)
     if task.kind == "regression":
@@ -54,7 +56,7 @@ def read_scores(scores: Tensor, task: Task, images: Tensor) -> Scores:
     if task.kind == "none":
         return Scores(rows, zeros, detached.square().sum(1, keepdim=True))
     if rows.shape[1] == 1:
-        share = detached[:, 0] if task.is_probable else detached[:, 0].sigmoid()
+        share = detached[:, 0] if task.link == "identity" else detached[:, 0].sigmoid()
         classes = (share > 0.5).long()
         return Scores(torch.cat([-rows, rows], dim=1), classes, torch.where(share > 0.5, share, 1 - share)[:, None])
     classes = detached.argmax(1)
@@ -62,20 +64,20 @@ def read_scores(scores: Tensor, task: Task, images: Tensor) -> Scores:
 
 
 def _probabilities(scores: Tensor, task: Task) -> Tensor:
-    if task.is_probable:
+    if task.link == "identity":
         return scores
-    return scores.sigmoid() if task.kind == "multilabel" else scores.softmax(1)
+    return scores.sigmoid() if task.link == "sigmoid" else scores.softmax(1)
 
 
 def _read_segmentation(scores: Tensor, task: Task, images: Tensor) -> Scores:
     detached = scores.detach().float()
     if scores.shape[1] == 1:  # one foreground score a pixel
-        foreground = detached if task.is_probable else detached.sigmoid()
+        foreground = detached if task.link == "identity" else detached.sigmoid()
         shares, scores = torch.cat([1 - foreground, foreground], dim=1), torch.cat([-scores, scores], dim=1)
     else:
-        shares = detached if task.is_probable else detached.softmax(1)
-    pixels = shares.argmax(1)
-    chosen = F.one_hot(pixels, shares.shape[1]).movedim(-1, 1).float()  # no half: they are counted
+        shares = _probabilities(detached, task)
+    pixels = (shares > 0.5).long() if task.overlaps else shares.argmax(1)
+    chosen = pixels.float() if task.overlaps else F.one_hot(pixels, shares.shape[1]).movedim(-1, 1).float()
     counts = chosen.sum((2, 3))
     classes = counts.argmax(1)
     sure = (shares * chosen).sum((2, 3)) / counts.clamp(min=1)
@@ -89,7 +91,7 @@ def _read_dense_values(scores: Tensor, task: Task, images: Tensor) -> Scores:
 
 
 def _read_rebuilt(scores: Tensor, task: Task, images: Tensor) -> Scores:
-    values = (scores.float() - images.float()).square().mean((1, 2, 3))[:, None]
+    values = (scores.float() - images.to(scores.device).float()).square().mean((1, 2, 3))[:, None]
     return Scores(values, torch.zeros_like(values[:, 0], dtype=torch.long), values.detach())
 
 
@@ -148,9 +150,9 @@ def check_target_fits(target: Target, task: Task, images: int) -> None:
         SettingError: with the number of classes or images.
     """
     for one in classes_of(target):
-        if one >= task.classes:
+        if one >= task.columns:
             raise SettingError(
-                f"target={one} is no class of this model, which has {task.classes} (0 to {task.classes - 1})"
+                f"target={one} is no class of this model, which has {task.columns} (0 to {task.columns - 1})"
             )
     objects = objects_of(target)
     if objects and len(objects) != images:
@@ -198,7 +200,10 @@ def objective(target: Target, batch: Batch) -> Objective:
         return Objective(_column(_called(target, batch)), _no_class(values))
     if objects := objects_of(target)[batch.place]:
         rows = zip(objects, batch.rows, strict=True)
-        return Objective(_column(torch.stack([one(row) for one, row in rows])), _no_class(values))
+        found = torch.stack([one(row) for one, row in rows])
+        if found.numel() != len(values):
+            raise SettingError(f"target: the target objects gave {tuple(found.shape)}, not one value an image")
+        return Objective(_column(found), _no_class(values))
     if not classes_of(target) and batch.task.kind == "none" and not batch.task.is_dense:
         return Objective(_column(values.square().sum(1)), _no_class(values))
     classes, weights = _weighted(target, batch)
@@ -216,7 +221,9 @@ def told(batch: Batch, classes: Tensor) -> Tensor:
     if batch.scores.pixels is None or batch.truth is None:
         return batch.scores.told
     truth = batch.truth.to(classes.device, non_blocking=True)
-    return intersection_over_union(batch.scores.pixels, truth, classes[:, 0])[:, None]
+    overlap = intersection_over_union(batch.scores.pixels, truth, classes[:, 0].clamp(min=0))
+    is_known = (truth >= 0).flatten(1).any(1) & (classes[:, 0] != NO_CLASS)
+    return torch.where(is_known, overlap, batch.scores.told[:, 0])[:, None]
 
 
 def _weighted(target: Target, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -241,16 +248,19 @@ def _true_classes(batch: Batch) -> Tensor:
     if batch.task.kind == "segmentation":
         if batch.task.classes == 2:  # the foreground is meant
             return torch.ones_like(predicted)
-        truth = None if truth is None else most_frequent(truth, batch.task.classes)
+        truth = None if truth is None else most_frequent(truth, batch.task)
     if truth is None:
         return predicted
     known = truth.to(predicted.device, non_blocking=True)
     return torch.where(known == NO_CLASS, predicted, known)
 
 
-def most_frequent(truth: Tensor, classes: int) -> Tensor:
-    """Return the class of most labelled pixels, (N, H, W) to (N,); NO_CLASS where none is labelled."""
-    counts = torch.stack([torch.bincount(one[one >= 0].flatten(), minlength=classes) for one in truth])
+def most_frequent(truth: Tensor, task: Task) -> Tensor:
+    """Return the class of most labelled pixels, of (N, H, W) or (N, K, H, W), (N,); NO_CLASS where none is labelled."""
+    if truth.dim() == 4:
+        counts = truth.sum((2, 3))
+    else:
+        counts = torch.stack([torch.bincount(one[one >= 0].flatten(), minlength=task.classes) for one in truth])
     return torch.where(counts.sum(1) > 0, counts.argmax(1), NO_CLASS)
 
 

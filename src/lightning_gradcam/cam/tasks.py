@@ -23,16 +23,22 @@ class Task:
     Attributes:
         kind: one of `TASKS`.
         classes: how many values an image has: classes (2 of a single logit), outputs, or places of an embedding.
-        is_probable: scores are probabilities already.
+        link: what makes probabilities of scores: "softmax", "sigmoid", or "identity" where they are such already.
         is_dense: scores are (N, K, H, W).
+        is_single: one score tells two classes apart.
+        overlaps: a pixel may be of several classes: labels are a plane each.
+        ignored: a label that the module's losses leave out.
         why: what it was told from.
         doubt: where it could be another: which, and how to say so; else empty.
     """
 
     kind: str
     classes: int
-    is_probable: bool = False
+    link: str = "softmax"
     is_dense: bool = False
+    is_single: bool = False
+    overlaps: bool = False
+    ignored: int | None = None
     why: str = ""
     doubt: str = ""
 
@@ -40,6 +46,11 @@ class Task:
     def has_classes(self) -> bool:
         """Whether an image is of a class."""
         return self.kind in CLASSES
+
+    @property
+    def columns(self) -> int:
+        """How many values an image has that a target can name."""
+        return 1 if self.is_dense and self.kind != "segmentation" else self.classes
 
     @property
     def rebuilds(self) -> bool:
@@ -55,20 +66,27 @@ class Task:
         """Return what labels say, on the CPU.
 
         Returns:
-            Classes (N,) with NO_CLASS where unknown; of several labels (N, K) in 0..1; of a regression (N, K) float; of
-            a segmentation (N, H, W) with NO_CLASS in the void; None where they say nothing of this task's.
+            Classes (N,) with NO_CLASS where unknown; of several labels (N, K) in 0..1, 0 where unknown; of a regression
+            (N, K) float; of a segmentation (N, H, W) with NO_CLASS in the void, or (N, K, H, W) planes of 0 and 1 that
+            may overlap; of a rebuilt image the image (N, C, H, W) where labels are images; None where they say nothing
+            of this task's.
         """
         if labels is None:
             return None
+        labels = as_numbers(labels)
+        if self.ignored is not None and not labels.is_floating_point():
+            labels = torch.where(labels == self.ignored, NO_CLASS, labels.long())
         if self.kind == "segmentation":
-            return _class_map(labels, self.classes)
+            return (labels > 0.5).long() if self.overlaps and labels.dim() == 4 else _class_map(labels, self)
+        if self.rebuilds and labels.dim() == 4:
+            return labels.float()
         if self.kind == "regression":
             values = labels.float().flatten(1) if labels.dim() > 1 else labels.float()[:, None]
             if self.is_dense:
                 return values.mean(1, keepdim=True)
             return values if values.shape[1] in (1, self.classes) else None
         if self.kind == "multilabel":
-            return labels.float() if labels.dim() == 2 else None
+            return labels.float().nan_to_num(0).clamp(min=0) if labels.dim() == 2 else None
         return _class_labels(labels, self.classes if self.has_classes else None)
 
     def truths(self, labels: Tensor | None, count: int) -> list[list[Any]]:
@@ -77,11 +95,14 @@ class Task:
         if truth is None:
             return [[] for _ in range(count)]
         if self.kind == "regression":
-            return [row[row.isfinite()].tolist() for row in truth]
+            return [row.tolist() for row in truth]
+        if self.rebuilds and truth.dim() == 4:
+            return [[] for _ in range(count)]
         if self.kind == "multilabel":
             return [(row > 0.5).nonzero()[:, 0].tolist() for row in truth]
         if self.kind == "segmentation":
-            return [_by_count(one[one >= 0]) for one in truth]
+            planes = truth if self.overlaps and truth.dim() == 4 else None
+            return [_by_count(one[one >= 0]) for one in truth] if planes is None else [_by_plane(one) for one in planes]
         return [[] if one == NO_CLASS else [int(one)] for one in truth]
 
 
@@ -91,10 +112,16 @@ def _by_count(pixels: Tensor) -> list[int]:
     return found
 
 
+def _by_plane(planes: Tensor) -> list[int]:
+    counts = planes.sum((1, 2))
+    return [int(one) for one in counts.argsort(descending=True) if counts[one]]
+
+
 def _class_labels(labels: Tensor, classes: int | None) -> Tensor | None:
     """Classes (N,); of soft labels the one of most weight; -1 and 1 of a margin loss are 0 and 1."""
     if labels.dim() == 2 and labels.shape[1] > 1:
-        return labels.argmax(1) if labels.shape[1] == classes else None
+        weights = labels.float().nan_to_num(0).max(1)
+        return torch.where(weights.values > 0, weights.indices, NO_CLASS) if labels.shape[1] == classes else None
     if labels.dim() > 2:
         return None
     flat = labels.reshape(len(labels), -1)[:, 0]
@@ -107,8 +134,9 @@ def _class_labels(labels: Tensor, classes: int | None) -> Tensor | None:
     return torch.where(known_classes, known, NO_CLASS)
 
 
-def _class_map(labels: Tensor, classes: int) -> Tensor | None:
-    """(N, H, W) classes, NO_CLASS in the void; of a single class that is told by 0 and 255, 255 is the class."""
+def _class_map(labels: Tensor, task: Task) -> Tensor | None:
+    """(N, H, W) classes, NO_CLASS in the void; where one score tells a foreground, masks of 0 to 255 are of it."""
+    classes = task.classes
     if labels.dim() == 4 and labels.shape[1] > 1:  # one plane a class
         found = labels.float().max(1)
         return torch.where(found.values > 0, found.indices, NO_CLASS)
@@ -118,9 +146,18 @@ def _class_map(labels: Tensor, classes: int) -> Tensor | None:
     if maps.is_floating_point():
         maps = (maps > 0.5).long() if bool((maps <= 1).all()) else maps.round().long()
     maps = maps.long()
-    if classes == 2 and 1 not in (values := torch.unique(maps).tolist()) and 255 in values:
+    if task.is_single and bool((maps > 1).any()) and not is_subset(maps, (0, 1, 255, NO_CLASS, -100)):
+        return (maps > 127).long()  # as JPEG's noise leaves them
+    if task.is_single and 1 not in (values := torch.unique(maps).tolist()) and 255 in values:
         return (maps == 255).long()
     return torch.where((maps >= 0) & (maps < classes), maps, NO_CLASS)
+
+
+def as_numbers(labels: Tensor) -> Tensor:
+    """Return labels in a type that torch compares: whole numbers as int64, also those that are floats or bool."""
+    if labels.is_floating_point():
+        return labels.long() if bool((labels == labels.round()).all()) else labels
+    return labels.long()
 
 
 def is_signed(labels: Tensor) -> bool:
@@ -153,7 +190,10 @@ def intersection_over_union(predicted: Tensor, truth: Tensor, classes: Tensor) -
         truth: (N, H, W) classes; what is below 0 is left out.
         classes: (N,) which.
     """
-    same = F.interpolate(predicted[:, None].float(), tuple(truth.shape[1:]), mode="nearest")[:, 0].long()
+    if predicted.dim() == 4:  # planes that may overlap: of each image its class's
+        rows = torch.arange(len(classes), device=predicted.device)
+        return intersection_over_union(predicted[rows, classes], truth[rows, classes], torch.ones_like(classes))
+    same = F.interpolate(predicted[:, None].float(), tuple(truth.shape[1:]), mode="nearest-exact")[:, 0].long()
     wanted, known = classes[:, None, None], truth >= 0
     found, there = (same == wanted) & known, truth == wanted
     return (found & there).sum((1, 2)) / (found | there).sum((1, 2)).float()  # 0 / 0 is NaN

@@ -214,7 +214,7 @@ def _probe_header(parts: Data) -> dict[str, Any] | None:
 
 
 def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)
+    return (type(value) is int and abs(value) < 2**53) or (type(value) is float and math.isfinite(value))
 
 
 def _are(values: Any, kind: type) -> bool:

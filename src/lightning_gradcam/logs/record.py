@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from lightning_gradcam.logs.schema import LOOK, VERSION, deflated
-from lightning_gradcam.pictures.captions import Caption, to_truth
+from lightning_gradcam.pictures.captions import Caption, name_of, to_truth
 from lightning_gradcam.pictures.render import to_jpeg
 from lightning_gradcam.pictures.shown import ShownImages
 from lightning_gradcam.timeline.history import Look
@@ -64,13 +64,14 @@ def pack_images(images: ShownImages, known: Sequence[str]) -> list[bytes]:
         images: as they are shown.
         known: their fingerprints.
     """
+    names = images.class_names
     header = {
         "version": VERSION,
         "probe_set": fingerprint_of_set(known),
         "fingerprints": list(known),
         "truths": [list(truth) if np.isfinite(truth).all() else [] for truth in images.truths],
         "said": [to_truth(images.task, truth, images.class_names) for truth in images.truths],
-        "class_names": None if images.class_names is None else list(images.class_names),
+        "class_names": names and [name_of(place, names) for place in range(len(names))],
         "columns": images.column_names,
         "about": images.about,
     }

@@ -11,7 +11,7 @@ from lightning_gradcam.cam.tasks import Task
 Truth = Sequence[int] | Sequence[float]  # classes, or a regression's values; none where unknown
 Names = Sequence[str] | None
 _TWO = ("background", "foreground")  # of a segmentation
-_MOST = 3  # values or classes in a caption
+_MOST = 2  # values or classes in a caption
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def _target(target: Target, task: Task, labelled: bool, class_names: Names) -> s
     return ", ".join(name_of(one, class_names) for one in classes_of(target)) or "custom"
 
 
-def to_caption(task: Task, truth: Truth, answer: Answer, class_names: Names) -> Caption:
+def to_caption(task: Task, truth: Truth, answer: Answer, class_names: Names, labelled: bool = True) -> Caption:
     """Say an image's truth and the model's answer.
 
     Args:
@@ -70,8 +70,12 @@ def to_caption(task: Task, truth: Truth, answer: Answer, class_names: Names) -> 
         truth: the image's.
         answer: the model's.
         class_names: a name for each class; without them the numbers are shown.
+        labelled: whether there are labels: of several, none is one, too.
     """
     wrong = task.has_classes and bool(truth) and answer.prediction not in truth
+    if task.kind == "multilabel" and labelled:  # the first of several that may be there, or none
+        is_there = answer.told[0] > 0.5
+        wrong = (is_there and answer.prediction not in truth) or (not is_there and bool(truth))
     return Caption(to_truth(task, truth, class_names), _ANSWERS[task.kind](task, truth, answer, class_names), wrong)
 
 
@@ -97,10 +101,8 @@ def _of_values(task: Task, truth: Truth, answer: Answer, class_names: Names) -> 
 def _of_pixels(task: Task, truth: Truth, answer: Answer, class_names: Names) -> str:
     usual = _TWO if task.classes == 2 and not class_names else class_names
     share = answer.told[0]
-    if not truth:
+    if not truth or answer.target < 0:
         return f"predicted mostly {name_of(answer.prediction, usual)} ({share:.0%})"
-    if answer.target < 0:
-        return f"IoU {share:.2f}"
     name = name_of(answer.target, usual)
     return f"{name}: IoU {share:.2f}" if math.isfinite(share) else f"{name}: none there, none found"
 

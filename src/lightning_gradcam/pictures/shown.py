@@ -49,7 +49,8 @@ class ShownImages:
         """Return each image's truth and the model's answer."""
         answers = map(Answer, found.predictions.tolist(), found.scores.tolist(), found.targets[:, 0].tolist())
         pairs = zip(self.truths, answers, strict=True)
-        return [to_caption(self.task, truth, answer, self.class_names) for truth, answer in pairs]
+        labelled = any(map(len, self.truths))
+        return [to_caption(self.task, truth, answer, self.class_names, labelled) for truth, answer in pairs]
 
     @property
     def column_names(self) -> list[str]:

@@ -118,5 +118,5 @@ def kept_maps(found: Maps) -> Tensor:
     return maps
 
 
-def _kind(look: Look) -> tuple[torch.Size, bool]:
-    return look.maps.shape, look.peaks is None
+def _kind(look: Look) -> tuple[torch.Size, torch.Size, bool]:
+    return look.maps.shape, look.scores.shape, look.peaks is None

@@ -23,12 +23,12 @@ from lightning_gradcam.errors import SettingError
 logger = logging.getLogger(__name__)
 
 Indices = int | Sequence[int]
-_ENOUGH = 20_000  # items whose labels are looked through for classes
+_ENOUGH = 200_000  # items whose labels are looked through for classes
 _MOST = 1_000_000  # of what a sampler draws, which may never end
 _LABELS = ("targets", "labels", "_labels", "samples", "imgs", "y")
 
 
-def chosen(loader: DataLoader[Any], images: Indices) -> list[Any]:
+def chosen(loader: DataLoader[Any], images: Indices, limit: int | None = None) -> list[Any]:
     """Choose what is read: dataset indices, or whatever else the loader's sampler draws.
 
     So many images are spread evenly over the classes where labels can be known without reading images, else over the
@@ -37,6 +37,7 @@ def chosen(loader: DataLoader[Any], images: Indices) -> list[Any]:
     Args:
         loader: of a dataset that is asked for its items.
         images: how many, or indices.
+        limit: how many images validation reads, where these are not all.
 
     Raises:
         SettingError: an index that the dataset does not have.
@@ -47,11 +48,14 @@ def chosen(loader: DataLoader[Any], images: Indices) -> list[Any]:
             raise SettingError(f"images: the validation dataset has no index {outside[0]}; it has 0 to {length - 1}")
         return list(images)
     pool = drawn(loader)
+    if limit is not None and type(loader.sampler) is not RandomSampler:  # a part of a shuffled whole may be any
+        pool = pool[:limit]
     if images > len(pool):
         logger.warning("images=%d, but the validation data have only %d: all of them are used", images, len(pool))
         images = len(pool)
     labels = labels_of(loader.dataset)
-    known = [labels[index] for index in pool] if labels is not None else None
+    are_indices = labels is not None and all(type(one) is int and 0 <= one < len(labels) for one in pool)
+    known = [labels[index] for index in pool] if labels is not None and are_indices else None
     return [pool[place] for place in sorted(places(images, len(pool), known))]
 
 
@@ -60,8 +64,8 @@ def drawn(loader: DataLoader[Any]) -> Sequence[Any]:
     batches: Any = loader.batch_sampler
     is_plain = batches is None or getattr(batches, "sampler", None) is loader.sampler
     sampler: Any = loader.sampler if is_plain else batches
-    if type(sampler) in (SequentialSampler, RandomSampler):
-        return range(len(loader.dataset))  # type: ignore[arg-type]
+    if type(sampler) in (SequentialSampler, RandomSampler) and sampler.data_source is loader.dataset:
+        return range(len(loader.dataset))
     found = _of_all_ranks(sampler)
     flat = list(islice(found if batches is None else _flat(found), _MOST))
     return sorted(set(flat)) if all(isinstance(one, int) for one in flat) else flat
@@ -125,6 +129,8 @@ def _classes(held: Any, dataset: Any) -> Sequence[Any] | None:
     if not isinstance(held, Sized) or not isinstance(dataset, Sized) or len(held) != len(dataset):
         return None
     values = held.tolist() if hasattr(held, "tolist") else held
+    if isinstance(values, (list, tuple)):  # of NumPy's or torch's numbers
+        values = [one.item() if getattr(one, "ndim", 1) == 0 else one for one in values]
     if not isinstance(values, (list, tuple)):
         return None
     labels = [one[1] if isinstance(one, tuple) and len(one) == 2 else one for one in values]

@@ -18,12 +18,14 @@ class Faults:
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
+        self._words: dict[str, str] = {}  # the first of each reason
 
     def __call__(self, fault: BaseException) -> None:
         """Warn of a fault in looking."""
         reason = reason_of(fault)
         same = re.sub(r"0x[0-9a-f]+|\d+(\.\d+)?", "#", reason)  # numbers and addresses differ each time
         self.counts[same] += 1
+        self._words.setdefault(same, reason)
         if self.counts[same] == 1:
             _warn(
                 f"GradCAMCallback: a picture or a number is missing ({reason}); the run goes on, and the next look "
@@ -33,7 +35,7 @@ class Faults:
     def sum_up(self) -> None:
         """Say at the end how much is missing, where it was more than was warned of."""
         if repeated := {reason: count for reason, count in self.counts.items() if count > 1}:
-            told = "; ".join(f"{count} times: {reason}" for reason, count in repeated.items())
+            told = "; ".join(f"{count} times: {self._words[same]}" for same, count in repeated.items())
             logger.warning("GradCAMCallback: pictures or numbers were missing %s", told)
 
 

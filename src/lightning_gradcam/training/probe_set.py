@@ -128,7 +128,9 @@ def asked_for(images: Images, keys: Keys) -> str:
     return ", ".join([str(which), *(f"{role}_key={key!r}" for role, key in vars(keys).items() if key is not None)])
 
 
-def read_probe_set(loader: Any, images: Indices, keys: Keys, transfer: Callable[[Any], Any]) -> ProbeSet:
+def read_probe_set(
+    loader: Any, images: Indices, keys: Keys, transfer: Callable[[Any], Any], limit: int | None = None
+) -> ProbeSet:
     """Read images through a loader's own reading and collating, whatever its sampler does, and no random state moves.
 
     A number of images is spread over what the loader's sampler reads, as `choosing.chosen` does. Of an iterable dataset
@@ -140,6 +142,7 @@ def read_probe_set(loader: Any, images: Indices, keys: Keys, transfer: Callable[
         images: how many, or dataset indices.
         keys: where in a batch to look.
         transfer: what makes of a collated batch what the model sees.
+        limit: how many images validation reads, where these are not all.
 
     Raises:
         SettingError: an index that the dataset does not have, a batch without images (N, C, H, W), or masks that are
@@ -149,7 +152,7 @@ def read_probe_set(loader: Any, images: Indices, keys: Keys, transfer: Callable[
         random.seed(0)
         np.random.seed(0)
         torch.default_generator.manual_seed(0)  # torch.manual_seed would move every device's
-        read, batches = _batches(loader, images)
+        read, batches = _batches(loader, images, limit)
         fields = _take(_fields_of(batches, keys, transfer), len(read) if read else _count(images))
     if not fields:
         raise SettingError("images: the validation data is empty; pass images=<tensor (N, C, H, W)>")
@@ -168,7 +171,7 @@ def to_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
 
     Args:
         masks: (N, H, W) or (N, 1, H, W), bool or whole numbers: inside is what is not 0; or boxes (N, 4), x0, y0, x1,
-            y1 in pixels.
+            y1 in pixels, or in shares of the sides.
         size: (H, W) of the images.
 
     Raises:
@@ -188,8 +191,10 @@ def to_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _boxes_to_masks(boxes: Tensor, size: tuple[int, int]) -> Tensor:
-    x0, y0, x1, y1 = boxes.float().T[..., None]
     height, width = size
+    if boxes.is_floating_point() and bool((boxes <= 1).all()):  # shares of the sides
+        boxes = boxes * boxes.new_tensor([width, height, width, height])
+    x0, y0, x1, y1 = boxes.float().T[..., None]
     if not bool(((x0 < x1) & (y0 < y1) & (x0 >= 0) & (y0 >= 0) & (x1 <= width) & (y1 <= height)).all()):
         raise SettingError(
             f"mask_key: boxes are x0 < x1, y0 < y1 in pixels of the images, {height}x{width}; given were "
@@ -213,7 +218,7 @@ def _masks_of(found: Tensor | None, images: Tensor, keys: Keys) -> Tensor | None
         return None
 
 
-def _batches(loader: Any, images: Indices) -> tuple[list[Any], Iterable[Any]]:
+def _batches(loader: Any, images: Indices, limit: int | None) -> tuple[list[Any], Iterable[Any]]:
     """What is read of the dataset, nothing where it cannot be asked, and the batches that hold it."""
     if not isinstance(loader, DataLoader) or type(loader).__iter__ is not DataLoader.__iter__:
         return [], loader  # its own iteration is what validation reads
@@ -229,7 +234,7 @@ def _batches(loader: Any, images: Indices) -> tuple[list[Any], Iterable[Any]]:
         if not isinstance(images, int):
             raise SettingError(f"images={images!r}: an iterable dataset has no indices; pass how many, or a tensor")
         return [], DataLoader(loader.dataset, batch_size=loader.batch_size, **options)
-    wanted = chosen(loader, images)
+    wanted = chosen(loader, images, limit)
     if loader.batch_sampler is None:  # each item of the dataset is a batch
         return [], DataLoader(loader.dataset, batch_size=None, sampler=wanted, **options)
 

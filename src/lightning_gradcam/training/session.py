@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
 from functools import partial
+from math import isfinite
 from typing import Any, TypeVar
 
 from pytorch_lightning import Callback, Trainer
@@ -166,7 +167,14 @@ def probe_set_of(trainer: Trainer, lender: Lender, loader: Any, images: Images, 
     """
     assert not isinstance(images, (Tensor, tuple))  # those are the set itself
     with lender.itself(loader=loader, data=_data_module(trainer)), _as_validation(trainer):
-        return read_probe_set(loader, images, keys, partial(_transfer, trainer))
+        return read_probe_set(loader, images, keys, partial(_transfer, trainer), _limit(trainer, loader))
+
+
+def _limit(trainer: Trainer, loader: Any) -> int | None:
+    """How many images of a loader are read: of whole batches, or of as many batches as the trainer is limited to."""
+    size: int | None = getattr(loader, "batch_size", None)
+    batches = next(iter(trainer.num_test_batches if trainer.testing else trainer.num_val_batches), 0)
+    return int(batches) * size if size and batches and isfinite(batches) and trainer.world_size == 1 else None
 
 
 def _data_module(trainer: Trainer) -> object:

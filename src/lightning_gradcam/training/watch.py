@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.utilities import rank_zero_info
 from torch import Tensor, nn
 
 from lightning_gradcam.cam.compute import Plan, compute_cams, make_plan
@@ -160,9 +161,9 @@ class Watch:
                 "none, pass task='none'"
             )
         if settings.target_layer is None:
-            logger.info("target_layer=None: looking at %r, the last layer whose output is a map", plan.names[0])
+            rank_zero_info(f"target_layer=None: looking at {plan.names[0]!r}, the last layer whose output is a map")
         if settings.task is None:
-            logger.info("task=None: %s, told from %s", task.kind, task.why)
+            rank_zero_info(f"task=None: {task.kind}, told from {task.why}")
         if task.doubt:
             logger.warning("the task is taken to be %s; %s", task.kind, task.doubt)
         return {field.name: getattr(plan, field.name) for field in fields(plan) if field.name != "settings"}
@@ -256,8 +257,10 @@ class Watch:
         """Where the thing is: (N, 1, H, W), or of a segmentation for each explained class (N, T, H, W)."""
         masks, task = self.probe_set.masks, self.plan.task
         truth = task.truth(self.probe_set.labels) if task.kind == "segmentation" else None
-        if truth is not None:
-            return truth[:, None] == targets.cpu()[..., None, None]
+        if truth is not None and bool((targets >= 0).all()):
+            classes = targets.cpu().long()
+            rows = torch.arange(len(truth))[:, None]
+            return truth[rows, classes] > 0 if truth.dim() == 4 else truth[:, None] == classes[..., None, None]
         return None if masks is None else masks[:, None]
 
     _is_played: ClassVar[bool] = False  # in the Attention tab, which has one line of time: the fit's
