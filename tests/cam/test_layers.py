@@ -41,8 +41,8 @@ def found(model: nn.Module, images: Tensor) -> TargetLayer:
         ((2, 4 * 12 + 1, 64), (64, 192), Layout("NLC", (4, 12), prefix=1)),
         ((197, 2, 768), (224, 224), Layout("LNC", (14, 14), prefix=1)),
         ((2, 12, 197, 64), (224, 224), None),
-        ((2, 256 + 255, 8), (16, 16), Layout("NLC", (16, 16), prefix=255)),
-        ((2, 256 + 256, 8), (16, 16), None),
+        ((2, 256 + 32, 8), (16, 16), Layout("NLC", (16, 16), prefix=32)),
+        ((2, 256 + 33, 8), (16, 16), None),
         ((2, 1000), (224, 224), None),
         ((128, 49, 96), (224, 224), None),
     ],
@@ -207,3 +207,12 @@ def test_a_model_without_maps_is_refused() -> None:
     """With how many layers there are to name."""
     with pytest.raises(ValueError, match="target_layer=None found no layer"):
         found(nn.Sequential(nn.Flatten(), nn.Linear(192, 3)), torch.randn(2, 3, 8, 8))
+
+
+@pytest.mark.parametrize(
+    ("length", "grid"), [(256, (16, 16)), (257, (16, 16)), (261, (16, 16)), (272, (16, 16)), (3069, None)]
+)
+def test_rows_of_anchors_are_no_tokens(length, grid) -> None:
+    """RetinaNet's head gives a row an anchor of all levels: no grid with so many tokens in front of it."""
+    layout = read_layout((2, length, 4), 2, (128, 128))
+    assert (layout and layout.grid) == grid

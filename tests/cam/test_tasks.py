@@ -81,6 +81,7 @@ def test_the_task_is_told_from_shapes_labels_and_the_modules_own_words(scores, l
         (FOUR, torch.tensor([[1, 2], [0, 3]]), "label_key="),
         (torch.randn(2, 64), torch.tensor([1, 2]), "task='none'"),
         (FOUR, torch.tensor([1, 2]), ""),
+        (DENSE_FOUR, torch.tensor([1, 2]), "output=lambda model, images: model(images).mean((2, 3))"),
         (ONE, floats(0, 1), ""),
     ],
 )

@@ -16,6 +16,7 @@ from lightning_gradcam.errors import SettingError, nearest
 Reader = Callable[[Tensor], Tensor]  # a layer's output -> (N, C, h, w)
 LayerChoice = str | nn.Module
 
+_MOST_PREFIX = 32  # class, distillation and register tokens
 # Wrappers that put a name of their own between a model and its layers (torch.compile, FSDP, activation checkpointing).
 _WRAPPER = re.compile(r"(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
 
@@ -197,11 +198,11 @@ def _misfit(grid: tuple[int, int], image_size: tuple[int, int]) -> float:
 
 
 def _token_grid(length: int, image_size: tuple[int, int]) -> tuple[int, int] | None:
-    """Return the finest grid of patches of any stride that leaves the fewest prefix tokens."""
+    """Return the finest grid of patches of any stride, but for some prefix tokens: other rows, as anchors, are none."""
     height, width = image_size
     strides = range(1, min(image_size) + 1)
     grids = {(side(height / s), side(width / s)) for s in strides for side in (int, ceil)}
-    fitting = [grid for grid in grids if grid[0] * grid[1] <= length < 2 * grid[0] * grid[1]]
+    fitting = [(h, w) for h, w in grids if h * w <= length < 2 * h * w and length <= h * w + _MOST_PREFIX]
     return max(fitting, key=lambda grid: grid[0] * grid[1], default=None)
 
 

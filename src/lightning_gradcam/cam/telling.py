@@ -153,6 +153,10 @@ def _of_dense(scores: Tensor, images: Tensor, labels: Tensor | None, evidence: E
             doubt = "" if evidence.says("regression") else "task='segmentation' if these are scores of pixels' classes"
             return "none", "the output is an image", doubt
         doubt = "task='none' if the output is a reconstruction" if is_picture else ""
+        if labels is not None:  # a head without pooling, or a count that is summed
+            doubt = (
+                "the labels are one an image; output=lambda model, images: model(images).mean((2, 3)) gives such scores"
+            )
         return "segmentation", "scores for each pixel", doubt
     planes = labels.shape[1] if labels.dim() == 4 else 1
     if scores.shape[1] == planes == 1 and (evidence.says("regression") or _has_many_values(labels)):

@@ -325,7 +325,7 @@ class FitWatch(Watch):
     def _log_first(self, numbers: dict[str, float]) -> None:
         """Log the first numbers to all loggers: Lightning's own log has no place before the first epoch."""
         try:
-            if self.probe_set.masks is not None:
+            if self.probe_set.masks is not None and self.plan.task.kind != "segmentation":
                 by_chance = float(self.probe_set.masks.float().mean())  # what in_mask then is
                 numbers[part_tag(self.log.root, MASK_AREA)] = by_chance
             for sink in self.trainer.loggers if numbers else []:
