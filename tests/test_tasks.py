@@ -338,18 +338,21 @@ def test_a_forward_under_inference_mode_is_told_by_name() -> None:
         explain(Fast(), IMAGES)
 
 
-def test_images_with_their_channels_last_are_explained_and_shown(tmp_path) -> None:
+class ChannelsLast(nn.Module):
     """A network that takes (N, H, W, C)."""
 
-    class Last(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.network = small_cnn()
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = small_cnn()
 
-        def forward(self, images: Tensor) -> Tensor:
-            return self.network(images.movedim(-1, 1))
+    def forward(self, images: Tensor) -> Tensor:
+        return self.network(images.movedim(-1, 1))
 
-    model = Last()
+
+def test_images_with_their_channels_last_are_explained_and_shown() -> None:
+    """As the same images with their channels first."""
+
+    model = ChannelsLast()
     found, expected = explain(model, IMAGES.movedim(1, -1).contiguous()), explain(model.network, IMAGES)
     assert (found.layer, found.heatmaps.shape) == ("network.6", (8, 16, 16))
     assert torch.allclose(found.heatmaps, expected.heatmaps, atol=1e-6)
@@ -512,15 +515,7 @@ def test_a_head_that_squeezes_may_leave_one_image_alone() -> None:
 def test_grad_cams_methods_see_the_channels_where_they_look_for_them(options) -> None:
     """Of images whose channels lie last."""
 
-    class Last(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.network = small_cnn()
-
-        def forward(self, images: Tensor) -> Tensor:
-            return self.network(images.movedim(-1, 1))
-
-    model = Last()
+    model = ChannelsLast()
     found = explain(model, IMAGES[:2].movedim(1, -1).contiguous(), "network.6", **options)
     expected = explain(model.network, IMAGES[:2], "6", **options)
     assert torch.allclose(found.heatmaps, expected.heatmaps, atol=1e-5)
