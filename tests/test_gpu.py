@@ -48,7 +48,7 @@ def test_looking_never_waits_for_the_device() -> None:
     torch.cuda.set_sync_debug_mode("error")
     try:
         with Lender(model).twin(None) as (lent, _):
-            later = [cams.copied() for cams in compute_cams(lent, images, None, plan)]
+            later = [cams.copied() for cams in compute_cams(lent, images, plan.known(None), plan)]
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert later[0]().maps.shape == (8, 1, 2, 2)

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from lightning_gradcam import GradCAMCallback, explain
 
 from .benchmarks.layers import MODELS, SIZES, found
-from .conftest import Classifier, complaints
+from .conftest import Classifier, complaints, small_cnn
 from .test_tasks import said_in
 
 QUICK = ("transformers Segformer", "Unet mit_b0", "transformers UperNet Swin", "transformers ViT")
@@ -75,6 +75,27 @@ def test_a_unet_of_smp_is_told_as_a_segmentation(make_trainer, tmp_path, recwarn
     assert complaints(recwarn) == []
 
 
+def test_boxes_beside_images_are_no_labels(make_trainer, tmp_path) -> None:
+    """Of a dict without labels: as many numbers as there are scores make no values of these."""
+
+    class Boxed(Segmenter):
+        def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+            return self(batch["image"]).square().mean()
+
+        def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+            """Nothing: the batch has no mask."""
+
+    module = Boxed()
+    module.network = small_cnn(classes=4)
+    boxes = torch.tensor([[8.0, 8.0, 32.0, 32.0]]).repeat(4, 1)
+    both = lambda items: {"image": torch.stack([one for one, _ in items]), "boxes": torch.stack([b for _, b in items])}  # noqa: E731
+    loader = DataLoader(TensorDataset(IMAGES, boxes), 2, collate_fn=both)
+    make_trainer(GradCAMCallback(images=4), max_epochs=1).fit(module, loader, loader)
+    said = said_in(tmp_path / "run", "gradcam/network.6")
+    assert "multiclass" in said.about
+    assert said.truths == [""] * 4
+
+
 def test_a_segformer_of_transformers_is_compared_at_the_masks_size() -> None:
     """Its logits are a quarter as large; torchmetrics is the oracle."""
     model = transformers.SegformerForSemanticSegmentation(
@@ -108,8 +129,6 @@ def test_torchmetrics_of_the_module_settle_what_labels_do_not(make_trainer, tmp_
 
         def validation_step(self, batch: list[Tensor], batch_idx: int) -> None:
             self.metric(self(batch[0]).squeeze(1), batch[1])
-
-    from .conftest import small_cnn
 
     one_hot, ones = F.one_hot(torch.tensor([0, 1, 2, 1]), 3), torch.tensor([0.0, 1, 1, 0])
     for network, metric, labels, kind in (

@@ -141,7 +141,7 @@ def explain(
 
     def explained(lent: nn.Module, settings: Settings) -> tuple[Task, Maps]:
         plan = make_plan(lent, inputs, known, settings)
-        return plan.task, compute_cams(lent, inputs, known, plan)[0].copied()()
+        return plan.task, compute_cams(lent, inputs, plan.known(known), plan)[0].copied()()
 
     told, found = Lender(model).look(explained, settings)
     if told.doubt:

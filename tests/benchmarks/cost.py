@@ -25,6 +25,7 @@ import sys
 import tempfile
 import threading
 import time
+import timeit
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -48,6 +49,7 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from lightning_gradcam import GradCAMCallback
+from lightning_gradcam.cam.twin import Twins
 
 SIDE, CLASSES, BATCH = 224, 1000, 32
 MEAN, STD = 0.45, 0.23
@@ -293,12 +295,14 @@ class Race(Callback):
         self.contenders = contenders
         self.costs = {contender.name: Cost() for contender in contenders}
         self.forwards = Forwards()
+        self.twin = 0.0  # seconds that making one takes, which is part of ours
 
     def setup(self, trainer: Trainer, pl_module: Network, stage: str) -> None:
         self._tell_ours("setup", trainer, pl_module, stage)
 
     def on_train_start(self, trainer: Trainer, pl_module: Network) -> None:
         self._tell_ours("on_train_start", trainer, pl_module)
+        self.twin = statistics.median(timeit.repeat(lambda: Twins().of(pl_module), number=1, repeat=5))
 
     def teardown(self, trainer: Trainer, pl_module: Network, stage: str) -> None:
         self._tell_ours("teardown", trainer, pl_module, stage)
@@ -473,7 +477,8 @@ def report(run: Race, head: str) -> None:
     """Print a row a contender, and the forward's own figures."""
     seconds, processor = statistics.median(run.forwards.seconds), statistics.median(run.forwards.processor)
     tqdm.write(
-        f"\n**{head}** (forward: {seconds * 1e3:.0f} ms, {processor:.2f} CPU s, {run.forwards.memory / MB:.0f} MB)\n\n"
+        f"\n**{head}** (forward: {seconds * 1e3:.0f} ms, {processor:.2f} CPU s, {run.forwards.memory / MB:.0f} MB; "
+        f"a twin of the model: {run.twin * 1e3:.0f} ms)\n\n"
         "| | compute | stall | CPU | memory | MB an epoch |\n|---|---|---|---|---|---|"
     )
     for name, cost in run.costs.items():

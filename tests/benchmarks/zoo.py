@@ -80,7 +80,7 @@ def compare(family: str, name: str) -> str:
     size = (images.shape[-2], images.shape[-1])
     with Lender(model).twin(None) as (lent, _):
         plan = make_plan(lent, images, None, Settings(target="predicted"))
-        cams = compute_cams(lent, images, None, plan)[0]
+        cams = compute_cams(lent, images, plan.known(None), plan)[0]
     layer, heatmaps = plan.groups[0][0], cams.heatmaps(size)[:, 0]
     assert isinstance(layer.layout, Layout)
     in_range = bool(heatmaps.isfinite().all()) and float(heatmaps.min()) >= 0 and float(heatmaps.max()) <= 1 + 1e-6

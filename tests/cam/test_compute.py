@@ -58,7 +58,7 @@ def cams_of(
     with Lender(model).twin(Settings(**{"target": "predicted", **settings})) as (lent, own):
         prepare(lent)
         plan = make_plan(lent, images, labels, own)
-        return compute_cams(lent, images, labels, plan)
+        return compute_cams(lent, images, plan.known(labels), plan)
 
 
 def out_of_place(model: nn.Module) -> nn.Module:
@@ -115,7 +115,7 @@ def test_each_method_is_grad_cams(networks, network, method) -> None:
     layer = f"network.{layer}" if layer and method == "gradcam++" else layer
     with Lender(model).twin(None) as (lent, _):
         plan = make_plan(lent, images, None, Settings(layer, "predicted", method))
-        ours = compute_cams(lent, images, None, plan)[0].heatmaps(tuple(images.shape[-2:]))[:, 0]
+        ours = compute_cams(lent, images, plan.known(None), plan)[0].heatmaps(tuple(images.shape[-2:]))[:, 0]
     target = plan.groups[0][0]
     transform = None if layer else target.layout
     theirs = PEERS[method](model, [named_layers(model)[target.name]], reshape_transform=transform)(images, None)

@@ -19,7 +19,7 @@ def maps_of(**settings: object):
     model, images = small_cnn(), torch.rand(2, 3, 16, 16)
     with Lender(model).twin(Settings(**{"target": "predicted", **settings})) as (lent, own):
         plan = make_plan(lent, images, None, own)
-        return compute_cams(lent, images, None, plan)[0]
+        return compute_cams(lent, images, plan.known(None), plan)[0]
 
 
 @pytest.mark.parametrize("settings", WITHOUT_PEAKS)

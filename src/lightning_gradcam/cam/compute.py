@@ -48,6 +48,17 @@ from lightning_gradcam.cam.tasks import Task
 from lightning_gradcam.cam.telling import decide, evidence_of
 
 
+class Known(NamedTuple):
+    """Labels, and what they say: read once for all images, since what some of them say depends on the others."""
+
+    labels: Tensor | None
+    truth: Tensor | None
+
+    def of(self, rows: slice) -> "Known":
+        """Return some images'."""
+        return Known(*(None if one is None else one[rows] for one in self))
+
+
 @dataclass(frozen=True)
 class Plan:
     """What is done at each look, told by a trial: the layers, one group a map, where the scores are, and the task.
@@ -75,6 +86,10 @@ class Plan:
         """Return a model's own layers, group by group."""
         layers, transform = named_layers(model), self.settings.reshape_transform
         return [[layer.in_model(layers, transform) for layer in group] for group in self.groups]
+
+    def known(self, labels: Tensor | None) -> Known:
+        """Return labels of all images, (N, ...), with what they say."""
+        return Known(labels, self.task.truth(labels))
 
     def rows_of(self, output: Any, images: Tensor) -> Tensor:
         """Return the scores in a model's output, (N, ...)."""
@@ -158,15 +173,13 @@ def _fitting(
     return found
 
 
-def compute_cams(
-    model: nn.Module, images: Tensor, labels: Tensor | None, plan: Plan, rows: range | None = None
-) -> list[Maps]:
+def compute_cams(model: nn.Module, images: Tensor, known: Known, plan: Plan, rows: range | None = None) -> list[Maps]:
     """Explain each image: one forward, with gradients from the first target layer on, and one backward to it a target.
 
     Args:
         model: a lent model.
         images: (N, C, H, W), on any device; they are moved `batch_size` at a time, and half that when memory runs out.
-        labels: (N, ...) on the CPU, or None.
+        known: what `plan.known` gives for their labels, on the CPU.
         plan: what `make_plan` found for this model.
         rows: which of the images; None is all.
 
@@ -175,20 +188,8 @@ def compute_cams(
     """
     step, rows = plan.settings.batch_size, range(len(images)) if rows is None else rows
     slices = [slice(start, min(start + step, rows.stop)) for start in rows[::step]]
-    known = Known(labels, plan.task.truth(labels))
     chunks = [cams for chunk in slices for cams in _chunks(model, images, known, plan, chunk)]
     return [joined(parts) for parts in zip(*chunks, strict=True)]
-
-
-class Known(NamedTuple):
-    """Labels, and what they say: read once for all images, since what some of them say depends on the others."""
-
-    labels: Tensor | None
-    truth: Tensor | None
-
-    def of(self, rows: slice) -> "Known":
-        """Return some images'."""
-        return Known(*(None if one is None else one[rows] for one in self))
 
 
 def _chunks(model: nn.Module, images: Tensor, known: Known, plan: Plan, rows: slice) -> Iterator[Sequence[Maps]]:

@@ -206,14 +206,17 @@ def objective(target: Target, batch: Batch) -> Objective:
         return Objective(_column(found), _no_class(values))
     if not classes_of(target) and batch.task.kind == "none" and not batch.task.is_dense:
         return Objective(_column(values.square().sum(1)), _no_class(values))
-    classes, weights = _weighted(target, batch)
-    return Objective((values[:, None] * weights).sum(2), classes, weights)
+    return _summed(values, *_weighted(target, batch))
 
 
 def again(fixed: Objective, values: Tensor) -> Objective:
     """Return the same objective of other scores, (N, K), of the same images, as they are augmented."""
     assert fixed.weights is not None
-    return Objective((values[:, None] * fixed.weights).sum(2), fixed.classes, fixed.weights)
+    return _summed(values, fixed.classes, fixed.weights)
+
+
+def _summed(values: Tensor, classes: Tensor, weights: Tensor) -> Objective:
+    return Objective((values[:, None] * weights).sum(2), classes, weights)
 
 
 def told(batch: Batch, classes: Tensor) -> Tensor:

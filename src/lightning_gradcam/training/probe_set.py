@@ -161,7 +161,8 @@ def read_probe_set(
     assert found is not None
     if not read and len(found) < _count(images):
         logger.warning("images=%d, but the validation data has only %d: these are used", images, len(found))
-    labels = masks if labels is None else labels  # of a segmentation they are what is true
+    if labels is None and masks is not None and masks.dim() > 2:  # maps, which of a segmentation are what is true
+        labels = masks
     indices = torch.tensor(read) if read and all(isinstance(one, int) for one in read) else None
     return ProbeSet(found, labels, _masks_of(masks, found, keys), indices, count_of_classes(loader))
 

@@ -11,7 +11,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.utilities import rank_zero_info
 from torch import Tensor, nn
 
-from lightning_gradcam.cam.compute import Plan, compute_cams, make_plan
+from lightning_gradcam.cam.compute import Known, Plan, compute_cams, make_plan
 from lightning_gradcam.cam.lend import Lender
 from lightning_gradcam.cam.maps import Maps, joined
 from lightning_gradcam.cam.settings import Settings
@@ -139,6 +139,11 @@ class Watch:
         found = gathered(self.trainer, lambda: self._tried(probe_set))[0]
         return Plan(self.arguments.settings, **found)
 
+    @cached_property
+    def known(self) -> Known:
+        """The images' labels, and what they say."""
+        return self.plan.known(self.probe_set.labels)
+
     def _tried(self, probe_set: ProbeSet) -> dict[str, Any]:
         """All of a plan but the settings, which may not travel between ranks."""
         settings, class_names = self.arguments.settings, self.arguments.class_names
@@ -175,7 +180,7 @@ class Watch:
 
     def _open_log(self) -> RunLog:
         arguments, probe_set, task = self.arguments, self.probe_set, self.plan.task
-        about = arguments.about(task, labelled=task.truth(probe_set.labels) is not None)
+        about = arguments.about(task, labelled=self.known.truth is not None)
         naming = arguments.class_names, arguments.settings.column_classes
         images = show_images(probe_set.images, probe_set.labels, task, arguments.mean, arguments.std, about, *naming)
         known, root = fingerprints(probe_set.images), root_tag(arguments.name)
@@ -203,8 +208,8 @@ class Watch:
         plan = vars(self).get("plan")
         if not plan:
             return None
-        known = self._things(torch.zeros(len(self.probe_set.images), 1)) is not None
-        told = names(peaks=self.arguments.settings.has_peaks, masks=known)
+        has_things = self._true_pixels is not None or self.probe_set.masks is not None
+        told = names(peaks=self.arguments.settings.has_peaks, masks=has_things)
         return [part_tag(self._tag(layer), name) for layer in plan.names for name in told]
 
     def _numbers(self, step: int) -> dict[str, float]:
@@ -230,7 +235,7 @@ class Watch:
         rows = shares_of(self.trainer, len(probe_set.images))[self.trainer.global_rank]
 
         def explained(model: nn.Module, lent: Plan) -> list[Maps]:
-            return compute_cams(model, probe_set.images, probe_set.labels, lent, rows)
+            return compute_cams(model, probe_set.images, self.known, lent, rows)
 
         return look(self.trainer, self._lender, explained, plan)
 
@@ -255,13 +260,16 @@ class Watch:
 
     def _things(self, targets: Tensor) -> Tensor | None:
         """Where the thing is: (N, 1, H, W), or of a segmentation for each explained class (N, T, H, W)."""
-        masks, task = self.probe_set.masks, self.plan.task
-        truth = task.truth(self.probe_set.labels) if task.kind == "segmentation" else None
+        masks, truth = self.probe_set.masks, self._true_pixels
         if truth is not None and bool((targets >= 0).all()):
             classes = targets.cpu().long()
             rows = torch.arange(len(truth))[:, None]
             return truth[rows, classes] > 0 if truth.dim() == 4 else truth[:, None] == classes[..., None, None]
         return None if masks is None else masks[:, None]
+
+    @property
+    def _true_pixels(self) -> Tensor | None:
+        return self.known.truth if self.plan.task.kind == "segmentation" else None
 
     _is_played: ClassVar[bool] = False  # in the Attention tab, which has one line of time: the fit's
 
