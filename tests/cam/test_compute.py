@@ -470,3 +470,36 @@ def test_grad_cams_own_classes_read_tokens(networks) -> None:
     layer = "encoder.layers.encoder_layer_2.ln_1"
     theirs, ours = (cams_of(networks["vit"], images, method=one, target_layer=layer)[0] for one in (GradCAM, "gradcam"))
     assert float((theirs.maps - ours.heatmaps((32, 32))).abs().max()) < 1e-3
+
+
+def test_layers_of_different_layouts_are_averaged_by_grad_cams_own_classes() -> None:
+    """Each is read by its own layout: channels first, and tokens."""
+    torch.manual_seed(0)
+    conv, norm = nn.Conv2d(3, 8, 4, stride=4), nn.LayerNorm(8)
+
+    class Tokens(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.norm, self.head = conv, norm, nn.Linear(8, 3)
+
+        def forward(self, images: Tensor) -> Tensor:
+            return self.head(self.norm(self.conv(images).flatten(2).mT).relu().mean(1))
+
+    model, images, group = Tokens(), torch.randn(2, 3, 16, 24), [["conv", "norm"]]
+    theirs, ours = (cams_of(model, images, method=one, target_layer=group)[0] for one in (GradCAM, "gradcam"))
+    assert float((theirs.maps - ours.heatmaps((16, 24))).abs().max()) < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"method": "shapleycam", "target_layer": [["2", "5"]]}, "grad-cam's 'shapleycam' averages no layers"),
+        ({"method": "finercam", "target_layer": "5", "task": "regression"}, "a single value an image"),
+    ],
+)
+def test_what_grad_cams_own_classes_cannot_do_is_refused(options, message) -> None:
+    """Before they fail in their own words."""
+    model = nn.Sequential(*small_cnn()[:-1], nn.LazyLinear(1))
+    model(torch.rand(2, 3, 16, 16))
+    with pytest.raises(ValueError, match=message):
+        cams_of(model, torch.rand(2, 3, 16, 16), **options)

@@ -1,6 +1,7 @@
 """Which layer is found, and how shapes are read."""
 
 import pytest
+import timm
 import torch
 import torchvision
 from torch import Tensor, nn
@@ -22,8 +23,12 @@ from ..conftest import small_cnn
 
 
 def found(model: nn.Module, images: Tensor) -> TargetLayer:
+    return named_layer(model, images, None)
+
+
+def named_layer(model: nn.Module, images: Tensor, name: str | None) -> TargetLayer:
     with Lender(model).twin(None) as (lent, _):
-        return make_plan(lent, images, None, Settings(target="predicted")).groups[0][0]
+        return make_plan(lent, images, None, Settings(name, target="predicted")).groups[0][0]
 
 
 @pytest.mark.parametrize(
@@ -45,11 +50,36 @@ def found(model: nn.Module, images: Tensor) -> TargetLayer:
         ((2, 256 + 33, 8), (16, 16), None),
         ((2, 1000), (224, 224), None),
         ((128, 49, 96), (224, 224), None),
+        ((2, 18 * 10, 8), (250, 130), Layout("NLC", (18, 10))),  # a patch begun is one: 250 / 14, 130 / 14
     ],
 )
 def test_layouts_are_told_from_the_shape(shape, size, expected) -> None:
     """Channels first or last, tokens with any prefix, on a grid of the image's aspect ratio."""
     assert read_layout(shape, 2, size) == expected
+
+
+@pytest.mark.parametrize(("size", "grid"), [((112, 56), (8, 4)), ((126, 70), (9, 5)), ((224, 224), (16, 16))])
+def test_tokens_are_of_the_patches_grid_whatever_stands_in_front_of_them(size, grid) -> None:
+    """A class token and four registers are more than a row of a narrow image: 37 tokens are no 9x4 and one more."""
+    vit = timm.create_model("vit_small_patch14_reg4_dinov2", img_size=size, num_classes=3, depth=2, embed_dim=12)
+    assert found(vit, torch.randn(2, 3, *size)) == TargetLayer("blocks.1.norm1", Layout("NLC", grid, prefix=5))
+    named = named_layer(vit, torch.randn(2, 3, *size), "blocks.0")
+    assert named == TargetLayer("blocks.0", Layout("NLC", grid, prefix=5))
+
+
+def test_the_last_call_of_a_layer_counts() -> None:
+    """One that stands behind pooling, and then behind a convolution, gives a map."""
+
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.pool, self.same = nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(8), nn.Identity()
+            self.last, self.head = nn.Conv2d(4, 4, 1), nn.Linear(4, 3)
+
+        def forward(self, images: Tensor) -> Tensor:
+            return self.head(self.same(self.last(self.same(self.pool(self.conv(images))))).mean((2, 3)))
+
+    assert found(Twice(), torch.rand(2, 3, 16, 16)).name == "same"
 
 
 def test_tokens_become_a_map_in_reading_order() -> None:

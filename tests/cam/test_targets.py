@@ -131,9 +131,10 @@ def test_void_pixels_have_no_class() -> None:
     scores = torch.zeros(2, 3, 2, 2)
     scores[:, 2, 1] = 1
     scores[:, 0, 0] = 1
+    scores[1, 1] = 3
     batch = batch_of(scores, labels)
     found = objective("label", batch)
-    assert found.classes.tolist() == [[2], [0]]  # of an image without labels the prediction
+    assert found.classes.tolist() == [[2], [1]]  # of an image without labels the prediction
     assert told(batch, found.classes)[0].tolist() == [1.0]  # the other pixel called 2 lies in the void
 
 

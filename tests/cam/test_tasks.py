@@ -17,7 +17,12 @@ IMAGES = torch.zeros(2, 3, 8, 8)
 ONE, FOUR = torch.tensor([[0.3], [-2.0]]), torch.tensor([[0.5, 1, -1, 0], [2, 0, 0, 3.0]])
 DENSE_ONE, DENSE_FOUR = torch.randn(2, 1, 8, 8), torch.randn(2, 4, 8, 8)
 NONE = Evidence({})
-LOSSES = {"bce": Evidence({"binary": "BCELoss"}), "mse": Evidence({"regression": "MSELoss"})}
+LOSSES = {
+    "bce": Evidence({"binary": "BCELoss"}),
+    "mse": Evidence({"regression": "MSELoss"}),
+    "cross entropy": Evidence({"multiclass": "CrossEntropyLoss"}),
+}
+LENGTH_ONE = F.normalize(torch.randn(2, 64), dim=1)
 
 
 def floats(*values: float) -> torch.Tensor:
@@ -42,7 +47,21 @@ CASES = {
     "counts": (FOUR, torch.tensor([[12, 0, 3, 7]]), NONE, "regression"),
     "a label that has no place": (FOUR, torch.tensor([7, 1]), NONE, "none"),
     "classes of other numbers": (torch.randn(2, 64), torch.tensor([7, 1]), Evidence({}, frozenset({10})), "none"),
-    "length one": (F.normalize(torch.randn(2, 64), dim=1), torch.tensor([7, 1]), NONE, "none"),
+    "classes whose error is regressed": (FOUR, torch.tensor([1, 2]), LOSSES["mse"], "regression"),
+    "classes whose error is regressed, and counted": (
+        *(FOUR, torch.tensor([1, 2]), Evidence({"regression": "MSELoss"}, frozenset({4})), "multiclass"),
+    ),
+    "a class more than the metric counts": (FOUR, torch.tensor([2, 1]), Evidence({}, frozenset({3})), "multiclass"),
+    "length one": (LENGTH_ONE, torch.tensor([7, 1]), NONE, "none"),
+    "length one, of classes": (LENGTH_ONE, torch.tensor([7, 1]), LOSSES["cross entropy"], "multiclass"),
+    "length one, of values": (LENGTH_ONE, torch.randn(8, 64), LOSSES["mse"], "regression"),
+    "length one, of rows": (LENGTH_ONE, torch.randn(8, 64), NONE, "regression"),
+    "length one, of values without labels": (LENGTH_ONE, None, LOSSES["mse"], "regression"),
+    "sure shares": (torch.eye(4)[:2], torch.tensor([3, 1]), NONE, "multiclass"),
+    "two columns of length one": (F.normalize(torch.randn(2, 2), dim=1), torch.tensor([0, 1]), NONE, "multiclass"),
+    "no labels, by a binary loss": (FOUR, None, LOSSES["bce"], "multilabel"),
+    "no labels, by a regression's": (FOUR, None, LOSSES["mse"], "regression"),
+    "rows that sum to one below zero": (FOUR, torch.tensor([[2.0, -1, 0, 0], [0.5, 0.5, 0, 0]]), NONE, "regression"),
     "binary": (ONE, floats(0, 1, 1), NONE, "binary"),
     "binary, whole": (ONE, torch.tensor([0, 1]), NONE, "binary"),
     "binary, columns": (ONE, torch.tensor([[0], [1]]), NONE, "binary"),
@@ -58,6 +77,10 @@ CASES = {
     "masks of a dimension less": (DENSE_ONE[:, 0], MAP > 1, NONE, "segmentation"),
     "planes": (DENSE_FOUR, F.one_hot(MAP, 4).movedim(-1, 1), NONE, "segmentation"),
     "dense without labels": (DENSE_FOUR, None, NONE, "segmentation"),
+    "soft masks": (DENSE_ONE, torch.rand(8, 1, 8, 8), LOSSES["bce"], "segmentation"),
+    "images rebuilt by a binary loss": (torch.rand(2, 3, 8, 8), torch.rand(8, 3, 8, 8), LOSSES["bce"], "none"),
+    "label maps by a regression's loss": (DENSE_FOUR, MAP, LOSSES["mse"], "segmentation"),
+    "heat of one thing by a regression's loss": (DENSE_ONE, MAP % 2, LOSSES["mse"], "regression"),
     "depth": (DENSE_ONE, torch.rand(8, 1, 8, 8) * 10, NONE, "regression"),
     "an autoencoder with classes": (torch.rand(2, 3, 8, 8), torch.tensor([0, 1]), NONE, "none"),
     "an autoencoder by its loss": (torch.rand(2, 3, 8, 8), None, LOSSES["mse"], "none"),
@@ -118,6 +141,20 @@ def test_what_labels_say() -> None:
     )
     assert seen == [[2, 0], []]
     assert Task("multiclass", 3).truths(None, 2) == [[], []]
+    assert Task("regression", 2).truth(torch.ones(4, 3)) is None
+    assert Task("regression", 2).truth(torch.ones(4, 1)).tolist() == [[1]] * 4
+
+
+def test_what_label_maps_say() -> None:
+    """Where one score tells a foreground, 255 is the foreground of 0 and 255, and the void of 0, 1 and 255."""
+    planes, single = Task("segmentation", 3, is_dense=True), Task("segmentation", 2, is_dense=True, is_single=True)
+    one_hot = torch.tensor([[[[1, 0]], [[0, 0]], [[0, 0]]]])
+    assert planes.truth(one_hot).tolist() == [[[0, -1]]]
+    assert planes.truth(torch.tensor([[[2, 255]]])).tolist() == [[[2, -1]]]
+    assert single.truth(torch.tensor([[[0, 255]]])).tolist() == [[[0, 1]]]
+    assert single.truth(torch.tensor([[[0, 255]], [[1, 0]]])).tolist() == [[[0, -1]], [[1, 0]]]
+    assert single.truth(torch.tensor([[[0.4, 0.6]]])).tolist() == [[[0, 1]]]
+    assert single.truth(torch.tensor([[[3, 250]]])).tolist() == [[[0, 1]]]  # as JPEG's noise leaves them
 
 
 def test_losses_and_metrics_are_asked() -> None:

@@ -293,6 +293,7 @@ def test_fingerprints_tell_images_and_sets_of_them_apart() -> None:
     assert fingerprints(images.reshape(2, 3, 4, 1))[0] != first
     noise = torch.randn(2, 3, 8, 8)
     assert fingerprints(noise) == fingerprints(noise.bfloat16()) == fingerprints(noise.double())
+    assert fingerprints(-torch.zeros(1, 1, 2, 2)) == fingerprints(torch.zeros(1, 1, 2, 2))
     assert fingerprints(torch.zeros(1, 1, 2, 2)) == fingerprints(-torch.zeros(1, 1, 2, 2))
     assert fingerprint_of_set([first, second]) != fingerprint_of_set([second, first])
     assert (first, fingerprint_of_set([first])) == ("f48f5cc6d76dedda", "ecf91ce49baeb0e9")

@@ -57,3 +57,11 @@ def test_maps_of_another_kind_begin_anew() -> None:
     for other in (without, cams(torch.ones(2, 1, 2, 2))):
         assert [look.step for look in history.with_look(2, other).looks] == [2]
     assert [look.step for look in history.with_look(2, first).looks] == [0, 1, 2]
+
+
+def test_a_training_that_goes_on_from_a_step_takes_back_what_came_behind() -> None:
+    """An evaluation stands beside all that was seen."""
+    found = cams(torch.ones(2, 1, 4, 4))
+    history = History("layer").with_look(0, found).with_look(1, found).with_look(2, found)
+    assert [look.step for look in history.with_look(1, found).looks] == [0, 1]
+    assert [look.step for look in history.with_look(1, found, beside=True).looks] == [0, 1, 2, 1]

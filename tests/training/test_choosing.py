@@ -21,6 +21,7 @@ from torch.utils.data import (
     WeightedRandomSampler,
 )
 
+from lightning_gradcam.training import choosing
 from lightning_gradcam.training.choosing import chosen, count_of_classes, drawn, labels_of, scattered
 from lightning_gradcam.training.probe_set import Keys, read_probe_set
 
@@ -54,6 +55,14 @@ def test_eight_images_are_of_several_classes_whatever_the_order(length, classes)
         assert len(counts) == min(8, classes)
         assert max(counts.values()) - min(counts.values()) <= 1
         assert len(set(labels[scattered(8, length)].tolist())) >= min(classes, 8) // 2
+
+
+def test_of_very_many_items_some_are_looked_through_for_classes(monkeypatch) -> None:
+    """As many as are asked for at least."""
+    monkeypatch.setattr(choosing, "_ENOUGH", 4)
+    labels = [place % 3 for place in range(30)]
+    assert len(set(choosing.places(4, 30, labels))) == 4
+    assert len(set(choosing.places(20, 30, labels))) == 20
 
 
 def test_an_order_that_is_not_known_is_gone_through_evenly() -> None:

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from lightning_gradcam.cam.layers import LayerOfModel, Layout, Reader
-from lightning_gradcam.cam.methods import full_precision
+from lightning_gradcam.cam.methods import METHODS, full_precision
 from lightning_gradcam.cam.targets import Objective
+from lightning_gradcam.errors import SettingError
 
 # grad-cam ships no types, and is imported only when a method of its is asked for: it takes seconds
 CamClass = type[Any]
@@ -57,6 +58,30 @@ def augments(cam_class: CamClass) -> bool:
     from pytorch_grad_cam.base_cam import BaseCAM
 
     return issubclass(cam_class, BaseCAM)
+
+
+def differentiates_twice(cam_class: CamClass) -> bool:
+    """Whether a class of grad-cam takes the gradient of a gradient, which it can do for one layer a map alone."""
+    from pytorch_grad_cam import ShapleyCAM
+
+    return issubclass(cam_class, ShapleyCAM)
+
+
+def check_method_fits(method: str | CamClass, columns: int) -> None:
+    """Refuse a method that compares classes where there are none.
+
+    Raises:
+        SettingError: with one that does not.
+    """
+    if method in METHODS:
+        return
+    from pytorch_grad_cam import FinerCAM
+
+    if columns < 2 and issubclass(borrowed_class(method), FinerCAM):
+        raise SettingError(
+            f"method={method!r} tells a class from those that are most like it, and this model has a single value an "
+            "image; accepted here is one of the others, as 'gradcam'"
+        )
 
 
 def class_targets(cam_class: CamClass, values: Tensor, wanted: Objective) -> list[list[ImageTarget]]:
@@ -127,14 +152,14 @@ def borrowed_heatmaps(
     Returns:
         (N, H, W) float32 in 0..1, on the CPU.
     """
-    if _differentiates_twice(cam_class):  # behind a layer that acts linearly, only weights give a gradient a graph
+    if differentiates_twice(cam_class):  # behind a layer that acts linearly, only weights give a gradient a graph
         for weight in model.parameters():
             weight.requires_grad_(weight.is_floating_point())
-    adapter = _Adapter(model, forward)
+    adapter = _Adapter(model, forward, layers)
     cam = cam_class(
         model=adapter,
         target_layers=[layer.module for layer in layers],
-        reshape_transform=_transform(layers),
+        reshape_transform=None if all(map(_is_channels_first, layers)) else adapter.read,
     )
     with ExitStack() as stack:
         for inner in _inner_cams(cam):
@@ -146,37 +171,38 @@ def borrowed_heatmaps(
     return torch.from_numpy(heatmaps).float()
 
 
-def _differentiates_twice(cam_class: CamClass) -> bool:
-    from pytorch_grad_cam import ShapleyCAM
-
-    return issubclass(cam_class, ShapleyCAM)
-
-
 def _inner_cams(cam: Any) -> list[Any]:
     """The CAMs that hold hooks: a method that builds on others has those."""
     return list(getattr(cam, "base_cam_per_layer", [getattr(cam, "base_cam", cam)]))
 
 
-def _transform(layers: Sequence[LayerOfModel]) -> Reader | None:
-    channels_first = all(isinstance(layer.read, Layout) and layer.read.axes == "NCHW" for layer in layers)
-    return None if channels_first else layers[0].read
+def _is_channels_first(layer: LayerOfModel) -> bool:
+    return isinstance(layer.read, Layout) and layer.read.axes == "NCHW"
 
 
 class _Adapter(nn.Module):
     """The lent model as grad-cam expects one: called on images, it returns scores that NumPy can read."""
 
-    def __init__(self, model: nn.Module, forward: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self, model: nn.Module, forward: Callable[[Tensor], Tensor], layers: Sequence[LayerOfModel]) -> None:
         super().__init__()
         self.model = model
         self._forward = forward
         self._differentiated = False
         self._dtypes: dict[nn.Module, torch.dtype] = {}
+        self._readers = {layer.module: layer.read for layer in layers}
+        self._readers_by_shape: dict[torch.Size, Reader] = {}
 
     def forward(self, images: Tensor) -> Tensor:
         self._differentiated = torch.is_grad_enabled()  # not so in the hundreds of passes of a ScoreCAM
         return full_precision(self._forward(images))
 
+    def read(self, output: Tensor) -> Tensor:
+        """Read what grad-cam kept of one of the layers, or a gradient of it, which it does not say of which."""
+        return self._readers_by_shape[output.shape](output)
+
     def before_hooks(self, module: nn.Module, inputs: object, output: Any) -> Any:
+        if isinstance(output, Tensor) and module in self._readers:
+            self._readers_by_shape[output.shape] = self._readers[module]
         if not (self._differentiated and isinstance(output, Tensor) and output.is_floating_point()):
             return None
         torch.set_grad_enabled(True)  # also within a forward that runs its backbone under no_grad

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from lightning_gradcam.cam.borrowed import borrowed_class, borrowed_heatmaps, class_targets
+from lightning_gradcam.cam.borrowed import borrowed_class, borrowed_heatmaps, check_method_fits, class_targets
 from lightning_gradcam.cam.layers import Capture, LayerOfModel, TargetLayer, capture, named_layers, resolve_layers
 from lightning_gradcam.cam.maps import (
     Cams,
@@ -129,6 +129,7 @@ def make_plan(
     task = decide(one_an_image(scores, len(few), members), few, labels, evidence, settings.task)
     task = replace(task, doubt="; ".join(filter(None, (doubt, task.doubt))))
     check_target_fits(settings.target, task, len(images))
+    check_method_fits(settings.method, task.columns)
 
     def forward(inputs: Tensor) -> Tensor:
         return at(_forward(model, inputs, settings.output), place)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from math import ceil, prod
+from math import ceil
 from typing import Any, TypeVar
 
 import torch
@@ -170,13 +170,16 @@ def _look_up(choice: LayerChoice, layers: dict[str, nn.Module], names: dict[nn.M
     return name, layers[name]
 
 
-def read_layout(shape: Sequence[int], batch: int, image_size: tuple[int, int]) -> Layout | None:
+def read_layout(
+    shape: Sequence[int], batch: int, image_size: tuple[int, int], grids: Iterable[tuple[int, int]] = ()
+) -> Layout | None:
     """Tell from its shape how a layer's output is to be read, or None where it is no map of the image.
 
     Args:
         shape: the output's shape.
         batch: images in the forward pass.
         image_size: (H, W) of the images; a map has their aspect ratio, but for rounding.
+        grids: of the model's maps: tokens are first taken for such a one's, behind their prefix.
     """
     if len(shape) == 4 and shape[0] == batch:
         layouts = [Layout("NCHW", (shape[2], shape[3])), Layout("NHWC", (shape[1], shape[2]))]
@@ -186,7 +189,7 @@ def read_layout(shape: Sequence[int], batch: int, image_size: tuple[int, int]) -
     if len(shape) == 3 and batch in shape[:2]:
         axes = "NLC" if shape[0] == batch else "LNC"
         length = shape[1] if axes == "NLC" else shape[0]
-        grid = _token_grid(length, image_size)
+        grid = _finest(grids, length) or _finest(_grids(image_size), length)
         return Layout(axes, grid, prefix=length - grid[0] * grid[1]) if grid else None
     return None
 
@@ -197,11 +200,15 @@ def _misfit(grid: tuple[int, int], image_size: tuple[int, int]) -> float:
     return min(abs(h * width / height - w), abs(w * height / width - h))
 
 
-def _token_grid(length: int, image_size: tuple[int, int]) -> tuple[int, int] | None:
-    """Return the finest grid of patches of any stride, but for some prefix tokens: other rows, as anchors, are none."""
+def _grids(image_size: tuple[int, int]) -> set[tuple[int, int]]:
+    """The grids of patches of any stride."""
     height, width = image_size
     strides = range(1, min(image_size) + 1)
-    grids = {(side(height / s), side(width / s)) for s in strides for side in (int, ceil)}
+    return {(side(height / s), side(width / s)) for s in strides for side in (int, ceil)}
+
+
+def _finest(grids: Iterable[tuple[int, int]], length: int) -> tuple[int, int] | None:
+    """Return the finest grid that rows are tokens of, but for some prefix tokens: other rows, as anchors, are none."""
     fitting = [(h, w) for h, w in grids if h * w <= length < 2 * h * w and length <= h * w + _MOST_PREFIX]
     return max(fitting, key=lambda grid: grid[0] * grid[1], default=None)
 
@@ -227,9 +234,9 @@ def resolve_layers(
             scores; or no layer found.
     """
     named = _that_call_hooks(model) if choice is None else choose_layers(model, choice)
-    with capture([module for _, module in named], _Survey()) as captured:
+    with capture([module for _, module in _that_call_hooks(model)], _Survey()) as captured:
         scores = forward(images)
-    reader = _LayoutReader(len(images), size_of(images), reshape_transform)
+    reader = _LayoutReader.of(captured, len(images), size_of(images), reshape_transform)
     if choice is None:
         return [_find({module: name for name, module in named}, captured, scores, reader)]
     return [TargetLayer(name, reader.require(name, captured, module)) for name, module in named]
@@ -240,10 +247,19 @@ class _LayoutReader:
     batch: int
     image_size: tuple[int, int]
     transform: Reader | None
+    grids: frozenset[tuple[int, int]]
+
+    @classmethod
+    def of(
+        cls, captured: Capture, batch: int, image_size: tuple[int, int], transform: Reader | None
+    ) -> "_LayoutReader":
+        layouts = [read_layout(output.shape, batch, image_size) for output in captured.outputs.values()]
+        grids = frozenset(one.grid for one in layouts if one and one.axes == "NCHW")
+        return cls(batch, image_size, transform, grids)
 
     def read(self, output: Tensor) -> Reader | None:
         if self.transform is None:
-            return read_layout(output.shape, self.batch, self.image_size)
+            return read_layout(output.shape, self.batch, self.image_size, self.grids)
         return self.transform
 
     def require(self, name: str, captured: Capture, module: nn.Module) -> Layout | None:
@@ -319,7 +335,7 @@ def _is_attention(name: str, output: Tensor, read: Reader, captured: Capture, na
     """Whether an output of a map's shape is attention over L tokens, (N, heads, L, L), and no map.
 
     Told by what it is or where it comes from: rows of shares, which sum to 1, or the innermost layer around it gives L
-    tokens, or a map of L places.
+    tokens.
     """
     if not isinstance(read, Layout) or read.axes not in ("NCHW", "NHWC") or read.grid[0] != read.grid[1]:
         return False
@@ -328,8 +344,7 @@ def _is_attention(name: str, output: Tensor, read: Reader, captured: Capture, na
     outputs = {names[module]: output.shape for module, output in captured.outputs.items()}
     around = [name[:at] for at in range(len(name)) if name[at] == "."]
     shape = next((outputs[outer] for outer in reversed(around) if outer in outputs), ())
-    lengths = shape[:2] if len(shape) == 3 else (prod(shape[2:]),) if len(shape) == 4 else ()
-    return read.grid[0] in lengths
+    return len(shape) == 3 and read.grid[0] in shape[:2]
 
 
 def _reached(captured: Capture, maps: dict[nn.Module, Reader], scores: Tensor) -> list[nn.Module]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from lightning_gradcam.cam.borrowed import CamClass, augments, borrowed_class, borrowed_names
+from lightning_gradcam.cam.borrowed import CamClass, augments, borrowed_class, borrowed_names, differentiates_twice
 from lightning_gradcam.cam.layers import LayerChoice, Reader
 from lightning_gradcam.cam.methods import METHODS
 from lightning_gradcam.cam.targets import Target, check_target, classes_of
@@ -106,6 +106,12 @@ def _check_method(settings: Settings) -> None:
     cam_class = borrowed_class(method)
     if settings.aug_smooth and not augments(cam_class):
         raise SettingError(f"aug_smooth=True: grad-cam's {method!r} takes none; accepted with it is aug_smooth=False")
+    groups = [one for one in settings.layer_groups if not (one is None or isinstance(one, (str, nn.Module)))]
+    if any(len(group) > 1 for group in groups) and differentiates_twice(cam_class):
+        raise SettingError(
+            f"target_layer={settings.target_layer!r}: grad-cam's {method!r} averages no layers; accepted with it are "
+            "layers of a map each"
+        )
     if callable(settings.target):
         raise SettingError(
             f"target={settings.target!r}: method={method!r} is run by grad-cam, which asks for targets image by image; "

@@ -92,11 +92,10 @@ def places(count: int, length: int, labels: Sequence[Any] | None) -> list[int]:
     if labels is None:
         return scattered(count, length)
     by_label: dict[Any, list[int]] = {}
-    for place in Random(0).sample(range(length), min(length, max(_ENOUGH, 50 * count))):
+    for place in Random(0).sample(range(length), min(length, max(_ENOUGH, count))):
         by_label.setdefault(labels[place], []).append(place)
     names = sorted(by_label, key=str)
     lines = [by_label[names[at]] for at in scattered(min(count, len(names)), len(names))]
-    lines += [by_label[name] for name in names if by_label[name] not in lines]  # where those have too few
     rounds = (line[turn] for turn in range(max(map(len, lines))) for line in lines if turn < len(line))
     return list(islice(rounds, count))
 
