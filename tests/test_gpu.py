@@ -7,6 +7,7 @@ from pytorch_grad_cam import GradCAM
 from torch.utils.data import DataLoader
 
 from lightning_gradcam import GradCAMCallback, explain
+from lightning_gradcam.cam.calls import Inputs
 from lightning_gradcam.cam.compute import compute_cams, make_plan
 from lightning_gradcam.cam.lend import Lender
 from lightning_gradcam.cam.methods import METHODS
@@ -43,12 +44,12 @@ def test_looking_never_waits_for_the_device() -> None:
     model = torchvision.models.resnet18().cuda()
     images = torch.rand(8, 3, 64, 64).pin_memory()
     with Lender(model).twin(None) as (lent, _):
-        plan = make_plan(lent, images, None, Settings("layer4", "predicted", batch_size=4))
+        plan = make_plan(lent, Inputs(images), None, Settings("layer4", "predicted", batch_size=4))
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("error")
     try:
         with Lender(model).twin(None) as (lent, _):
-            later = [cams.copied() for cams in compute_cams(lent, images, plan.known(None), plan)]
+            later = [cams.copied() for cams in compute_cams(lent, Inputs(images), plan.known(None), plan)]
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert later[0]().maps.shape == (8, 1, 2, 2)

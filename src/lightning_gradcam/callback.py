@@ -10,13 +10,15 @@ from pytorch_lightning.trainer.states import TrainerFn
 from torch import nn
 
 from lightning_gradcam.cam.borrowed import CamClass
+from lightning_gradcam.cam.calls import Output
 from lightning_gradcam.cam.layers import Reader
-from lightning_gradcam.cam.settings import LayerChoices, Output, Settings
+from lightning_gradcam.cam.settings import LayerChoices, Settings
 from lightning_gradcam.cam.targets import Target, classes_of
 from lightning_gradcam.pictures.shown import Statistics
 from lightning_gradcam.training.arguments import Arguments
+from lightning_gradcam.training.batches import Key, Keys
 from lightning_gradcam.training.memory import Memory
-from lightning_gradcam.training.probe_set import Images, Key, Keys, asked_for, plain_images
+from lightning_gradcam.training.probe_set import Images, asked_for, plain_images
 from lightning_gradcam.training.session import is_dry_run
 from lightning_gradcam.training.watch import FitWatch, Watch
 from lightning_gradcam.values import plain

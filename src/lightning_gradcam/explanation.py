@@ -14,11 +14,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lightning_gradcam.cam.borrowed import CamClass
+from lightning_gradcam.cam.calls import Inputs, Output
 from lightning_gradcam.cam.compute import compute_cams, make_plan
 from lightning_gradcam.cam.layers import LayerChoice, Reader
 from lightning_gradcam.cam.lend import Lender
 from lightning_gradcam.cam.maps import Cams, Maps
-from lightning_gradcam.cam.settings import Output, Settings, check_tensor
+from lightning_gradcam.cam.settings import Settings, check_tensor
 from lightning_gradcam.cam.targets import Target
 from lightning_gradcam.cam.tasks import Task
 from lightning_gradcam.errors import SettingError
@@ -136,12 +137,12 @@ def explain(
     )
     mean, std, size = plain(mean), plain(std), plain(size)
     check_statistics(mean, std)
-    inputs, shown, undo = _inputs(images, size, mean, std)
-    known = _checked_labels(labels, len(inputs))
+    ready, shown, undo = _prepared(images, size, mean, std)
+    known = _checked_labels(labels, len(ready))
 
     def explained(lent: nn.Module, settings: Settings) -> tuple[Task, Maps]:
-        plan = make_plan(lent, inputs, known, settings)
-        return plan.task, compute_cams(lent, inputs, plan.known(known), plan)[0].copied()()
+        plan = make_plan(lent, Inputs(ready), known, settings)
+        return plan.task, compute_cams(lent, Inputs(ready), plan.known(known), plan)[0].copied()()
 
     told, found = Lender(model).look(explained, settings)
     if told.doubt:
@@ -166,7 +167,7 @@ def _explanation(found: Maps, images: ShownImages) -> Explanation:
     )
 
 
-def _inputs(
+def _prepared(
     images: Tensor | Sequence[Picture], size: Size | None, mean: Statistics | None, std: Statistics | None
 ) -> tuple[Tensor, Tensor, tuple[Statistics | None, Statistics | None]]:
     """What the model gets, what is shown, and the statistics that showing has to undo."""

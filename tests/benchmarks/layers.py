@@ -17,6 +17,7 @@ import torchvision
 import transformers
 from torch import nn
 
+from lightning_gradcam.cam.calls import Inputs
 from lightning_gradcam.cam.compute import make_plan
 from lightning_gradcam.cam.layers import TargetLayer
 from lightning_gradcam.cam.lend import Lender
@@ -134,7 +135,7 @@ def found(name: str, side: int) -> TargetLayer:
     torch.manual_seed(0)
     model = MODELS[name](side).eval()
     with Lender(model).twin(Settings()) as (lent, settings):
-        return make_plan(lent, torch.randn(2, 3, side, side), None, settings).groups[0][0]
+        return make_plan(lent, Inputs(torch.randn(2, 3, side, side)), None, settings).groups[0][0]
 
 
 def main() -> int:

@@ -17,6 +17,7 @@ import torchvision
 from pytorch_grad_cam import GradCAM
 from torch import Tensor, nn
 
+from lightning_gradcam.cam.calls import Inputs
 from lightning_gradcam.cam.compute import compute_cams, make_plan
 from lightning_gradcam.cam.layers import Layout, named_layers
 from lightning_gradcam.cam.lend import Lender
@@ -79,8 +80,8 @@ def compare(family: str, name: str) -> str:
     settle(model, images)
     size = (images.shape[-2], images.shape[-1])
     with Lender(model).twin(None) as (lent, _):
-        plan = make_plan(lent, images, None, Settings(target="predicted"))
-        cams = compute_cams(lent, images, plan.known(None), plan)[0]
+        plan = make_plan(lent, Inputs(images), None, Settings(target="predicted"))
+        cams = compute_cams(lent, Inputs(images), plan.known(None), plan)[0]
     layer, heatmaps = plan.groups[0][0], cams.heatmaps(size)[:, 0]
     assert isinstance(layer.layout, Layout)
     in_range = bool(heatmaps.isfinite().all()) and float(heatmaps.min()) >= 0 and float(heatmaps.max()) <= 1 + 1e-6

@@ -26,6 +26,7 @@ from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
 
 from lightning_gradcam.cam.borrowed import borrowed_names, class_targets
+from lightning_gradcam.cam.calls import Inputs
 from lightning_gradcam.cam.compute import compute_cams, make_plan
 from lightning_gradcam.cam.layers import named_layers
 from lightning_gradcam.cam.lend import Lender
@@ -57,8 +58,8 @@ def cams_of(
 ) -> list[Maps]:
     with Lender(model).twin(Settings(**{"target": "predicted", **settings})) as (lent, own):
         prepare(lent)
-        plan = make_plan(lent, images, labels, own)
-        return compute_cams(lent, images, plan.known(labels), plan)
+        plan = make_plan(lent, Inputs(images), labels, own)
+        return compute_cams(lent, Inputs(images), plan.known(labels), plan)
 
 
 def out_of_place(model: nn.Module) -> nn.Module:
@@ -114,8 +115,8 @@ def test_each_method_is_grad_cams(networks, network, method) -> None:
     layer = {"resnet18": "layer4", "mobilenet_v3": "features", "vit": None}[network]
     layer = f"network.{layer}" if layer and method == "gradcam++" else layer
     with Lender(model).twin(None) as (lent, _):
-        plan = make_plan(lent, images, None, Settings(layer, "predicted", method))
-        ours = compute_cams(lent, images, plan.known(None), plan)[0].heatmaps(tuple(images.shape[-2:]))[:, 0]
+        plan = make_plan(lent, Inputs(images), None, Settings(layer, "predicted", method))
+        ours = compute_cams(lent, Inputs(images), plan.known(None), plan)[0].heatmaps(tuple(images.shape[-2:]))[:, 0]
     target = plan.groups[0][0]
     transform = None if layer else target.layout
     theirs = PEERS[method](model, [named_layers(model)[target.name]], reshape_transform=transform)(images, None)

@@ -6,6 +6,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
+from lightning_gradcam.cam.calls import Inputs
 from lightning_gradcam.cam.compute import make_plan
 from lightning_gradcam.cam.layers import (
     Capture,
@@ -28,7 +29,7 @@ def found(model: nn.Module, images: Tensor) -> TargetLayer:
 
 def named_layer(model: nn.Module, images: Tensor, name: str | None) -> TargetLayer:
     with Lender(model).twin(None) as (lent, _):
-        return make_plan(lent, images, None, Settings(name, target="predicted")).groups[0][0]
+        return make_plan(lent, Inputs(images), None, Settings(name, target="predicted")).groups[0][0]
 
 
 @pytest.mark.parametrize(
@@ -188,7 +189,7 @@ def test_an_odd_aspect_ratio_is_a_map_when_named(stride, grid) -> None:
         nn.Conv2d(1, 5, 3, stride=stride, padding=1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(5, 2)
     )
     with Lender(model).twin(None) as (lent, _):
-        plan = make_plan(lent, torch.randn(2, 1, 16, 64), None, Settings("0", "predicted"))
+        plan = make_plan(lent, Inputs(torch.randn(2, 1, 16, 64)), None, Settings("0", "predicted"))
     assert plan.groups[0][0].layout == Layout("NCHW", grid)
 
 
@@ -223,10 +224,10 @@ def test_reshape_transform_reads_what_shapes_do_not_tell() -> None:
 
     model, images = Flat(), torch.randn(2, 3, 8, 8)
     with Lender(model).twin(None) as (lent, _):
-        plan = make_plan(lent, images, None, Settings("flat", "predicted", reshape_transform=as_map))
+        plan = make_plan(lent, Inputs(images), None, Settings("flat", "predicted", reshape_transform=as_map))
         assert plan.groups[0][0].layout is None
         with pytest.raises(ValueError, match=r"target_layer='flat' reshape_transform made \(2, 256\)"):
-            make_plan(lent, images, None, Settings("flat", "predicted", reshape_transform=nn.Identity()))
+            make_plan(lent, Inputs(images), None, Settings("flat", "predicted", reshape_transform=nn.Identity()))
 
 
 def as_map(output: Tensor) -> Tensor:

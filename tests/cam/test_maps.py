@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from lightning_gradcam import GradCAMCallback, explain
+from lightning_gradcam.cam.calls import Inputs
 from lightning_gradcam.cam.compute import compute_cams, make_plan
 from lightning_gradcam.cam.lend import Lender
 from lightning_gradcam.cam.maps import Cams, Heatmaps, to_heatmaps
@@ -18,8 +19,8 @@ def maps_of(**settings: object):
     torch.manual_seed(0)
     model, images = small_cnn(), torch.rand(2, 3, 16, 16)
     with Lender(model).twin(Settings(**{"target": "predicted", **settings})) as (lent, own):
-        plan = make_plan(lent, images, None, own)
-        return compute_cams(lent, images, plan.known(None), plan)[0]
+        plan = make_plan(lent, Inputs(images), None, own)
+        return compute_cams(lent, Inputs(images), plan.known(None), plan)[0]
 
 
 @pytest.mark.parametrize("settings", WITHOUT_PEAKS)

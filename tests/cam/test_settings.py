@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from string import digits
 from typing import Any
 
 import pytest
@@ -75,8 +76,12 @@ WRONG: dict[str, st.SearchStrategy[Any]] = {
     "reshape_transform": st.one_of(words, numbers, st.just(torch.Tensor.flatten)),
     "aug_smooth": st.one_of(words, st.integers(), st.floats()),
     "eigen_smooth": st.one_of(words, st.integers(), st.floats()),
-    "image_key": st.one_of(words, st.integers(2, 99), st.floats(), st.booleans()),
-    "label_key": st.one_of(words, st.integers(2, 99), st.floats(), st.booleans()),
+    "image_key": st.one_of(
+        words.filter(lambda word: word[0] not in digits), st.integers(2, 99), st.floats(), st.booleans()
+    ),
+    "label_key": st.one_of(
+        words.filter(lambda word: word[0] not in digits), st.integers(2, 99), st.floats(), st.booleans()
+    ),
     "mask_key": st.one_of(words, st.integers(2, 99), st.floats(), st.booleans()),
 }
 

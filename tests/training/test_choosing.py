@@ -22,8 +22,9 @@ from torch.utils.data import (
 )
 
 from lightning_gradcam.training import choosing
+from lightning_gradcam.training.batches import Keys
 from lightning_gradcam.training.choosing import chosen, count_of_classes, drawn, labels_of, scattered
-from lightning_gradcam.training.probe_set import Keys, read_probe_set
+from lightning_gradcam.training.probe_set import read_probe_set
 
 
 class Plain(Dataset):

@@ -1,5 +1,6 @@
 """Class activation maps of a lent model: the gradient family on its own device, all others by grad-cam."""
 
+import traceback
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_gradcam.cam.borrowed import borrowed_class, borrowed_heatmaps, check_method_fits, class_targets
+from lightning_gradcam.cam.calls import Call, Inputs, cannot_be_called, ways_to_call
 from lightning_gradcam.cam.layers import Capture, LayerOfModel, TargetLayer, capture, named_layers, resolve_layers
 from lightning_gradcam.cam.maps import (
     Cams,
@@ -23,7 +25,6 @@ from lightning_gradcam.cam.maps import (
 )
 from lightning_gradcam.cam.methods import METHODS, Method, full_precision
 from lightning_gradcam.cam.outputs import (
-    Place,
     at,
     candidates,
     check_differentiable,
@@ -33,7 +34,7 @@ from lightning_gradcam.cam.outputs import (
     per_image,
     reaches,
 )
-from lightning_gradcam.cam.settings import Output, Settings
+from lightning_gradcam.cam.settings import Settings
 from lightning_gradcam.cam.targets import (
     Batch,
     Objective,
@@ -46,6 +47,7 @@ from lightning_gradcam.cam.targets import (
 )
 from lightning_gradcam.cam.tasks import Task
 from lightning_gradcam.cam.telling import decide, evidence_of
+from lightning_gradcam.cam.trees import Path
 
 
 class Known(NamedTuple):
@@ -61,10 +63,11 @@ class Known(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """What is done at each look, told by a trial: the layers, one group a map, where the scores are, and the task.
+    """What is done at each look, told by a trial: how the model is called, the layers, the scores, and the task.
 
     Attributes:
         settings: what was asked for.
+        call: how the model is called.
         groups: the layers of each map.
         place: where in the model's output the scores are.
         members: how an ensemble's rows lie, as `outputs.per_image` has it.
@@ -72,8 +75,9 @@ class Plan:
     """
 
     settings: Settings
+    call: Call
     groups: tuple[tuple[TargetLayer, ...], ...]
-    place: Place
+    place: Path
     members: str
     task: Task
 
@@ -91,26 +95,27 @@ class Plan:
         """Return labels of all images, (N, ...), with what they say."""
         return Known(labels, self.task.truth(labels))
 
-    def rows_of(self, output: Any, images: Tensor) -> Tensor:
-        """Return the scores in a model's output, (N, ...)."""
-        rows = one_an_image(at(output, self.place), len(images), self.members)
-        if len(rows) != len(images):
-            raise RuntimeError(f"the model returned {len(rows)} rows of scores for {len(images)} images")
-        return rows
+    def rows_of(self, model: nn.Module, inputs: Inputs) -> tuple[Any, Tensor]:
+        """Call a model; return its output and the scores in it, (N, ...)."""
+        output = self.call(model, inputs)
+        rows = one_an_image(at(output, self.place), len(inputs.images), self.members)
+        if len(rows) != len(inputs.images):
+            raise RuntimeError(f"the model returned {len(rows)} rows of scores for {len(inputs.images)} images")
+        return output, rows
 
 
 def make_plan(
     model: nn.Module,
-    images: Tensor,
+    inputs: Inputs,
     labels: Tensor | None,
     settings: Settings,
     counts: Collection[int] = (),
 ) -> Plan:
-    """Find the layers, the scores and the task by a trial of the first two images, and by the labels of all.
+    """Find how the model is called, the layers, the scores and the task, by a trial of two images and all labels.
 
     Args:
         model: a lent model.
-        images: (N, C, H, W), on any device.
+        inputs: N images, on any device, with the batch that they came in.
         labels: (N, ...) or None.
         settings: what to make.
         counts: how many classes there are, as the data or names of classes tell.
@@ -119,24 +124,51 @@ def make_plan(
         SettingError: a setting that does not fit the model, with the argument's name.
     """
     settings.check_output(model)
-    few = _on_device(images[:2], model)
-    output = _forward(model, _traced(few), settings.output)
-    place, scores, doubt = _scores_in(output, labels, counts)
-    check_differentiable(scores)
-    alone = at(_forward(model, few[:1], settings.output), place) if len(scores) != len(few) else None
-    members = per_image(scores, len(few), alone)
-    evidence = evidence_of(model, counts, maker_of(scores))
-    task = decide(one_an_image(scores, len(few), members), few, labels, evidence, settings.task)
-    task = replace(task, doubt="; ".join(filter(None, (doubt, task.doubt))))
-    check_target_fits(settings.target, task, len(images))
+    few = inputs.of(slice(0, 2)).on(model)
+    trial = _try(model, few, labels, settings, counts)
+    scores = one_an_image(trial.scores, len(few.images), trial.members)
+    task = decide(scores, few.images, labels, evidence_of(model, counts, maker_of(trial.scores)), settings.task)
+    task = replace(task, doubt="; ".join(filter(None, (trial.doubt, task.doubt))))
+    check_target_fits(settings.target, task, len(inputs.images))
     check_method_fits(settings.method, task.columns)
 
-    def forward(inputs: Tensor) -> Tensor:
-        return at(_forward(model, inputs, settings.output), place)
+    def forward(images: Tensor) -> Tensor:
+        return at(trial.call(model, few.instead(images)), trial.place)
 
     transform = settings.reshape_transform
-    groups = [resolve_layers(model, forward, few, choice, transform) for choice in settings.layer_groups]
-    return Plan(settings, tuple(map(tuple, groups)), place, members, task)
+    groups = [resolve_layers(model, forward, few.images, choice, transform) for choice in settings.layer_groups]
+    return Plan(settings, trial.call, tuple(map(tuple, groups)), trial.place, trial.members, task)
+
+
+class _Trial(NamedTuple):
+    call: Call
+    place: Path
+    scores: Tensor
+    members: str
+    doubt: str
+
+
+def _try(model: nn.Module, few: Inputs, labels: Tensor | None, settings: Settings, counts: Collection[int]) -> _Trial:
+    """Call the model in one way after the other until it gives scores."""
+    tried: list[tuple[Call, Exception]] = []
+    for call in ways_to_call(model, few, settings.output):
+        try:
+            return _trial(model, few, call, labels, counts)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as fault:
+            traceback.clear_frames(fault.__traceback__)
+            tried.append((call, fault))
+    raise cannot_be_called(model, few, tried) from tried[0][1]
+
+
+def _trial(model: nn.Module, few: Inputs, call: Call, labels: Tensor | None, counts: Collection[int]) -> _Trial:
+    output = call(model, few.instead(_traced(few.images)))
+    place, scores, doubt = _scores_in(output, labels, counts)
+    check_differentiable(scores)
+    images = len(few.images)
+    alone = at(call(model, few.of(slice(0, 1))), place) if len(scores) != images else None
+    return _Trial(call, place, scores, per_image(scores, images, alone), doubt)
 
 
 def _traced(images: Tensor) -> Tensor:
@@ -145,7 +177,7 @@ def _traced(images: Tensor) -> Tensor:
     return own.requires_grad_() if own.is_floating_point() else own
 
 
-def _scores_in(output: Any, labels: Tensor | None, counts: Collection[int]) -> tuple[Place, Tensor, str]:
+def _scores_in(output: Any, labels: Tensor | None, counts: Collection[int]) -> tuple[Path, Tensor, str]:
     """Tell which of an output's tensors are the scores; say so where another one could be."""
     found = candidates(output)
     if len(found) > 1:
@@ -159,8 +191,8 @@ def _scores_in(output: Any, labels: Tensor | None, counts: Collection[int]) -> t
 
 
 def _fitting(
-    found: list[tuple[Place, Tensor]], labels: Tensor | None, counts: Collection[int]
-) -> list[tuple[Place, Tensor]]:
+    found: list[tuple[Path, Tensor]], labels: Tensor | None, counts: Collection[int]
+) -> list[tuple[Path, Tensor]]:
     """Those that are scores rather than features: of the labels' kind, made last, of as many classes as there are."""
     are_maps = labels is not None and labels.dim() >= 3
     rules: list[Callable[[Tensor], bool]] = [
@@ -174,12 +206,12 @@ def _fitting(
     return found
 
 
-def compute_cams(model: nn.Module, images: Tensor, known: Known, plan: Plan, rows: range | None = None) -> list[Maps]:
+def compute_cams(model: nn.Module, inputs: Inputs, known: Known, plan: Plan, rows: range | None = None) -> list[Maps]:
     """Explain each image: one forward, with gradients from the first target layer on, and one backward to it a target.
 
     Args:
         model: a lent model.
-        images: (N, C, H, W), on any device; they are moved `batch_size` at a time, and half that when memory runs out.
+        inputs: N images, on any device; they are moved `batch_size` at a time, and half that when memory runs out.
         known: what `plan.known` gives for their labels, on the CPU.
         plan: what `make_plan` found for this model.
         rows: which of the images; None is all.
@@ -187,16 +219,17 @@ def compute_cams(model: nn.Module, images: Tensor, known: Known, plan: Plan, row
     Returns:
         One for each layer (or group of layers to be averaged), on the model's device; none of no images.
     """
-    step, rows = plan.settings.batch_size, range(len(images)) if rows is None else rows
+    step, rows = plan.settings.batch_size, range(len(inputs.images)) if rows is None else rows
+    inputs = inputs if plan.call.needs_batch else replace(inputs, batch=None)
     slices = [slice(start, min(start + step, rows.stop)) for start in rows[::step]]
-    chunks = [cams for chunk in slices for cams in _chunks(model, images, known, plan, chunk)]
+    chunks = [cams for chunk in slices for cams in _chunks(model, inputs, known, plan, chunk)]
     return [joined(parts) for parts in zip(*chunks, strict=True)]
 
 
-def _chunks(model: nn.Module, images: Tensor, known: Known, plan: Plan, rows: slice) -> Iterator[Sequence[Maps]]:
+def _chunks(model: nn.Module, inputs: Inputs, known: Known, plan: Plan, rows: slice) -> Iterator[Sequence[Maps]]:
     out_of_memory = False
     try:
-        cams = _explain(model, images, known, plan, rows)
+        cams = _explain(model, inputs, known, plan, rows)
     except torch.OutOfMemoryError:
         if rows.stop - rows.start == 1:
             raise
@@ -206,11 +239,11 @@ def _chunks(model: nn.Module, images: Tensor, known: Known, plan: Plan, rows: sl
         return
     middle = (rows.start + rows.stop) // 2
     for half in (slice(rows.start, middle), slice(middle, rows.stop)):
-        yield from _chunks(model, images, known, plan, half)
+        yield from _chunks(model, inputs, known, plan, half)
 
 
-def _explain(model: nn.Module, images: Tensor, all_known: Known, plan: Plan, rows: slice) -> Sequence[Maps]:
-    chunk, known = _on_device(images[rows], model), all_known.of(rows)
+def _explain(model: nn.Module, inputs: Inputs, all_known: Known, plan: Plan, rows: slice) -> Sequence[Maps]:
+    chunk, known = inputs.of(rows).on(model), all_known.of(rows)
     if plan.settings.method not in METHODS:
         return _borrowed(model, chunk, known, plan, rows)
     if plan.settings.aug_smooth:
@@ -219,30 +252,29 @@ def _explain(model: nn.Module, images: Tensor, all_known: Known, plan: Plan, row
 
 
 def _on_the_device(
-    model: nn.Module, images: Tensor, known: Known, plan: Plan, rows: slice, fixed: Objective | None = None
+    model: nn.Module, inputs: Inputs, known: Known, plan: Plan, rows: slice, fixed: Objective | None = None
 ) -> tuple[list[Cams], Objective]:
     """The maps, and what they explain; `fixed` is the objective of the same images before they were augmented."""
     settings, groups = plan.settings, plan.layers_of(model)
     with capture({layer.module for group in groups for layer in group}, Capture()) as captured:
-        batch = _batch(model, images, known, plan, rows)
+        batch = _batch(model, inputs, known, plan, rows)
         wanted = again(fixed, batch.scores.values) if fixed else objective(settings.target, batch)
         gradients = _gradients(wanted.values, captured)
     method = METHODS[str(settings.method)]
-    with torch.autocast(images.device.type, enabled=False):  # half precision is the model's own, not its maps'
+    with torch.autocast(inputs.images.device.type, enabled=False):  # half precision is the model's own, not its maps'
         maps = [
             [_raw(layer, captured, gradients, method, settings.eigen_smooth) for layer in group] for group in groups
         ]
-    size = size_of(images)
+    size = size_of(inputs.images)
     parts = [divided(raw[0]) if len(raw) == 1 else averaged(raw, size) for raw in maps]
     said, classes, predicted = told(batch, wanted.classes), wanted.classes, batch.scores.classes
     pairs = zip(parts, plan.names, strict=True)
     return [Cams(part, said, predicted, classes, name, peaks) for (part, peaks), name in pairs], wanted
 
 
-def _batch(model: nn.Module, images: Tensor, known: Known, plan: Plan, rows: slice) -> Batch:
-    output = _forward(model, images, plan.settings.output)
-    found = plan.rows_of(output, images)
-    scores = read_scores(found, plan.task, images, known.truth)
+def _batch(model: nn.Module, inputs: Inputs, known: Known, plan: Plan, rows: slice) -> Batch:
+    output, found = plan.rows_of(model, inputs)
+    scores = read_scores(found, plan.task, inputs.images, known.truth)
     return Batch(output, found, scores, plan.task, known.labels, known.truth, rows)
 
 
@@ -274,17 +306,17 @@ def _raw(
     return torch.stack(maps, dim=1).relu()
 
 
-def _augmented(model: nn.Module, images: Tensor, known: Known, plan: Plan, rows: slice) -> list[Maps]:
+def _augmented(model: nn.Module, inputs: Inputs, known: Known, plan: Plan, rows: slice) -> list[Maps]:
     """Mean heatmaps over grad-cam's six augmentations, of what is explained of the images themselves."""
     import ttach  # grad-cam's own
 
-    size = size_of(images)
-    plain, wanted = _on_the_device(model, images, known, plan, rows)
+    images, size = inputs.images, size_of(inputs.images)
+    plain, wanted = _on_the_device(model, inputs, known, plan, rows)
     fixed = wanted if wanted.weights is not None else None
     heatmaps: list[list[Tensor]] = [[] for _ in plain]
     for transform in ttach.Compose([ttach.HorizontalFlip(), ttach.Multiply(factors=[0.9, 1, 1.1])]):
-        inputs = as_given(transform.augment_image(channels_first(images)), images)
-        augmented, _ = _on_the_device(model, inputs, known, plan, rows, fixed)
+        changed = as_given(transform.augment_image(channels_first(images)), images)
+        augmented, _ = _on_the_device(model, inputs.instead(changed), known, plan, rows, fixed)
         for cams, found in zip(augmented, heatmaps, strict=True):
             found.append(transform.deaugment_mask(cams.heatmaps(size)))
     pairs = zip(plain, (finished(torch.stack(found).mean(0)) for found in heatmaps), strict=True)
@@ -294,19 +326,26 @@ def _augmented(model: nn.Module, images: Tensor, known: Known, plan: Plan, rows:
     ]
 
 
-def _borrowed(model: nn.Module, images: Tensor, known: Known, plan: Plan, rows: slice) -> list[Maps]:
+def _borrowed(model: nn.Module, inputs: Inputs, known: Known, plan: Plan, rows: slice) -> Sequence[Maps]:
     """Heatmaps by a class of grad-cam, which is told its targets image by image."""
-    settings, cam_class = plan.settings, borrowed_class(plan.settings.method)
+    count = len(inputs.images)
+    if inputs.batch is not None and count > 1:  # grad-cam varies an image, and does not say which
+        alone = [slice(row, row + 1) for row in range(count)]
+        places = [slice(rows.start + row, rows.start + row + 1) for row in range(count)]
+        rows_of = zip(alone, places, strict=True)
+        found = [_borrowed(model, inputs.of(row), known.of(row), plan, place) for row, place in rows_of]
+        return [joined(parts) for parts in zip(*found, strict=True)]
+    settings, images, cam_class = plan.settings, inputs.images, borrowed_class(plan.settings.method)
     with torch.no_grad():
-        batch = _batch(model, images, known, plan, rows)
+        batch = _batch(model, inputs, known, plan, rows)
         wanted = objective(settings.target, batch)
     objects = objects_of(settings.target)[rows]
     columns = [objects] if objects else class_targets(cam_class, batch.scores.values, wanted)
 
-    def forward(inputs: Tensor) -> Tensor:
-        given = as_given(_on_device(inputs, model), images)
-        found = plan.rows_of(_forward(model, given, settings.output), given)
-        return found if objects else read_scores(found, plan.task, given, batch.truth).values
+    def forward(varied: Tensor) -> Tensor:
+        given = inputs.instead(as_given(varied, images)).on(model)
+        _, found = plan.rows_of(model, given)
+        return found if objects else read_scores(found, plan.task, given.images, batch.truth).values
 
     first = channels_first(images)  # as grad-cam reads sizes
     smoothing = {"eigen_smooth": settings.eigen_smooth} | ({"aug_smooth": True} if settings.aug_smooth else {})
@@ -318,17 +357,3 @@ def _borrowed(model: nn.Module, images: Tensor, known: Known, plan: Plan, rows: 
     said, predicted = told(batch, wanted.classes), batch.scores.classes
     pairs = zip(parts, plan.names, strict=True)
     return [Heatmaps(maps, said, predicted, wanted.classes, name, states) for (maps, states), name in pairs]
-
-
-def _forward(model: nn.Module, images: Tensor, output: Output | None) -> Any:
-    if output is None:
-        return model(images)
-    return getattr(model, output)(images) if isinstance(output, str) else output(model, images)
-
-
-def _on_device(images: Tensor, model: nn.Module) -> Tensor:
-    """Move a chunk to the model, in the precision of its weights; whole numbers (raw pixels) stay what they are."""
-    weight = next((p for p in model.parameters() if p.is_floating_point()), None)
-    if weight is None:
-        return images
-    return images.to(weight.device, weight.dtype if images.is_floating_point() else images.dtype, non_blocking=True)

@@ -6,33 +6,33 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lightning_gradcam.cam import trees
+from lightning_gradcam.cam.trees import Path
 from lightning_gradcam.errors import SettingError
 
 NAMES = ("logits", "out", "pred", "preds", "prediction", "predictions", "scores", "output", "y_hat")
-Place = tuple[str | int, ...]  # keys, places and names of attributes, from outside in
 
 # what only brings scores into another shape or precision: seen through to find what made them
 _SHAPING = ("View", "Reshape", "Squeeze", "Unsqueeze", "Slice", "Select", "Transpose", "Permute", "ToCopy", "Clone")
 _DEEP = 10_000  # steps of a graph
 
 
-def at(output: Any, place: Place) -> Tensor:
+def at(output: Any, place: Path) -> Tensor:
     """Return the scores at a place in an output.
 
     Raises:
         RuntimeError: an output of another kind than the one whose place it is.
     """
-    for step in place:
-        try:
-            output = getattr(output, step) if isinstance(step, str) and not _is_mapping(output) else output[step]
-        except (AttributeError, KeyError, IndexError, TypeError) as error:
-            raise RuntimeError(f"the model's output has no {'.'.join(map(str, place))} any more") from error
-    if not isinstance(output, Tensor):
-        raise RuntimeError(f"the model returned a {type(output).__name__} where its scores were")
-    return output
+    try:
+        found = trees.at(output, place)
+    except LookupError as error:
+        raise RuntimeError(f"the model's output has no {'.'.join(map(str, place))} any more") from error
+    if not isinstance(found, Tensor):
+        raise RuntimeError(f"the model returned a {type(found).__name__} where its scores were")
+    return found
 
 
-def candidates(output: Any, place: Place = ()) -> list[tuple[Place, Tensor]]:
+def candidates(output: Any, place: Path = ()) -> list[tuple[Path, Tensor]]:
     """Return what may be scores: a tensor, a dict's entry or an object's attribute of a usual name, a tuple's items.
 
     Raises:
@@ -51,7 +51,7 @@ def candidates(output: Any, place: Place = ()) -> list[tuple[Place, Tensor]]:
     )
 
 
-def _tensors(output: Any, place: Place) -> Iterator[tuple[Place, Tensor]]:
+def _tensors(output: Any, place: Path) -> Iterator[tuple[Path, Tensor]]:
     if isinstance(output, Tensor):
         if output.dim() or not place:
             yield place, output
@@ -82,7 +82,7 @@ def _detectors_line(output: Any) -> str:
     return ": of a detector output=lambda model, images: torch.stack([one['scores'].sum() for one in model(images)])"
 
 
-def name_of_place(place: Place) -> str:
+def name_of_place(place: Path) -> str:
     """Say a place as code has it: `[1]`, `['out'][0]`."""
     return "".join(f"[{step!r}]" for step in place)
 

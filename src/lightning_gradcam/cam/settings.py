@@ -1,12 +1,12 @@
 """What a map is to be made of, checked as far as that goes without a model."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor, nn
 
 from lightning_gradcam.cam.borrowed import CamClass, augments, borrowed_class, borrowed_names, differentiates_twice
+from lightning_gradcam.cam.calls import Output
 from lightning_gradcam.cam.layers import LayerChoice, Reader
 from lightning_gradcam.cam.methods import METHODS
 from lightning_gradcam.cam.targets import Target, check_target, classes_of
@@ -14,7 +14,6 @@ from lightning_gradcam.cam.tasks import check_task
 from lightning_gradcam.errors import SettingError, nearest
 from lightning_gradcam.values import plain
 
-Output = Callable[[nn.Module, Tensor], Any] | str
 LayerChoices = LayerChoice | Sequence[LayerChoice | Sequence[LayerChoice]]
 
 

@@ -8,7 +8,8 @@ from lightning_gradcam.cam.tasks import Task
 from lightning_gradcam.errors import SettingError, nearest
 from lightning_gradcam.pictures.captions import to_header
 from lightning_gradcam.pictures.shown import Statistics, check_names, check_statistics
-from lightning_gradcam.training.probe_set import Images, Keys, check_images
+from lightning_gradcam.training.batches import Keys
+from lightning_gradcam.training.probe_set import Images, check_images
 
 SCALES = ("image", "run")
 

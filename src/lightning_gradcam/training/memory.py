@@ -39,6 +39,11 @@ class Memory:
         """Remember a look at a layer; return all at it so far."""
         if self.probe_set is None and self._earlier and self._earlier.is_of(probe_set):
             self.histories = dict(self._earlier.histories)
+        if self.probe_set is not None and not self.is_of(probe_set):
+            logger.warning(
+                "images: the data's are other ones than the checkpoint's; what was seen of those is left out"
+            )
+            self.histories = {}
         so_far = self.histories.get(tag, History(found.layer))
         history = so_far.with_look(step, found, beside=self._earlier is not None)
         self.histories[tag] = history
@@ -58,6 +63,11 @@ class Memory:
         return self.probe_set is not None and torch.equal(self.probe_set.images, probe_set.images)
 
     @property
+    def whole_probe_set(self) -> ProbeSet | None:
+        """The images, where nothing that came with them has to be read again."""
+        return self.probe_set if self.probe_set and self.probe_set.is_whole else None
+
+    @property
     def looks(self) -> int:
         """How often the layers were looked at."""
         return max((len(history.looks) for history in self.histories.values()), default=0)
@@ -66,7 +76,7 @@ class Memory:
         """Return all of it in plain tensors, numbers and words."""
         return {
             "images": self.asked,
-            "probe": None if self.probe_set is None else vars(self.probe_set),
+            "probe": None if self.probe_set is None else self.probe_set.state_dict(),
             "histories": {tag: history.state_dict() for tag, history in self.histories.items()},
         }
 

@@ -3,9 +3,8 @@
 import logging
 import random
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -13,25 +12,20 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
+from lightning_gradcam.cam.calls import Inputs
 from lightning_gradcam.cam.lend import preserved_rng
 from lightning_gradcam.cam.maps import size_of
 from lightning_gradcam.cam.settings import check_tensor
-from lightning_gradcam.errors import SettingError, nearest
+from lightning_gradcam.cam.trees import Rows, joined, mapped
+from lightning_gradcam.errors import SettingError
 from lightning_gradcam.logs.record import fingerprint_of_set, fingerprints
+from lightning_gradcam.training.batches import Keys, Places, find_places, of_one_size
 from lightning_gradcam.training.choosing import Indices, chosen, count_of_classes
 from lightning_gradcam.values import plain
 
 logger = logging.getLogger(__name__)
 
 Images = int | Sequence[int] | Tensor | tuple[Tensor, Tensor]
-Key = str | int
-
-_USUAL = {
-    "image": ("image", "images", "img", "imgs", "x", "pixel_values", "input", "inputs", "data"),
-    "label": ("label", "labels", "y", "target", "targets", "class", "classes"),
-    "mask": ("mask", "masks", "segmentation", "segmentations", "boxes", "box", "bbox", "bboxes"),
-}
-_PLACES = {"image": 0, "label": 1, "mask": 2}  # in a tuple
 
 
 @dataclass(frozen=True)
@@ -44,6 +38,9 @@ class ProbeSet:
         masks: (N, H, W) bool, true on the thing, or None.
         indices: (N,) where in the dataset they are, or None.
         classes: how many classes the dataset says that it has, or None.
+        batch: the whole batch that they came in; None where they were given, or nothing else of it is needed.
+        places: where in the batch they are, or None.
+        is_whole: whether all is there that looking needs; not of a checkpoint, whose batch is to be read again.
     """
 
     images: Tensor
@@ -51,24 +48,28 @@ class ProbeSet:
     masks: Tensor | None = None
     indices: Tensor | None = None
     classes: int | None = None
+    batch: Rows | None = None
+    places: Places | None = None
+    is_whole: bool = True
+
+    @property
+    def inputs(self) -> Inputs:
+        """What the model is called with."""
+        if self.batch is None or self.places is None:
+            return Inputs(self.images)
+        return Inputs(self.images, self.batch, self.places.image, self.places.label)
+
+    def without_batch(self) -> "ProbeSet":
+        """Return the set of a model that takes its images alone."""
+        return self if self.batch is None else replace(self, batch=None, places=None)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return it in plain tensors and numbers; a batch may be of anything, and is read again."""
+        return vars(self) | {"batch": None, "places": None, "is_whole": self.batch is None}
 
     def pinned(self) -> "ProbeSet":
         """Return the set with its images where a GPU fetches them by itself, while the training thread goes on."""
         return replace(self, images=self.images.pin_memory())
-
-
-@dataclass(frozen=True)
-class Keys:
-    """Where in a batch the images, labels and masks are; None finds them under the usual names or places."""
-
-    image: Key | None = None
-    label: Key | None = None
-    mask: Key | None = None
-
-    def __post_init__(self) -> None:
-        for role, key in vars(self).items():
-            if key is not None and (isinstance(key, bool) or not isinstance(key, (str, int))):
-                raise TypeError(f"{role}_key={key!r}; accepted is a key (str) or a place (int) in a batch")
 
 
 def plain_images(images: Any) -> Any:
@@ -153,18 +154,19 @@ def read_probe_set(
         np.random.seed(0)
         torch.default_generator.manual_seed(0)  # torch.manual_seed would move every device's
         read, batches = _batches(loader, images, limit)
-        fields = _take(_fields_of(batches, keys, transfer), len(read) if read else _count(images))
-    if not fields:
+        found = _take(_parts(batches, keys, transfer), len(read) if read else _count(images))
+    if not found:
         raise SettingError("images: the validation data is empty; pass images=<tensor (N, C, H, W)>")
-    joined = [None if any(item is None for item in items) else torch.cat(items) for items in zip(*fields, strict=True)]
-    found, labels, masks = joined
-    assert found is not None
-    if not read and len(found) < _count(images):
-        logger.warning("images=%d, but the validation data has only %d: these are used", images, len(found))
+    columns = zip(*(part.fields for part in found), strict=True)
+    images_read, labels, masks = (_joined(parts, of_images=place == 0) for place, parts in enumerate(columns))
+    assert images_read is not None
+    if not read and len(images_read) < _count(images):
+        logger.warning("images=%d, but the validation data has only %d: these are used", images, len(images_read))
     if labels is None and masks is not None and masks.dim() > 2:  # maps, which of a segmentation are what is true
         labels = masks
     indices = torch.tensor(read) if read and all(isinstance(one, int) for one in read) else None
-    return ProbeSet(found, labels, _masks_of(masks, found, keys), indices, count_of_classes(loader))
+    kept, batch = _masks_of(masks, images_read, keys), joined([part.batch for part in found])
+    return ProbeSet(images_read, labels, kept, indices, count_of_classes(loader), batch, found[0].places)
 
 
 def to_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
@@ -269,78 +271,43 @@ def _read(
         return [index for index, _ in alone], [batch for _, batch in alone]
 
 
-_Fields = tuple[Tensor, Tensor | None, Tensor | None]
+@dataclass(frozen=True)
+class _Part:
+    """A batch as it was read, with its images, labels and masks, and where they are in it."""
+
+    batch: Rows
+    places: Places
+    fields: tuple[Tensor, Tensor | None, Tensor | None]
+
+    def first(self, count: int) -> "_Part":
+        images, labels, masks = (None if one is None else one[:count] for one in self.fields)
+        assert images is not None
+        return _Part(self.batch.at(slice(count)), self.places, (images, labels, masks))
 
 
-def _fields_of(batches: Iterable[Any], keys: Keys, transfer: Callable[[Any], Any]) -> Iterator[_Fields]:
-    for number, batch in enumerate(batches):
+def _parts(batches: Iterable[Any], keys: Keys, transfer: Callable[[Any], Any]) -> Iterator[_Part]:
+    places: Places | None = None
+    for batch in batches:
         seen = transfer(batch)
-        if number == 0 and keys.label is None:
-            _say_which_labels(seen)
-        found = _field(seen, "image", keys.image)
-        if found is None or found.dim() != 4:
-            raise SettingError(
-                f"image_key={keys.image!r}: the batch, {_describe(seen)}, has no images (N, C, H, W) there"
-                + ("" if keys.image is not None else "; name their key or place")
-            )
-        fields = (found, _field(seen, "label", keys.label), _field(seen, "mask", keys.mask))
-        yield tuple(None if tensor is None else tensor.detach().cpu().clone() for tensor in fields)  # type: ignore[misc]
+        places = places or find_places(seen, keys)
+        fields = places.read(seen)
+        own = mapped(seen, lambda one: one.detach().cpu().clone() if isinstance(one, Tensor) else one)
+        yield _Part(Rows(own, len(fields[0])), places, fields)
 
 
-def _say_which_labels(batch: Any) -> None:
-    """Say so where a tuple has several entries that may be the labels, as (image, domain, label)."""
-    if not isinstance(batch, (tuple, list)):
-        return
-    alike = [place for place, one in enumerate(batch) if place and isinstance(one, Tensor) and _are_labels(one)]
-    if len(alike) > 1 and alike[0] == _PLACES["label"]:
-        others = " or ".join(f"label_key={place}" for place in alike[1:])
-        logger.warning("the labels are taken to be the batch's entry 1, of %s; %s takes another", alike, others)
-
-
-def _are_labels(one: Tensor) -> bool:
-    return one.dim() == 1 and not one.is_floating_point()
-
-
-def _take(batches: Iterator[_Fields], count: int) -> list[_Fields]:
-    taken: list[_Fields] = []
-    while (missing := count - sum(len(fields[0]) for fields in taken)) > 0:
-        fields = next(batches, None)
-        if fields is None:
+def _take(parts: Iterator[_Part], count: int) -> list[_Part]:
+    taken: list[_Part] = []
+    while (missing := count - sum(one.batch.count for one in taken)) > 0:
+        part = next(parts, None)
+        if part is None:
             break
-        taken.append(tuple(None if tensor is None else tensor[:missing] for tensor in fields))  # type: ignore[arg-type]
+        taken.append(part.first(missing))
     return taken
 
 
-def _field(batch: Any, role: str, key: Key | None) -> Tensor | None:
-    """The batch's images, labels or masks; None where it has none and none were asked for by key."""
-    held = _held(batch)
-    if key is not None:
-        if key not in held:
-            raise SettingError(
-                f"{role}_key={key!r} is not in the batch, {_describe(batch)}{nearest(str(key), map(str, held))}"
-            )
-        return _tensor(held[key], f"{role}_key={key!r}")
-    names = _USUAL[role] if isinstance(batch, Mapping) else (_PLACES[role],)
-    value = next((held[name] for name in names if name in held), None)
-    return value if isinstance(value, Tensor) and value.dim() > 0 else None
-
-
-def _held(batch: Any) -> Mapping[Any, Any]:
-    if isinstance(batch, Mapping):
-        return batch
-    return dict(enumerate(batch if isinstance(batch, (tuple, list)) else [batch]))
-
-
-def _tensor(value: Any, what: str) -> Tensor:
-    if not isinstance(value, Tensor):
-        raise SettingError(f"{what} is a {type(value).__name__}; accepted is a tensor, an image an entry")
-    return value
-
-
-def _describe(batch: Any) -> str:
-    held = _held(batch)
-    shapes = {key: tuple(v.shape) if isinstance(v, Tensor) else type(v).__name__ for key, v in islice(held.items(), 12)}
-    return f"a {type(batch).__name__} of {shapes}"
+def _joined(parts: tuple[Tensor | None, ...], of_images: bool) -> Tensor | None:
+    known = [one for one in parts if one is not None]
+    return torch.cat(of_one_size(known, of_images)) if len(known) == len(parts) else None
 
 
 def _count(images: Indices) -> int:

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from lightning_gradcam.cam.lend import Lender
 from lightning_gradcam.errors import SettingError
-from lightning_gradcam.training.probe_set import Images, Keys, ProbeSet, read_probe_set
+from lightning_gradcam.training.batches import Keys
+from lightning_gradcam.training.probe_set import Images, ProbeSet, read_probe_set
 
 logger = logging.getLogger(__name__)
 

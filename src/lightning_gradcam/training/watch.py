@@ -1,7 +1,7 @@
 """One stage's looking: what the callback's hooks call."""
 
 import logging
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, partial
 from time import monotonic
 from typing import Any, ClassVar
@@ -11,6 +11,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.utilities import rank_zero_info
 from torch import Tensor, nn
 
+from lightning_gradcam.cam.calls import Call
 from lightning_gradcam.cam.compute import Known, Plan, compute_cams, make_plan
 from lightning_gradcam.cam.lend import Lender
 from lightning_gradcam.cam.maps import Maps, joined
@@ -124,7 +125,7 @@ class Watch:
     def probe_set(self) -> ProbeSet:
         """The images: given, remembered, or read; all ranks have rank zero's."""
         trainer, lender, images = self.trainer, self._lender, self.arguments.images
-        found = said_by_rank_zero(trainer, lambda: given_probe_set(images) or self.memory.probe_set)
+        found = said_by_rank_zero(trainer, lambda: given_probe_set(images) or self.memory.whole_probe_set)
         if not found:
             loader = together(trainer, lambda: loader_of(trainer, lender, images))  # hooks may wait for others
             found = said_by_rank_zero(
@@ -136,8 +137,11 @@ class Watch:
     def plan(self) -> Plan:
         """The layers, tried on two images; all ranks look at rank zero's."""
         probe_set = self.probe_set
-        found = gathered(self.trainer, lambda: self._tried(probe_set))[0]
-        return Plan(self.arguments.settings, **found)
+        settings, told = self.arguments.settings, gathered(self.trainer, lambda: self._tried(probe_set))[0]
+        found = Plan(settings, **told | {"call": replace(told["call"], output=settings.output)})
+        if not found.call.needs_batch:  # which may be large
+            vars(self)["probe_set"] = probe_set.without_batch()
+        return found
 
     @cached_property
     def known(self) -> Known:
@@ -150,28 +154,25 @@ class Watch:
         counts = {probe_set.classes} if probe_set.classes else ()
 
         def tried(model: nn.Module, lent: Settings) -> Plan:
-            return make_plan(model, probe_set.images, probe_set.labels, lent, counts)
+            return make_plan(model, probe_set.inputs, probe_set.labels, lent, counts)
 
-        try:
-            plan = look(self.trainer, self._lender, tried, settings)
-        except NotImplementedError as error:
-            raise SettingError(
-                f"output=None calls {type(self.module).__name__}, which cannot be called ({error}); give it a "
-                "forward, or pass output=callable(model, images) -> scores"
-            ) from error
+        plan = look(self.trainer, self._lender, tried, settings)
         task = plan.task
         if class_names and (task.has_classes or task.kind == "segmentation") and len(class_names) != task.classes:
             raise SettingError(
                 f"class_names has {len(class_names)} names; the model has {task.classes} classes; if its outputs are "
                 "none, pass task='none'"
             )
+        if settings.output is None and plan.call != Call():
+            rank_zero_info(f"output=None: called as {plan.call.said(self.module)}")
         if settings.target_layer is None:
             rank_zero_info(f"target_layer=None: looking at {plan.names[0]!r}, the last layer whose output is a map")
         if settings.task is None:
             rank_zero_info(f"task=None: {task.kind}, told from {task.why}")
         if task.doubt:
             logger.warning("the task is taken to be %s; %s", task.kind, task.doubt)
-        return {field.name: getattr(plan, field.name) for field in fields(plan) if field.name != "settings"}
+        told = {field.name: getattr(plan, field.name) for field in fields(plan) if field.name != "settings"}
+        return told | {"call": replace(plan.call, output=None)}
 
     @cached_property
     def log(self) -> RunLog:
@@ -235,7 +236,7 @@ class Watch:
         rows = shares_of(self.trainer, len(probe_set.images))[self.trainer.global_rank]
 
         def explained(model: nn.Module, lent: Plan) -> list[Maps]:
-            return compute_cams(model, probe_set.images, self.known, lent, rows)
+            return compute_cams(model, probe_set.inputs, self.known, lent, rows)
 
         return look(self.trainer, self._lender, explained, plan)
 

@@ -1,0 +1,117 @@
+"""Where in a batch its images, labels and masks are."""
+
+from collections import UserDict
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import Tensor
+
+from lightning_gradcam.training.batches import Keys, Places, find_places, of_one_size
+
+IMAGES, LABELS, MASKS = torch.rand(2, 3, 8, 8), torch.tensor([0, 1]), torch.zeros(2, 1, 8, 8)
+
+
+@dataclass
+class ImageBatch:
+    """As anomalib's."""
+
+    image: Tensor
+    gt_label: Tensor
+    gt_mask: Tensor
+    image_path: list[str]
+
+
+CASES = {
+    "a tuple": ((IMAGES, LABELS, MASKS), Places((0,), (1,), (2,))),
+    "images alone": (IMAGES, Places((), None, None)),
+    "a list of one": ([IMAGES], Places((0,), None, None)),
+    "a dict": ({"mask": MASKS, "label": LABELS, "image": IMAGES}, Places(("image",), ("label",), ("mask",))),
+    "a dict of transformers": (
+        UserDict(pixel_values=IMAGES, labels=LABELS),
+        Places(("pixel_values",), ("labels",), None),
+    ),
+    "a dataclass": (
+        ImageBatch(IMAGES, LABELS, MASKS, ["a", "b"]),
+        Places(("image",), ("gt_label",), ("gt_mask",)),
+    ),
+    "an object": (SimpleNamespace(x=IMAGES, y=LABELS), Places(("x",), ("y",), None)),
+    "a dict in a dict": (
+        {"inputs": {"rgb": IMAGES, "depth": IMAGES}, "target": {"label": LABELS, "mask": MASKS}},
+        Places(("inputs", "rgb"), ("target", "label"), ("target", "mask")),
+    ),
+    "two dicts": (({"image": IMAGES}, {"label": LABELS}), Places((0, "image"), (1, "label"), None)),
+    "images and a dict": ((IMAGES, {"label": LABELS}), Places((0,), (1, "label"), None)),
+    "inputs and labels": (((IMAGES, torch.rand(2, 5)), LABELS), Places((0, 0), (1,), None)),
+    "views": (([IMAGES, IMAGES], LABELS, ["a", "b"]), Places((0, 0), (1,), None)),
+    "an unknown key": ({"ids": LABELS, "photo": IMAGES}, Places(("photo",), None, None)),
+    "a list of images": (([*IMAGES], [{"boxes": torch.zeros(1, 4)}] * 2), Places((0,), None, (1, 0, "boxes"))),
+    "labels as a list": (
+        ([*IMAGES], [0, 1]),
+        Places((0,), (1,), None),
+    ),
+}
+
+
+@pytest.mark.parametrize(("batch", "expected"), CASES.values(), ids=CASES)
+def test_they_are_found_by_usual_names_and_places(batch, expected) -> None:
+    """In dicts, tuples, lists and objects, at any depth."""
+    found = find_places(batch, Keys())
+    assert (found.image, found.label) == (expected.image, expected.label)
+    assert torch.equal(found.read(batch)[0], IMAGES)
+    if expected.label:
+        assert found.read(batch)[1].tolist() == [0, 1]
+    if expected.mask and "boxes" not in expected.mask:
+        assert found.mask == expected.mask
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        (Keys(image="inputs.depth"), Places(("inputs", "depth"), ("target", "label"), None)),
+        (Keys(label="target.other.1"), Places(("inputs", "rgb"), ("target", "other", 1), None)),
+        (Keys(image="inputs"), Places(("inputs", "rgb"), ("target", "label"), None)),
+    ],
+)
+def test_keys_may_be_paths(keys, expected) -> None:
+    """From outside in, with dots."""
+    batch = {"inputs": {"rgb": IMAGES, "depth": IMAGES + 1}, "target": {"label": LABELS, "other": (LABELS, LABELS + 1)}}
+    found = find_places(batch, keys)
+    assert (found.image, found.label) == (expected.image, expected.label)
+    assert find_places({"a.b": IMAGES}, Keys(image="a.b")).image == ("a.b",)
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        (Keys(image="inputs.rbg"), r"image_key='inputs.rbg' is not in the batch.*did you mean 'inputs.rgb'"),
+        (Keys(image="target"), r"image_key='target': the batch, a dict of \{'inputs.rgb': \(2, 3, 8, 8\)"),
+        (Keys(label="name"), r"label_key='name' is a str"),
+    ],
+)
+def test_wrong_keys_are_told_with_what_there_is(keys, message) -> None:
+    """And with the nearest."""
+    with pytest.raises(ValueError, match=message):
+        find_places({"inputs": {"rgb": IMAGES}, "target": LABELS, "name": "a"}, keys)
+
+
+def test_where_no_labels_are_found_it_is_said_what_there_is(caplog) -> None:
+    """Where something may be labels."""
+    find_places({"image": IMAGES, "species": LABELS}, Keys())
+    assert "no labels are found in the batch" in caplog.text
+    assert "label_key= names them, as label_key='species'" in caplog.text
+    caplog.clear()
+    find_places({"image": IMAGES, "name": ["a", "b"]}, Keys())
+    find_places((IMAGES, LABELS), Keys())
+    assert caplog.text == ""
+
+
+def test_images_of_several_sizes_are_brought_to_the_firsts(caplog) -> None:
+    """And said; classes of pixels stay classes."""
+    images = of_one_size([torch.zeros(1, 3, 4, 8), torch.ones(2, 3, 9, 9)], of_images=True)
+    assert [tuple(one.shape) for one in images] == [(1, 3, 4, 8), (2, 3, 4, 8)]
+    assert float(images[1].min()) == pytest.approx(1)
+    assert "the images are of several sizes: all are brought to the first's, 4x8" in caplog.text
+    maps = of_one_size([torch.zeros(1, 4, 4, dtype=torch.long), torch.tensor([[[7, 9], [9, 7]]])])
+    assert maps[1][0].tolist() == [[7, 7, 9, 9], [7, 7, 9, 9], [9, 9, 7, 7], [9, 9, 7, 7]]
