@@ -86,7 +86,7 @@ def test_boxes_beside_images_are_no_labels(make_trainer, tmp_path) -> None:
             """Nothing: the batch has no mask."""
 
     module = Boxed()
-    module.network = small_cnn(classes=4)
+    module.network, module.loss = small_cnn(classes=4), None
     boxes = torch.tensor([[8.0, 8.0, 32.0, 32.0]]).repeat(4, 1)
     both = lambda items: {"image": torch.stack([one for one, _ in items]), "boxes": torch.stack([b for _, b in items])}  # noqa: E731
     loader = DataLoader(TensorDataset(IMAGES, boxes), 2, collate_fn=both)

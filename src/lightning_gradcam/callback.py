@@ -55,8 +55,8 @@ class GradCAMCallback(_Callback):
         method: "gradcam", "hirescam", "gradcam++", "xgradcam", "layercam", "gradcam_elementwise", "eigencam" or
             "eigengradcam", computed on the training device; any other method of grad-cam by name or class.
         task: how scores and labels are read, in torchmetrics' words: "binary", "multiclass", "multilabel",
-            "regression", "segmentation", or "none", where there are no classes; None tells it from all labels, the
-            scores, and the module's own losses and metrics, once, and says so.
+            "regression", "segmentation", or "none", where there are no classes; None tells it from the images' labels,
+            the scores, and the module's own losses and metrics, once, and says so.
         every_n_epochs: look after each n-th epoch.
         name: of several callbacks in one run, what tells them apart: tags become `gradcam/{name}/{layer}`.
         mean: what normalising subtracted, to show the images as people see them; one number a channel, or one for all.
@@ -66,11 +66,13 @@ class GradCAMCallback(_Callback):
         scale: "image" shows each map on its own, as Grad-CAM papers do; "run" by the highest peak the image has had so
             far, so that epochs compare; not with grad-cam's own methods and `aug_smooth`, whose maps have no peaks.
         batch_size: images a forward pass: bounds the memory.
-        image_key: where in a batch the images are; None finds them in (x, y), (x, y, mask) or under a usual name.
+        image_key: where in a batch the images are: a key, a place, or a path with dots; None finds them in (x, y),
+            (x, y, mask) or under a usual name.
         label_key: the same for labels.
         mask_key: the same for masks (N, H, W), bool or integers, or boxes (N, 4), x0, y0, x1, y1 in pixels; with them
             the share of the heat on the thing is logged.
-        output: callable(model, images) -> scores, or the name of a method; None calls the module and finds the scores.
+        output: callable(model, images) -> scores, callable(model, images, batch) -> scores, or the name of a method;
+            None calls the module as its own code does, and finds the scores.
         reshape_transform: a layer's output -> (N, C, h, w), for layouts that the shape does not tell.
         aug_smooth: average over mirrored and rescaled images: six times the work.
         eigen_smooth: take the first principal component, which removes noise.

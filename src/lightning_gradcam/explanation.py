@@ -140,15 +140,16 @@ def explain(
     ready, shown, undo = _prepared(images, size, mean, std)
     known = _checked_labels(labels, len(ready))
 
-    def explained(lent: nn.Module, settings: Settings) -> tuple[Task, Maps]:
+    def explained(lent: nn.Module, settings: Settings) -> tuple[Task, Tensor | None, Maps]:
         plan = make_plan(lent, Inputs(ready), known, settings)
-        return plan.task, compute_cams(lent, Inputs(ready), plan.known(known), plan)[0].copied()()
+        read = plan.known(known)
+        return plan.task, read.truth, compute_cams(lent, Inputs(ready), read, plan)[0].copied()()
 
-    told, found = Lender(model).look(explained, settings)
+    told, truth, found = Lender(model).look(explained, settings)
     if told.doubt:
         logger.warning("the task is taken to be %s; %s", told.kind, told.doubt)
-    about = to_header(settings, told, told.truth(known) is not None, None)
-    return _explanation(found, show_images(shown, known, told, *undo, about, column_classes=settings.column_classes))
+    about = to_header(settings, told, truth is not None, None)
+    return _explanation(found, show_images(shown, truth, told, *undo, about, column_classes=settings.column_classes))
 
 
 def _explanation(found: Maps, images: ShownImages) -> Explanation:

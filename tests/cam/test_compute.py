@@ -504,3 +504,111 @@ def test_what_grad_cams_own_classes_cannot_do_is_refused(options, message) -> No
     model(torch.rand(2, 3, 16, 16))
     with pytest.raises(ValueError, match=message):
         cams_of(model, torch.rand(2, 3, 16, 16), **options)
+
+
+@pytest.mark.parametrize(
+    "options", [{"aug_smooth": True}, {"eigen_smooth": True}, *({"method": one} for one in METHODS)]
+)
+@pytest.mark.parametrize("broken", ["head", "one row", "layer", "one channel"])
+def test_what_is_not_finite_is_told_whatever_the_method(options, broken) -> None:
+    """Infinite or NaN, in the head or in the layer; no method's cleaning makes heat or a blank of it."""
+    model = small_cnn()
+    if broken == "head":
+        model[-1].weight.data.fill_(torch.nan)
+    elif broken == "one row":
+        model[-1].weight.data[0] = -torch.inf
+    else:
+        model[5].weight.data[: 1 if broken == "one channel" else None] = torch.nan
+    found = cams_of(model, torch.rand(3, 3, 16, 16), target=0, target_layer="5", **options)[0]
+    assert found.states.unique().tolist() == [NOT_FINITE]
+    assert float(found.maps.abs().max()) == 0
+
+
+def test_a_head_that_squeezes_is_explained_one_by_one_as_together() -> None:
+    """Of three classes, which are no ensemble of one image."""
+
+    class Squeezing(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = small_cnn()
+
+        def forward(self, images: Tensor) -> Tensor:
+            return self.network(images).squeeze()
+
+    torch.manual_seed(0)
+    model, images = Squeezing(), torch.rand(4, 3, 16, 16)
+    together = cams_of(model, images, target_layer="network.5")[0]
+    for size in (1, 3):
+        alone = cams_of(model, images, target_layer="network.5", batch_size=size)[0]
+        assert torch.allclose(alone.scores, together.scores, atol=1e-5)
+        assert torch.allclose(alone.maps, together.maps, atol=1e-4)
+    first = cams_of(model, images[:1], target_layer="network.5")[0]
+    assert torch.allclose(first.scores, together.scores[:1], atol=1e-5)
+
+
+@pytest.mark.parametrize("method", ["ablationcam", "scorecam"])
+def test_rebuilt_images_are_compared_each_with_its_own_by_grad_cams_methods(method) -> None:
+    """Whatever the batch size."""
+    torch.manual_seed(0)
+    model, images = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 3, 1)), torch.rand(5, 3, 8, 8)
+    truth = torch.rand(5, 3, 8, 8)
+    found = [
+        cams_of(model, images, truth, target_layer="1", method=method, batch_size=size, task="none")[0].maps
+        for size in (5, 1, 3)
+    ]
+    assert torch.allclose(found[0], found[1], atol=1e-5)
+    assert torch.allclose(found[0], found[2], atol=1e-5)
+
+
+class Several(nn.Module):
+    """Gives a tuple of what it is told to."""
+
+    def __init__(self, *kinds: str) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.kinds, self.body, self.loss = kinds, nn.Conv2d(3, 8, 3, padding=1), None
+        self.heads = nn.ModuleDict(
+            {"mu": nn.Linear(8, 16), "logvar": nn.Linear(8, 16), "one": nn.Linear(8, 4), "two": nn.Linear(8, 4)}
+        )
+        self.decoder = nn.Conv2d(8, 3, 1)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        features = self.body(images).relu()
+        pooled = features.mean((2, 3))
+        return tuple(self.decoder(features) if one == "picture" else self.heads[one](pooled) for one in self.kinds)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "loss", "place", "hint"),
+    [
+        (("picture", "mu", "logvar"), nn.MSELoss(), (0,), ""),
+        (("picture", "one"), nn.CrossEntropyLoss(), (1,), ""),
+        (("one", "two"), nn.CrossEntropyLoss(), (0,), "taken to be [0]; output=lambda model, images: model(images)[1]"),
+        (("mu", "one"), nn.CrossEntropyLoss(), (0,), "model(images)[1] takes another"),
+    ],
+)
+def test_of_several_outputs_that_may_be_scores_it_is_said_which_was_taken(kinds, loss, place, hint) -> None:
+    """A rebuilt image where no loss is of classes; of two heads the first, with the line that takes the other."""
+    model = Several(*kinds)
+    model.loss = loss
+    with Lender(model).twin(None) as (lent, _):
+        plan = make_plan(lent, Inputs(torch.rand(2, 3, 16, 16)), torch.tensor([1, 2]), Settings())
+    assert plan.place == place
+    assert hint in plan.task.doubt
+    assert bool(hint) == ("several outputs" in plan.task.doubt)
+
+
+def test_where_two_images_are_too_many_one_is_tried() -> None:
+    """As looks do, whose chunks are halved."""
+
+    class Scarce(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = small_cnn()
+
+        def forward(self, images: Tensor) -> Tensor:
+            if len(images) > 1:
+                raise torch.OutOfMemoryError
+            return self.network(images)
+
+    assert len(cams_of(Scarce(), torch.rand(3, 3, 16, 16), target_layer="network.5")[0].maps) == 3

@@ -247,3 +247,66 @@ def test_rows_of_anchors_are_no_tokens(length, grid) -> None:
     """RetinaNet's head gives a row an anchor of all levels: no grid with so many tokens in front of it."""
     layout = read_layout((2, length, 4), 2, (128, 128))
     assert (layout and layout.grid) == grid
+
+
+@pytest.mark.parametrize("size", [(28, 28), (28, 40), (28, 56), (96, 128), (80, 240)])
+def test_convolutions_without_padding_give_maps_at_any_aspect_ratio(size) -> None:
+    """They lose places along both sides alike: 28x40 becomes 8x14."""
+    lenet = nn.Sequential(
+        *(nn.Conv2d(3, 6, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 8, 5), nn.ReLU()),
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3)),
+    )
+    assert found(lenet, torch.rand(2, 3, *size)).name == "4"
+
+
+class ChannelsLast(nn.Module):
+    """Its map has as many channels as its sides have places, at one size of the images."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.norm = nn.Conv2d(3, 16, 4, stride=4), nn.LayerNorm(16)
+        self.mix, self.head = nn.Sequential(nn.Linear(16, 16), nn.ReLU()), nn.Linear(16, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.mix(self.norm(self.stem(images).permute(0, 2, 3, 1))).mean((1, 2)))
+
+
+@pytest.mark.parametrize("size", [(64, 64), (32, 64), (64, 128), (48, 48)])
+def test_an_output_that_may_have_its_channels_first_or_last_is_read_as_the_layers_before_it(size) -> None:
+    """(N, 16, 16, 16) behind a LayerNorm has them last, behind a convolution first."""
+    grid = (size[0] // 4, size[1] // 4)
+    assert found(ChannelsLast(), torch.rand(2, 3, *size)) == TargetLayer("mix", Layout("NHWC", grid))
+    for name, axes in (("stem", "NCHW"), ("norm", "NHWC"), ("mix.1", "NHWC")):
+        assert named_layer(ChannelsLast(), torch.rand(2, 3, *size), name).layout == Layout(axes, grid)
+
+
+@pytest.mark.parametrize("axis", [-1, -2])
+def test_attention_of_one_head_is_no_row_of_tokens(axis) -> None:
+    """(N, L, L), whose rows or columns sum to 1."""
+
+    class Attending(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.patches, self.weigh, self.head = nn.Conv2d(3, 8, 4, stride=4), nn.Softmax(axis), nn.Linear(8, 3)
+
+        def forward(self, images: Tensor) -> Tensor:
+            tokens = self.patches(images).flatten(2).mT
+            return self.head((self.weigh(tokens @ tokens.mT) @ tokens).mean(1))
+
+    assert found(Attending(), torch.rand(2, 3, 16, 16)).name == "patches"
+
+
+def test_registers_in_front_of_patches_that_no_convolution_made_are_told_too() -> None:
+    """By the patches' own number, before the registers join them: 4x6 and 5, not 4x7 and 1."""
+
+    class Registers(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed, self.block, self.head = nn.Linear(3 * 14 * 14, 8), nn.Linear(8, 8), nn.Linear(8, 3)
+            self.registers = nn.Parameter(torch.zeros(1, 5, 8))
+
+        def forward(self, images: Tensor) -> Tensor:
+            patches = self.embed(nn.functional.unfold(images, 14, stride=14).mT)
+            return self.head(self.block(torch.cat([self.registers.expand(len(patches), -1, -1), patches], 1)).mean(1))
+
+    assert found(Registers(), torch.rand(2, 3, 56, 84)) == TargetLayer("block", Layout("NLC", (4, 6), prefix=5))

@@ -4,6 +4,7 @@ import math
 from types import SimpleNamespace
 
 import pytest
+import segmentation_models_pytorch as smp
 import torch
 import torchmetrics
 from torch import nn
@@ -47,7 +48,8 @@ CASES = {
     "counts": (FOUR, torch.tensor([[12, 0, 3, 7]]), NONE, "regression"),
     "a label that has no place": (FOUR, torch.tensor([7, 1]), NONE, "none"),
     "classes of other numbers": (torch.randn(2, 64), torch.tensor([7, 1]), Evidence({}, frozenset({10})), "none"),
-    "classes whose error is regressed": (FOUR, torch.tensor([1, 2]), LOSSES["mse"], "regression"),
+    "classes whose error is regressed": (FOUR, torch.tensor([1, 2]), LOSSES["mse"], "multiclass"),
+    "an embedding whose error is regressed": (torch.randn(2, 64), torch.tensor([1, 2]), LOSSES["mse"], "none"),
     "classes whose error is regressed, and counted": (
         *(FOUR, torch.tensor([1, 2]), Evidence({"regression": "MSELoss"}, frozenset({4})), "multiclass"),
     ),
@@ -118,12 +120,16 @@ def test_where_it_could_be_another_the_argument_is_named(scores, labels, hint) -
 def test_a_named_task_is_taken() -> None:
     """If the scores can be read as it."""
     assert decide(ONE, IMAGES, floats(0, 1), NONE, "regression") == Task("regression", 1, why="task=")
-    with pytest.raises(ValueError, match=r"task='segmentation' does not fit scores \(2, 4\)"):
+    with pytest.raises(ValueError, match=r"task='segmentation' does not fit scores \(N, 4\)"):
         decide(FOUR, IMAGES, None, NONE, "segmentation")
-    with pytest.raises(ValueError, match=r"output=\(2, 3, 4\): scores are"):
+    with pytest.raises(ValueError, match=r"output=\(N, 3, 4\): scores are"):
         decide(torch.zeros(2, 3, 4), IMAGES, None, NONE, None)
     with pytest.raises(ValueError, match=r"task='multi-label' is unknown; did you mean 'multilabel'"):
         check_task("multi-label")
+
+
+def said(task: Task, labels: torch.Tensor) -> list:
+    return task.truths(task.truth(labels), len(labels))
 
 
 def test_what_labels_say() -> None:
@@ -131,14 +137,12 @@ def test_what_labels_say() -> None:
     assert Task("multiclass", 3).truth(torch.tensor([2, -100, 255, -1])).tolist() == [2, -1, -1, -1]
     assert Task("multiclass", 3).truth(torch.tensor([[0.2, 0.7, 0.1]])).tolist() == [1]
     assert Task("multiclass", 3).truth(torch.tensor([[1, 2]])) is None
-    assert Task("binary", 2).truth(torch.tensor([-1, 1])).tolist() == [0, 1]
+    assert Task("binary", 2, signed=True).truth(torch.tensor([-1, 1])).tolist() == [0, 1]
     assert Task("binary", 2).truth(floats(0.1, 0.9)).tolist() == [0, 1]
-    assert Task("none", 64).truths(torch.tensor([70, 3]), 2) == [[70], [3]]
-    assert str(Task("regression", 2).truths(torch.tensor([[1.5, math.nan], [2, 3]]), 2)) == "[[1.5, nan], [2.0, 3.0]]"
-    assert Task("multilabel", 3).truths(torch.tensor([[1, 0, 1], [0, 0, 0]]), 2) == [[0, 2], []]
-    seen = Task("segmentation", 3, is_dense=True).truths(
-        torch.tensor([[[2, 2], [0, 255]], [[255, 255], [255, 255]]]), 2
-    )
+    assert said(Task("none", 64), torch.tensor([70, 3])) == [[70], [3]]
+    assert str(said(Task("regression", 2), torch.tensor([[1.5, math.nan], [2, 3]]))) == "[[1.5, nan], [2.0, 3.0]]"
+    assert said(Task("multilabel", 3), torch.tensor([[1, 0, 1], [0, 0, 0]])) == [[0, 2], []]
+    seen = said(Task("segmentation", 3, is_dense=True), torch.tensor([[[2, 2], [0, 255]], [[255, 255], [255, 255]]]))
     assert seen == [[2, 0], []]
     assert Task("multiclass", 3).truths(None, 2) == [[], []]
     assert Task("regression", 2).truth(torch.ones(4, 3)) is None
@@ -198,13 +202,38 @@ def test_an_ensembles_rows_are_averaged_by_image() -> None:
     scores = torch.randn(3, 2, 4)  # members, images, classes
     first, last = scores.reshape(6, 4), scores.transpose(0, 1).reshape(6, 4)
     for rows, order in ((first, "members first"), (last, "images first")):
-        assert per_image(rows, 2, scores[:, 0]) == order
-        assert torch.allclose(one_an_image(rows, 2, order), scores.mean(0))
-    assert per_image(scores[0], 2, None) == ""
-    assert torch.equal(one_an_image(scores[0][..., None, None], 2, ""), scores[0])  # a head of convolutions
+        assert per_image(rows, IMAGES, lambda: scores[:, 0]) == order
+        assert torch.allclose(one_an_image(rows, 2, order, 2), scores.mean(0))
+    assert per_image(scores[0], IMAGES, lambda: scores[0]) == ""
+    assert torch.equal(one_an_image(scores[0][..., None, None], 2, "", 4), scores[0])  # a head of convolutions
+    assert torch.allclose(one_an_image(scores, 2, "stacked", 3), scores.mean(0))
     for rows in (torch.randn(5, 4), torch.randn(6, 4)):
         with pytest.raises(ValueError, match="the scores have no row an image"):
-            per_image(rows, 2, scores[:, 0])
+            per_image(rows, IMAGES, lambda: scores[:, 0])
+
+
+@pytest.mark.parametrize("zeros", [False, True], ids=["trained", "zeros"])
+def test_whose_rows_an_ensemble_has_is_told_by_gradients(zeros) -> None:
+    """Also from heads that begin as zeros, whose rows are all the same."""
+    images = torch.rand(2, 3, 8, 8, requires_grad=True)
+    heads = [nn.Linear(192, 4) for _ in range(3)]
+    for head in heads:
+        head.weight.data.mul_(not zeros)
+    members = torch.stack([head(images.flatten(1)) for head in heads])  # (m, n, K)
+    alone = members[:, 0].detach
+    assert per_image(members.flatten(0, 1), images, alone) == "members first"
+    assert per_image(members.transpose(0, 1).flatten(0, 1), images, alone) == "images first"
+    assert per_image(members, images, alone) == "stacked"
+    assert per_image(members[:2], images, alone) == "stacked"
+    assert per_image(members.transpose(0, 1), images, alone) == ""
+
+
+@pytest.mark.parametrize("shape", [(3,), (1,), (4, 5, 5), (1, 5, 5)])
+def test_a_head_that_squeezes_leaves_one_image_its_row(shape) -> None:
+    """Of several classes, and of one."""
+    scores = torch.rand(2, *shape).squeeze()
+    alone = scores[:1].squeeze()
+    assert torch.equal(one_an_image(alone, 1, "", scores.dim()), scores[:1])
 
 
 SCORES = torch.randn(2, 4)
@@ -258,3 +287,142 @@ def test_overlap_is_of_the_labelled_pixels() -> None:
     large = truth.repeat_interleave(2, 1).repeat_interleave(2, 2)
     small = intersection_over_union(predicted, truth, torch.zeros(4))
     assert torch.equal(intersection_over_union(predicted, large, torch.zeros(4)), small)
+
+
+PLANES = F.one_hot(MAP % 3, 4).movedim(-1, 1)[:, :3]
+LANDMARKS = torch.rand(8, 5, 2) * 8
+MORE = {
+    "masks, channels last": (DENSE_ONE, (MAP > 1)[..., None].float(), NONE, "segmentation", ""),
+    "masks of pictures": (DENSE_ONE, (MAP > 1)[:, None].expand(-1, 3, -1, -1) * 255, NONE, "segmentation", ""),
+    "one plane that is not there": (DENSE_FOUR[:, :2], PLANES, NONE, "regression", "label_key="),
+    "planes that none may be of": (DENSE_FOUR[:, :3], PLANES * (MAP > 0)[:, None], NONE, "segmentation", ""),
+    "planes of which each pixel has one": (DENSE_FOUR[:, :3], PLANES, NONE, "segmentation", "task='multilabel'"),
+    "pictures": (torch.randn(2, 3, 8, 8), torch.randint(0, 256, (8, 3, 8, 8)), NONE, "none", ""),
+    "planes by a regression's loss": (torch.randn(2, 3, 8, 8), PLANES, LOSSES["mse"], "none", ""),
+    "the images": (torch.randn(2, 3, 8, 8), torch.zeros(8, 3, 8, 8), NONE, "none", ""),
+    "disparity": (DENSE_ONE, torch.arange(512).reshape(8, 8, 8) // 5 + 1, NONE, "regression", "task='segmentation'"),
+    "three values of one score": (DENSE_ONE, MAP % 3, NONE, "regression", "task='segmentation'"),
+    "masks of a JPEG": (DENSE_ONE, (MAP > 1) * 250 + MAP, NONE, "segmentation", ""),
+    "masks with NaN": (DENSE_ONE, torch.where(MAP == 3, torch.nan, (MAP > 1) * 1.0), NONE, "segmentation", ""),
+    "landmarks of x and y": (LANDMARKS[:2], LANDMARKS, NONE, "regression", ""),
+    "landmarks of pixels": (LANDMARKS[:2], LANDMARKS.long(), NONE, "regression", ""),
+    "heat of landmarks": (torch.randn(2, 5, 8, 8), LANDMARKS, NONE, "segmentation", "label_key="),
+    "a row in a row": (FOUR, torch.tensor([[[1, 1, 0, 0]], [[0, 0, 0, 1]]]), NONE, "multilabel", ""),
+    "an embedding's loss": (FOUR, torch.tensor([1, 2]), Evidence({"none": "TripletMarginLoss"}), "none", ""),
+    "no word of classes": (FOUR, torch.tensor([1, 2]), Evidence({}, trains=True), "multiclass", "task='none'"),
+    "no word, and all classes": (FOUR, torch.tensor([1, 3]), Evidence({}, trains=True), "multiclass", ""),
+    "nothing said of several": (FOUR, None, Evidence({}, trains=True), "multiclass", "task='none'"),
+    "nothing said of pixels": (DENSE_FOUR, None, Evidence({}, trains=True), "segmentation", "task='regression'"),
+    "one-hot, and no word": (FOUR, torch.eye(4)[:2], NONE, "multiclass", "task='multilabel'"),
+    "one-hot, by its loss": (FOUR, torch.eye(4)[:2], LOSSES["cross entropy"], "multiclass", ""),
+    "soft labels of less than one": (FOUR, torch.eye(4)[:2] * 0.9, LOSSES["cross entropy"], "multiclass", ""),
+    "a row of less than one": (FOUR, torch.eye(4)[:2] * 0.9, NONE, "multilabel", "task='multiclass'"),
+}
+
+
+@pytest.mark.parametrize(("scores", "labels", "evidence", "kind", "hint"), MORE.values(), ids=MORE)
+def test_more_tasks_are_told_with_what_could_be_another(scores, labels, evidence, kind, hint) -> None:
+    """Of labels in whatever layout."""
+    found = decide(scores, IMAGES, labels, evidence, None)
+    assert found.kind == kind
+    assert hint in found.doubt
+    assert bool(found.doubt) == bool(hint)
+
+
+def test_labels_are_read_in_whatever_layout_they_are() -> None:
+    """Channels last, masks as pictures, rows in rows, x and y."""
+    mask = torch.tensor([[[0, 1], [1, 0]]])
+    one = Task("segmentation", 2, is_dense=True, is_single=True)
+    big = mask.repeat_interleave(4, 1).repeat_interleave(4, 2)
+    for labels in (big, big[:, None], big[..., None], big[:, None].expand(-1, 3, -1, -1) * 255, big * 127):
+        assert torch.equal(one.truth(labels), big)
+    three = Task("segmentation", 3, is_dense=True)
+    assert torch.equal(three.truth(F.one_hot(big, 3)), big)
+    two = Task("segmentation", 2, is_dense=True)
+    assert torch.equal(two.truth(big * 255), big)
+    assert two.truth(torch.tensor([[[0, 255, 1]]])).tolist() == [[[0, -1, 1]]]
+    assert Task("multilabel", 2).truth(torch.tensor([[[1, 0]]])).tolist() == [[1, 0]]
+    assert Task("regression", 4).truth(torch.arange(4.0).reshape(1, 2, 2)).tolist() == [[0, 1, 2, 3]]
+
+
+def test_planes_that_may_overlap_have_void() -> None:
+    """255 and what is below 0; but 255 is the thing where there is no 1."""
+    planes = Task("segmentation", 2, is_dense=True, overlaps=True)
+    labels = torch.tensor([[[[1, 0, 255, -1]], [[1, 1, 255, 0]]]])
+    assert planes.truth(labels).tolist() == [[[[1, 0, -1, -1]], [[1, 1, -1, 0]]]]
+    assert planes.truth(torch.tensor([[[[255, 0]], [[255, 255]]]])).tolist() == [[[[1, 0]], [[1, 1]]]]
+    assert said(planes, labels) == [[1, 0]]
+
+
+def test_of_several_labels_some_may_be_unknown() -> None:
+    """As -1, NaN or 255: nothing is said of those classes."""
+    task = Task("multilabel", 3)
+    for unknown in (-1, math.nan, 255):
+        labels = torch.tensor([[1.0, unknown, 0], [unknown, 0, 0]])
+        assert said(task, labels) == [[0], []]
+        assert task.unknown(task.truth(labels), 2) == [[1], [0]]
+
+
+def test_unknown_values_are_none() -> None:
+    """Of a regression, a whole image's too; of a map the mean of what is known."""
+    assert said(Task("regression", 1), floats(3, math.nan)) == [[3.0], []]
+    depth = torch.tensor([[[[2.0, math.nan], [math.nan, 4.0]]]])
+    assert said(Task("regression", 1, is_dense=True), depth) == [[3.0]]
+
+
+def test_a_named_task_says_what_pixels_are() -> None:
+    """Planes, each by itself; and what it does not fit is told with what does."""
+    found = decide(DENSE_FOUR, IMAGES, None, NONE, "multilabel")
+    assert (found.kind, found.overlaps, found.link) == ("segmentation", True, "sigmoid")
+    with pytest.raises(ValueError, match="accepted: segmentation, regression, none"):
+        decide(DENSE_FOUR, IMAGES, None, NONE, "binary")
+    doubt = decide(FOUR, IMAGES, torch.tensor([1, 2]), NONE, "multilabel").doubt
+    assert doubt == "the labels, (N,), are not read as such; label_key= names others"
+
+
+def test_ignored_labels_are_not_the_other_class() -> None:
+    """-1 beside 1 is a margin loss's label only where no loss leaves it out."""
+    two, labels = torch.tensor([[0.5, 1], [2, 0]]), torch.tensor([1, -1, 1, -1])
+    for evidence, truth in (
+        (NONE, [1, 0, 1, 0]),
+        (LOSSES["cross entropy"], [1, -1, 1, -1]),
+        (evidence_of(nn.Sequential(nn.CrossEntropyLoss(ignore_index=-1)), (), ""), [1, -1, 1, -1]),
+    ):
+        assert decide(two, IMAGES, labels, evidence, None).truth(labels).tolist() == truth
+    ignoring = evidence_of(nn.Sequential(nn.CrossEntropyLoss(ignore_index=2), nn.CrossEntropyLoss()), (), "")
+    assert decide(FOUR, IMAGES, torch.tensor([1, 2]), ignoring, None).truth(torch.tensor([1, 2])).tolist() == [1, -1]
+    assert (
+        evidence_of(
+            nn.Sequential(torchmetrics.JaccardIndex("multiclass", num_classes=3, ignore_index=0)), (), ""
+        ).ignored
+        is None
+    )
+
+
+def test_more_losses_are_asked() -> None:
+    """Functions that a module holds, and other packages' losses."""
+
+    class Own(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.criterion = F.cross_entropy
+
+        def training_step(self, batch, batch_idx):
+            return self.criterion(*batch)
+
+    assert evidence_of(Own(), (), "").words == {"multiclass": "cross_entropy"}
+    assert evidence_of(Own(), (), "").trains
+    assert not evidence_of(nn.Identity(), (), "").trains
+    assert evidence_of(nn.Sequential(nn.TripletMarginLoss()), (), "").says("none")
+    assert evidence_of(nn.Sequential(smp.losses.DiceLoss("multilabel")), (), "").says("multilabel")
+
+
+def test_probabilities_stay_such_behind_what_leaves_them_between_0_and_1() -> None:
+    """A clamp, the mean of several, another size; not behind what may take them anywhere."""
+    logits = torch.randn(2, 4, requires_grad=True)
+    assert maker_of(logits.sigmoid().clamp(1e-6, 1 - 1e-6)) == "Sigmoid"
+    assert maker_of(torch.stack([logits.sigmoid(), (-logits).sigmoid()]).mean(0)) == "Sigmoid"
+    assert maker_of((logits.sigmoid() + logits.flip(1).sigmoid()) / 2) == "Sigmoid"
+    assert maker_of(F.interpolate(logits.reshape(2, 1, 2, 2).sigmoid(), (4, 4), mode="bilinear")) == "Sigmoid"
+    assert maker_of(logits.sigmoid() * logits) == ""
+    assert maker_of(nn.Linear(4, 4)(logits.sigmoid())) == ""

@@ -13,7 +13,7 @@ from lightning_gradcam import GradCAMCallback
 from lightning_gradcam.cam.maps import BLANK as BLANK_MAP
 from lightning_gradcam.cam.maps import NOT_FINITE, SHOWN, Cams, divided
 from lightning_gradcam.timeline.history import History
-from lightning_gradcam.timeline.metrics import METRICS, View, means, measure
+from lightning_gradcam.timeline.metrics import METRICS, NEED_MASKS, View, means, measure
 
 from ..conftest import Classifier, scalars
 
@@ -274,3 +274,15 @@ def test_a_fault_in_looking_leaves_the_numbers_out(make_trainer, tmp_path, loade
         trainer.fit(Classifier(), loader, loader)
     assert len(scalars(tmp_path / "run")[f"{LAYER}/focus"]) == 2
     assert trainer.current_epoch == 3
+
+
+def test_where_there_is_no_thing_nothing_is_on_it() -> None:
+    """Such an image counts in no mean: its share would be 0 whatever the map."""
+    masks = torch.zeros(2, 1, 4, 4, dtype=torch.bool)
+    masks[0, :, :2] = True
+    view = View(torch.ones(2, 1, 2, 2), torch.zeros(2, 1), torch.ones(2, 1, 2, 2), masks=masks)
+    for name in NEED_MASKS:
+        value = METRICS[name](view)
+        assert value[0].isfinite().all()
+        assert value[1].isnan().all()
+    assert means({"in_mask": METRICS["in_mask"](view)}) == {"in_mask": 0.5}

@@ -159,3 +159,47 @@ def test_of_two_entries_that_may_be_labels_it_is_told_which_was_taken(caplog) ->
     caplog.clear()
     assert read_probe_set(DataLoader(dataset, 2), 4, Keys(label=2), lambda batch: batch).labels.sum() == 6
     assert caplog.text == ""
+
+
+@pytest.mark.parametrize(
+    ("loader", "limit", "read"),
+    [
+        (DataLoader(Plain(), 4), 2, range(8)),
+        (DataLoader(Plain(), 4, sampler=range(19, -1, -1)), 2, range(12, 20)),
+        (DataLoader(Plain(), batch_sampler=BatchSampler(range(20), 4, False)), 2, range(8)),
+        (DataLoader(Plain(), batch_sampler=[[7, 8], [1, 2], [5]]), 2, [1, 2, 7, 8]),
+        (DataLoader(Plain(), 4, shuffle=True), 2, range(20)),
+    ],
+)
+def test_of_limited_batches_only_those_that_are_read_are_chosen_from(loader, limit, read) -> None:
+    """In the order in which they are drawn; of a shuffled whole they may be any."""
+    assert list(drawn(loader, limit)) == list(read)
+    assert set(chosen(loader, 4, limit)) <= set(read)
+
+
+class Held(Plain):
+    def __init__(self, **held) -> None:
+        super().__init__(20)
+        vars(self).update(held)
+
+
+ONE_HOT = torch.eye(4).repeat(5, 1)
+
+
+@pytest.mark.parametrize(
+    ("held", "labels"),
+    [
+        ({"targets": torch.arange(20) % 4}, [place % 4 for place in range(20)]),
+        ({"targets": (torch.arange(20) % 2).float()}, [place % 2 for place in range(20)]),
+        ({"targets": (torch.arange(20) % 2).float()[:, None]}, [place % 2 for place in range(20)]),
+        ({"targets": ONE_HOT}, [place % 4 for place in range(20)]),
+        ({"targets": ONE_HOT.numpy()}, [place % 4 for place in range(20)]),
+        ({"labels": [f"item {place}" for place in range(20)], "y": [1, 2] * 10}, [1, 2] * 10),
+        ({"targets": torch.rand(20)}, None),
+        ({"targets": torch.rand(20, 3, 3)}, None),
+        ({"targets": (torch.rand(20, 4) > 0.5).float()}, None),
+    ],
+)
+def test_labels_are_classes_in_whatever_form(held, labels) -> None:
+    """Floats, rows of one, one-hot; no values, several labels, nor names of the items."""
+    assert labels_of(Held(**held)) == labels

@@ -12,6 +12,7 @@ from lightning_gradcam.cam.borrowed import borrowed_class, borrowed_heatmaps, ch
 from lightning_gradcam.cam.calls import Call, Inputs, cannot_be_called, ways_to_call
 from lightning_gradcam.cam.layers import Capture, LayerOfModel, TargetLayer, capture, named_layers, resolve_layers
 from lightning_gradcam.cam.maps import (
+    NOT_FINITE,
     Cams,
     Heatmaps,
     Maps,
@@ -45,8 +46,8 @@ from lightning_gradcam.cam.targets import (
     read_scores,
     told,
 )
-from lightning_gradcam.cam.tasks import Task
-from lightning_gradcam.cam.telling import decide, evidence_of
+from lightning_gradcam.cam.tasks import CLASSES, Task
+from lightning_gradcam.cam.telling import Evidence, decide, evidence_of
 from lightning_gradcam.cam.trees import Path
 
 
@@ -71,6 +72,7 @@ class Plan:
         groups: the layers of each map.
         place: where in the model's output the scores are.
         members: how an ensemble's rows lie, as `outputs.per_image` has it.
+        axes: how many the scores have.
         task: how scores and labels are read.
     """
 
@@ -79,6 +81,7 @@ class Plan:
     groups: tuple[tuple[TargetLayer, ...], ...]
     place: Path
     members: str
+    axes: int
     task: Task
 
     @property
@@ -98,7 +101,9 @@ class Plan:
     def rows_of(self, model: nn.Module, inputs: Inputs) -> tuple[Any, Tensor]:
         """Call a model; return its output and the scores in it, (N, ...)."""
         output = self.call(model, inputs)
-        rows = one_an_image(at(output, self.place), len(inputs.images), self.members)
+        rows = one_an_image(at(output, self.place), len(inputs.images), self.members, self.axes)
+        if rows.dim() > 2 and not self.task.is_dense:
+            rows = rows.flatten(1)
         if len(rows) != len(inputs.images):
             raise RuntimeError(f"the model returned {len(rows)} rows of scores for {len(inputs.images)} images")
         return output, rows
@@ -110,6 +115,7 @@ def make_plan(
     labels: Tensor | None,
     settings: Settings,
     counts: Collection[int] = (),
+    named: int = 0,
 ) -> Plan:
     """Find how the model is called, the layers, the scores and the task, by a trial of two images and all labels.
 
@@ -118,16 +124,19 @@ def make_plan(
         inputs: N images, on any device, with the batch that they came in.
         labels: (N, ...) or None.
         settings: what to make.
-        counts: how many classes there are, as the data or names of classes tell.
+        counts: how many classes there are, as the data tell.
+        named: how many classes are given names, which tells where there are as many outputs.
 
     Raises:
         SettingError: a setting that does not fit the model, with the argument's name.
     """
     settings.check_output(model)
-    few = inputs.of(slice(0, 2)).on(model)
-    trial = _try(model, few, labels, settings, counts)
-    scores = one_an_image(trial.scores, len(few.images), trial.members)
-    task = decide(scores, few.images, labels, evidence_of(model, counts, maker_of(trial.scores)), settings.task)
+    evidence = evidence_of(model, counts, "")
+    few, trial = _tried(model, inputs, labels, settings, evidence)
+    scores = one_an_image(trial.scores, len(few.images), trial.members, trial.scores.dim())
+    counted = evidence.counts | ({named} & set(scores.shape[1:2]))
+    evidence = replace(evidence, maker=maker_of(trial.scores), counts=counted)
+    task = decide(scores, few.images, labels, evidence, settings.task)
     task = replace(task, doubt="; ".join(filter(None, (trial.doubt, task.doubt))))
     check_target_fits(settings.target, task, len(inputs.images))
     check_method_fits(settings.method, task.columns)
@@ -137,7 +146,8 @@ def make_plan(
 
     transform = settings.reshape_transform
     groups = [resolve_layers(model, forward, few.images, choice, transform) for choice in settings.layer_groups]
-    return Plan(settings, trial.call, tuple(map(tuple, groups)), trial.place, trial.members, task)
+    axes = trial.scores.dim()
+    return Plan(settings, trial.call, tuple(map(tuple, groups)), trial.place, trial.members, axes, task)
 
 
 class _Trial(NamedTuple):
@@ -148,12 +158,27 @@ class _Trial(NamedTuple):
     doubt: str
 
 
-def _try(model: nn.Module, few: Inputs, labels: Tensor | None, settings: Settings, counts: Collection[int]) -> _Trial:
+def _tried(
+    model: nn.Module, inputs: Inputs, labels: Tensor | None, settings: Settings, evidence: Evidence
+) -> tuple[Inputs, _Trial]:
+    """Try two images, one twice if it is alone: what a head squeezes away shows. Only one, where memory is short."""
+    count = len(inputs.images)
+    for rows in ([0, min(1, count - 1)], [0]):
+        few = inputs.of(rows).on(model)
+        try:
+            return few, _try(model, few, labels, settings, evidence)
+        except torch.OutOfMemoryError:
+            if len(rows) == 1:
+                raise
+    raise AssertionError
+
+
+def _try(model: nn.Module, few: Inputs, labels: Tensor | None, settings: Settings, evidence: Evidence) -> _Trial:
     """Call the model in one way after the other until it gives scores."""
     tried: list[tuple[Call, Exception]] = []
     for call in ways_to_call(model, few, settings.output):
         try:
-            return _trial(model, few, call, labels, counts)
+            return _trial(model, few, call, labels, evidence)
         except torch.OutOfMemoryError:
             raise
         except Exception as fault:
@@ -162,13 +187,13 @@ def _try(model: nn.Module, few: Inputs, labels: Tensor | None, settings: Setting
     raise cannot_be_called(model, few, tried) from tried[0][1]
 
 
-def _trial(model: nn.Module, few: Inputs, call: Call, labels: Tensor | None, counts: Collection[int]) -> _Trial:
-    output = call(model, few.instead(_traced(few.images)))
-    place, scores, doubt = _scores_in(output, labels, counts)
+def _trial(model: nn.Module, few: Inputs, call: Call, labels: Tensor | None, evidence: Evidence) -> _Trial:
+    images = _traced(few.images)
+    output = call(model, few.instead(images))
+    place, scores, doubt = _scores_in(output, few.images, labels, evidence)
     check_differentiable(scores)
-    images = len(few.images)
-    alone = at(call(model, few.of(slice(0, 1))), place) if len(scores) != images else None
-    return _Trial(call, place, scores, per_image(scores, images, alone), doubt)
+    members = per_image(scores, images, lambda: at(call(model, few.of([0])), place))
+    return _Trial(call, place, scores, members, doubt)
 
 
 def _traced(images: Tensor) -> Tensor:
@@ -177,13 +202,13 @@ def _traced(images: Tensor) -> Tensor:
     return own.requires_grad_() if own.is_floating_point() else own
 
 
-def _scores_in(output: Any, labels: Tensor | None, counts: Collection[int]) -> tuple[Path, Tensor, str]:
+def _scores_in(output: Any, images: Tensor, labels: Tensor | None, evidence: Evidence) -> tuple[Path, Tensor, str]:
     """Tell which of an output's tensors are the scores; say so where another one could be."""
     found = candidates(output)
     if len(found) > 1:
-        found = _fitting(found, labels, counts)
+        found = _fitting(found, images, labels, evidence)
     place, scores = found[0]
-    others = [one for one, tensor in found[1:] if tensor.shape[1:] != scores.shape[1:]]
+    others = [one for one, tensor in found[1:] if tensor is not scores]
     if not others:
         return place, scores, ""
     told = f"of several outputs the scores are taken to be {name_of_place(place)}; output=lambda model, images: model"
@@ -191,15 +216,20 @@ def _scores_in(output: Any, labels: Tensor | None, counts: Collection[int]) -> t
 
 
 def _fitting(
-    found: list[tuple[Path, Tensor]], labels: Tensor | None, counts: Collection[int]
+    found: list[tuple[Path, Tensor]], images: Tensor, labels: Tensor | None, evidence: Evidence
 ) -> list[tuple[Path, Tensor]]:
-    """Those that are scores rather than features: of the labels' kind, made last, of as many classes as there are."""
+    """Those that are scores rather than features: of the labels' kind, made last, of as many classes as there are.
+
+    Where no word is of classes, and one is an image as large as the input, that one: it is rebuilt.
+    """
     are_maps = labels is not None and labels.dim() >= 3
+    of_classes = bool(set(CLASSES[1:]) & set(evidence.words))
     rules: list[Callable[[Tensor], bool]] = [
         lambda one: one.is_floating_point(),
         lambda one: not any(reaches(other, one) for _, other in found),
+        lambda one: bool(evidence.words) and not of_classes and one.shape == images.shape,
         lambda one: (one.dim() >= 3) == are_maps or labels is None,
-        lambda one: one.dim() >= 2 and one.shape[1] in counts,
+        lambda one: one.dim() >= 2 and one.shape[1] in evidence.counts,
     ]
     for fits in rules:
         found = [pair for pair in found if fits(pair[1])] or found
@@ -300,10 +330,17 @@ def _raw(
     if layer.module not in captured.outputs:
         raise RuntimeError(f"the target layer {layer.name!r} was not called in this forward pass")
     activations = full_precision(layer.read(captured.outputs[layer.module].detach()))
-    maps = [
-        method(activations, full_precision(layer.read(gradient)), eigen_smooth) for gradient in gradients[layer.module]
-    ]
-    return torch.stack(maps, dim=1).relu()
+    return torch.stack(
+        [_map(activations, full_precision(layer.read(one)), method, eigen_smooth) for one in gradients[layer.module]], 1
+    )
+
+
+def _map(activations: Tensor, gradients: Tensor, method: Method, eigen_smooth: bool) -> Tensor:
+    """One target's map, (N, h, w) >= 0; NaN where not all that it is made of is finite, which no method hides."""
+    finite = activations.isfinite().flatten(1).all(1) & gradients.isfinite().flatten(1).all(1)
+    known = finite[:, None, None, None]
+    found = method(torch.where(known, activations, 0), torch.where(known, gradients, 0), eigen_smooth).relu()
+    return torch.where(finite[:, None, None], found, torch.nan)
 
 
 def _augmented(model: nn.Module, inputs: Inputs, known: Known, plan: Plan, rows: slice) -> list[Maps]:
@@ -314,12 +351,16 @@ def _augmented(model: nn.Module, inputs: Inputs, known: Known, plan: Plan, rows:
     plain, wanted = _on_the_device(model, inputs, known, plan, rows)
     fixed = wanted if wanted.weights is not None else None
     heatmaps: list[list[Tensor]] = [[] for _ in plain]
+    broken = [cams.states == NOT_FINITE for cams in plain]
     for transform in ttach.Compose([ttach.HorizontalFlip(), ttach.Multiply(factors=[0.9, 1, 1.1])]):
         changed = as_given(transform.augment_image(channels_first(images)), images)
         augmented, _ = _on_the_device(model, inputs.instead(changed), known, plan, rows, fixed)
+        broken = [one | (cams.states == NOT_FINITE) for one, cams in zip(broken, augmented, strict=True)]
         for cams, found in zip(augmented, heatmaps, strict=True):
             found.append(transform.deaugment_mask(cams.heatmaps(size)))
-    pairs = zip(plain, (finished(torch.stack(found).mean(0)) for found in heatmaps), strict=True)
+    means = (torch.stack(found).mean(0) for found in heatmaps)
+    told = (torch.where(one[..., None, None], torch.nan, mean) for one, mean in zip(broken, means, strict=True))
+    pairs = zip(plain, map(finished, told), strict=True)
     return [
         Heatmaps(maps, cams.scores, cams.predictions, cams.targets, cams.layer, states)
         for cams, (maps, states) in pairs
@@ -329,7 +370,8 @@ def _augmented(model: nn.Module, inputs: Inputs, known: Known, plan: Plan, rows:
 def _borrowed(model: nn.Module, inputs: Inputs, known: Known, plan: Plan, rows: slice) -> Sequence[Maps]:
     """Heatmaps by a class of grad-cam, which is told its targets image by image."""
     count = len(inputs.images)
-    if inputs.batch is not None and count > 1:  # grad-cam varies an image, and does not say which
+    is_of_one = inputs.batch is not None or plan.task.rebuilds
+    if is_of_one and count > 1:  # grad-cam varies an image, and does not say which
         alone = [slice(row, row + 1) for row in range(count)]
         places = [slice(rows.start + row, rows.start + row + 1) for row in range(count)]
         rows_of = zip(alone, places, strict=True)
@@ -345,7 +387,12 @@ def _borrowed(model: nn.Module, inputs: Inputs, known: Known, plan: Plan, rows: 
     def forward(varied: Tensor) -> Tensor:
         given = inputs.instead(as_given(varied, images)).on(model)
         _, found = plan.rows_of(model, given)
-        return found if objects else read_scores(found, plan.task, given.images, batch.truth).values
+        if objects:
+            return found
+        truth = batch.truth
+        if truth is not None and is_of_one:
+            truth = truth.expand(len(found), *truth.shape[1:])
+        return read_scores(found, plan.task, given.images, truth).values
 
     first = channels_first(images)  # as grad-cam reads sizes
     smoothing = {"eigen_smooth": settings.eigen_smooth} | ({"aug_smooth": True} if settings.aug_smooth else {})
@@ -353,7 +400,9 @@ def _borrowed(model: nn.Module, inputs: Inputs, known: Known, plan: Plan, rows: 
         [borrowed_heatmaps(cam_class, model, forward, first, group, targets, **smoothing) for targets in columns]
         for group in plan.layers_of(model)
     ]
-    parts = (finished(torch.stack(maps, dim=1).to(images.device)) for maps in made)
+    finite = batch.rows.detach().isfinite().flatten(1).all(1)[:, None, None, None]
+    stacked = (torch.stack(maps, dim=1).to(images.device) for maps in made)
+    parts = (finished(torch.where(finite, maps, torch.nan)) for maps in stacked)
     said, predicted = told(batch, wanted.classes), batch.scores.classes
     pairs = zip(parts, plan.names, strict=True)
     return [Heatmaps(maps, said, predicted, wanted.classes, name, states) for (maps, states), name in pairs]

@@ -17,6 +17,9 @@ Reader = Callable[[Tensor], Tensor]  # a layer's output -> (N, C, h, w)
 LayerChoice = str | nn.Module
 
 _MOST_PREFIX = 32  # class, distillation and register tokens
+_MOST_LOST = 8  # places along a side, by convolutions without padding
+_FIRST = (nn.modules.conv._ConvNd, nn.modules.batchnorm._BatchNorm, nn.GroupNorm)  # their channels come first
+_LAST = (nn.LayerNorm, nn.Linear)  # last; what is derived from them may have others
 # Wrappers that put a name of their own between a model and its layers (torch.compile, FSDP, activation checkpointing).
 _WRAPPER = re.compile(r"(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
 
@@ -171,21 +174,29 @@ def _look_up(choice: LayerChoice, layers: dict[str, nn.Module], names: dict[nn.M
 
 
 def read_layout(
-    shape: Sequence[int], batch: int, image_size: tuple[int, int], grids: Iterable[tuple[int, int]] = ()
+    shape: Sequence[int],
+    batch: int,
+    image_size: tuple[int, int],
+    grids: Iterable[tuple[int, int]] = (),
+    axes: str = "NCHW",
 ) -> Layout | None:
     """Tell from its shape how a layer's output is to be read, or None where it is no map of the image.
 
     Args:
         shape: the output's shape.
         batch: images in the forward pass.
-        image_size: (H, W) of the images; a map has their aspect ratio, but for rounding.
+        image_size: (H, W) of the images; a map has their aspect ratio, but for rounding, and for the places along both
+            sides that convolutions without padding lose.
         grids: of the model's maps: tokens are first taken for such a one's, behind their prefix.
+        axes: "NCHW" or "NHWC", where the shape may be either.
     """
     if len(shape) == 4 and shape[0] == batch:
         layouts = [Layout("NCHW", (shape[2], shape[3])), Layout("NHWC", (shape[1], shape[2]))]
-        misfits = [_misfit(layout.grid, image_size) for layout in layouts]
-        best = misfits.index(min(misfits))
-        return layouts[best] if misfits[best] < 1 else None
+        for most in (0, _MOST_LOST):
+            fitting = [layout for layout in layouts if _misfit(layout.grid, image_size, most) < 1]
+            if fitting:
+                return next((layout for layout in fitting if layout.axes == axes), fitting[0])
+        return None
     if len(shape) == 3 and batch in shape[:2]:
         axes = "NLC" if shape[0] == batch else "LNC"
         length = shape[1] if axes == "NLC" else shape[0]
@@ -194,10 +205,11 @@ def read_layout(
     return None
 
 
-def _misfit(grid: tuple[int, int], image_size: tuple[int, int]) -> float:
+def _misfit(grid: tuple[int, int], image_size: tuple[int, int], most_lost: int) -> float:
     """By how many positions a side of the grid is off the image's aspect ratio, from the other side."""
-    (h, w), (height, width) = grid, image_size
-    return min(abs(h * width / height - w), abs(w * height / width - h))
+    height, width = image_size
+    sides = [(grid[0] + lost, grid[1] + lost) for lost in range(most_lost + 1)]
+    return min(min(abs(h * width / height - w), abs(w * height / width - h)) for h, w in sides)
 
 
 def _grids(image_size: tuple[int, int]) -> set[tuple[int, int]]:
@@ -247,20 +259,30 @@ class _LayoutReader:
     batch: int
     image_size: tuple[int, int]
     transform: Reader | None
-    grids: frozenset[tuple[int, int]]
+    layouts: Mapping[nn.Module, Layout]
 
     @classmethod
     def of(
         cls, captured: Capture, batch: int, image_size: tuple[int, int], transform: Reader | None
     ) -> "_LayoutReader":
-        layouts = [read_layout(output.shape, batch, image_size) for output in captured.outputs.values()]
-        grids = frozenset(one.grid for one in layouts if one and one.axes == "NCHW")
-        return cls(batch, image_size, transform, grids)
+        """Read all outputs in the order in which they came: whose axes may be either has those of the one before."""
+        layouts: dict[nn.Module, Layout] = {}
+        axes, grids, has_tokens = "NCHW", set[tuple[int, int]](), False
+        for module, output in captured.outputs.items():
+            axes = "NCHW" if isinstance(module, _FIRST) else "NHWC" if type(module) in _LAST else axes
+            layout = read_layout(output.shape, batch, image_size, grids, axes)
+            if layout is None:
+                continue
+            layouts[module] = layout
+            if output.dim() == 4:
+                axes = layout.axes
+            if output.dim() == 4 or (not layout.prefix and not has_tokens):  # patches, before tokens join them
+                grids.add(layout.grid)
+            has_tokens = has_tokens or output.dim() == 3
+        return cls(batch, image_size, transform, layouts)
 
-    def read(self, output: Tensor) -> Reader | None:
-        if self.transform is None:
-            return read_layout(output.shape, self.batch, self.image_size, self.grids)
-        return self.transform
+    def read(self, module: nn.Module) -> Reader | None:
+        return self.layouts.get(module) if self.transform is None else self.transform
 
     def require(self, name: str, captured: Capture, module: nn.Module) -> Layout | None:
         if module not in captured.outputs:
@@ -269,7 +291,7 @@ class _LayoutReader:
                 "pass, or returns no floating-point tensor; name a layer that is and does"
             )
         output = captured.outputs[module]
-        read = self.read(output)
+        read = self.read(module)
         if read is None and output.dim() == 4:  # named by the user: a map of another aspect ratio (odd strides) is one
             read = Layout("NCHW", (output.shape[2], output.shape[3]))
         shape = tuple(output.shape if read is None else read(output).shape)
@@ -289,7 +311,7 @@ def _find(names: dict[nn.Module, str], captured: _Survey, scores: Tensor, reader
     maps = {
         module: read
         for module, output in captured.outputs.items()
-        if module not in captured.pooled and (read := reader.read(output)) is not None and _is_map(read(output))
+        if module not in captured.pooled and (read := reader.read(module)) is not None and _is_map(read(output))
     }
     maps = {
         module: read
@@ -337,10 +359,12 @@ def _is_attention(name: str, output: Tensor, read: Reader, captured: Capture, na
     Told by what it is or where it comes from: rows of shares, which sum to 1, or the innermost layer around it gives L
     tokens.
     """
-    if not isinstance(read, Layout) or read.axes not in ("NCHW", "NHWC") or read.grid[0] != read.grid[1]:
+    if not isinstance(read, Layout) or output.shape[-1] != output.shape[-2]:
         return False
-    if bool(((output.detach().float().sum(-1) - 1).abs() < 1e-2).all()):
+    if any(bool(((output.detach().float().sum(axis) - 1).abs() < 1e-2).all()) for axis in (-1, -2)):
         return True
+    if _is_tokens(read):
+        return False
     outputs = {names[module]: output.shape for module, output in captured.outputs.items()}
     around = [name[:at] for at in range(len(name)) if name[at] == "."]
     shape = next((outputs[outer] for outer in reversed(around) if outer in outputs), ())

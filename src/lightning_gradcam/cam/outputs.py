@@ -1,6 +1,6 @@
 """Where in a model's output its scores are, and what made them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -12,9 +12,13 @@ from lightning_gradcam.errors import SettingError
 
 NAMES = ("logits", "out", "pred", "preds", "prediction", "predictions", "scores", "output", "y_hat")
 
-# what only brings scores into another shape or precision: seen through to find what made them
-_SHAPING = ("View", "Reshape", "Squeeze", "Unsqueeze", "Slice", "Select", "Transpose", "Permute", "ToCopy", "Clone")
+# what brings scores into another shape, size or precision, or leaves probabilities between 0 and 1: seen through
+_KEEPING = (
+    *("View", "Reshape", "Squeeze", "Unsqueeze", "Slice", "Select", "Transpose", "Permute", "ToCopy", "Clone", "Index"),
+    *("Clamp", "Mean", "Stack", "Cat", "Add", "Mul", "Div", "Upsample", "Expand"),
+)
 _DEEP = 10_000  # steps of a graph
+_FEW = 12  # of what may stand between probabilities and their maker
 
 
 def at(output: Any, place: Path) -> Tensor:
@@ -88,14 +92,21 @@ def name_of_place(place: Path) -> str:
 
 
 def maker_of(scores: Tensor) -> str:
-    """Return the operation that made scores, as autograd names it, through what only shapes them; "" if unknown."""
-    node = scores.grad_fn
-    for _ in range(_DEEP):
-        name = type(node).__name__
-        if node is None or not name.startswith(_SHAPING):
-            return "" if node is None else name
-        node = node.next_functions[0][0] if node.next_functions else None
-    return ""
+    """Return whether a sigmoid or a softmax made scores: "Sigmoid", "Softmax", or "" of all else and where unknown.
+
+    What only shapes them is seen through, and what leaves probabilities such, as a clamp or the mean of several.
+    """
+    return _maker(scores.grad_fn, _FEW)
+
+
+def _maker(node: Any, steps: int) -> str:
+    name = "" if node is None else type(node).__name__
+    if made := next((one for one in ("Sigmoid", "Softmax") if name.startswith(one)), ""):
+        return made
+    if not steps or not name.startswith(_KEEPING):
+        return ""
+    makers = {_maker(inner, steps - 1) for inner, _ in node.next_functions if inner is not None}
+    return makers.pop() if len(makers) == 1 else ""
 
 
 def reaches(later: Tensor, earlier: Tensor) -> bool:
@@ -129,33 +140,60 @@ def check_differentiable(scores: Tensor) -> None:
         )
 
 
-def per_image(scores: Tensor, images: int, alone: Tensor | None) -> str:
-    """Tell how the rows of scores belong to images, from the same model's scores of the first image alone.
+def per_image(scores: Tensor, images: Tensor, alone: Callable[[], Tensor]) -> str:
+    """Tell how the rows of scores belong to images.
+
+    Args:
+        scores: (..., K), of all the images.
+        images: (n, C, H, W), as the model got them.
+        alone: makes the scores of the first image alone.
 
     Returns:
-        "" where each image has a row; "members first" for (m·N, ...), "images first" for (N·m, ...).
+        "" where each image has a row; of an ensemble of m "members first" for (m·n, K), "images first" for (n·m, K),
+        and "stacked" for (m, n, K).
 
     Raises:
-        SettingError: neither.
+        SettingError: none of these.
     """
-    if len(scores) == images:
+    count = len(images)
+    if scores.dim() == 3 and scores.shape[1] == count > 1 and _owners(scores[0, 1], images) == [1]:
+        return "stacked"
+    if len(scores) == count:
         return ""
-    if alone is not None and len(scores) == images * len(alone):
-        members = len(alone)
-        for order, rows in (("members first", scores[::images]), ("images first", scores[:members])):
-            if torch.allclose(rows.float(), alone.float(), rtol=1e-2, atol=1e-3):
+    first = alone()
+    if scores.dim() > 1 and scores.dim() == first.dim() and len(scores) == count * len(first):
+        if len(owners := _owners(scores[1], images)) == 1:
+            return "members first" if owners == [1] else "images first"
+        for order, rows in (("members first", scores[::count]), ("images first", scores[: len(first)])):
+            if torch.allclose(rows.float(), first.float(), rtol=1e-2, atol=1e-3):
                 return order
     raise SettingError(
-        f"output={tuple(scores.shape)} for {images} images: the scores have no row an image; pass "
-        "output=callable(model, images) -> scores, (N, ...)"
+        f"output={tuple(scores.shape)} for {count} images: the scores have no row an image, and are no ensemble's, "
+        "whose scores of an image are the same each time; pass output=callable(model, images) -> scores, (N, ...)"
     )
 
 
-def one_an_image(scores: Tensor, images: int, order: str) -> Tensor:
-    """Return an image's scores each, (N, ...): an ensemble's mean, and of one place, (N, K, 1, 1), that place's."""
-    scores = scores.reshape(1) if scores.dim() == 0 else scores  # of one image, where a head squeezes
+def _owners(row: Tensor, images: Tensor) -> list[int]:
+    """Of which images a row of scores is, told by where a gradient of NaN arrives: also from heads of zeros."""
+    if not (images.requires_grad and row.requires_grad):
+        return []
+    nan = torch.full_like(row, torch.nan)
+    (found,) = torch.autograd.grad(row, images, nan, retain_graph=True, allow_unused=True)
+    return [] if found is None else found.flatten(1).isnan().any(1).nonzero()[:, 0].tolist()
+
+
+def one_an_image(scores: Tensor, images: int, order: str, axes: int) -> Tensor:
+    """Return an image's scores each, (N, ...): an ensemble's mean, and of one place, (N, K, 1, 1), that place's.
+
+    Args:
+        scores: as the model gave them.
+        images: N.
+        order: as `per_image` has it.
+        axes: how many scores of several images have: a head that squeezes leaves one image one less.
+    """
+    scores = scores[None] if images == 1 and scores.dim() == axes - 1 else scores
     scores = scores.flatten(1) if scores.dim() == 4 and scores.shape[2:].numel() == 1 else scores
-    if not order:
-        return scores
+    if order in ("", "stacked"):
+        return scores.mean(0) if order else scores
     first = order == "members first"
     return scores.reshape(*((-1, images) if first else (images, -1)), *scores.shape[1:]).mean(0 if first else 1)

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lightning_gradcam.cam.tasks import NO_CLASS, Task, intersection_over_union
+from lightning_gradcam.cam.labels import NO_CLASS
+from lightning_gradcam.cam.tasks import Task, intersection_over_union
 from lightning_gradcam.errors import SettingError, nearest
 
 Target = str | int | Sequence[int] | Callable[[Any, Tensor | None], Tensor] | Sequence[Callable[[Tensor], Tensor]]
@@ -152,7 +153,8 @@ def check_target_fits(target: Target, task: Task, images: int) -> None:
     for one in classes_of(target):
         if one >= task.columns:
             raise SettingError(
-                f"target={one} is no class of this model, which has {task.columns} (0 to {task.columns - 1})"
+                f"target={target!r}{'' if target == one else f': {one}'} is no class of this model, which has "
+                f"{task.columns} (0 to {task.columns - 1})"
             )
     objects = objects_of(target)
     if objects and len(objects) != images:
@@ -240,7 +242,8 @@ def _weighted(target: Target, batch: Batch) -> tuple[Tensor, Tensor]:
         classes = torch.zeros_like(values[:, :1], dtype=torch.long) if count == 1 else _no_class(values)
         return classes if task.kind == "regression" else _no_class(values), torch.ones_like(values)[:, None]
     if task.kind == "multilabel" and target == "label" and batch.truth is not None:
-        return _no_class(values), batch.truth.to(values, non_blocking=True)[:, None]  # the evidence for all its classes
+        weights = batch.truth.nan_to_num(0)  # the evidence for all its classes
+        return _no_class(values), weights.to(values, non_blocking=True)[:, None]
     classes = batch.scores.classes if target == "predicted" else _true_classes(batch)
     return classes[:, None], F.one_hot(classes[:, None], count).to(values.dtype)
 
@@ -249,7 +252,7 @@ def _true_classes(batch: Batch) -> Tensor:
     """The label's class of each image, (N,); the predicted one where it is unknown."""
     predicted, truth = batch.scores.classes, batch.truth
     if batch.task.kind == "segmentation":
-        if batch.task.classes == 2:  # the foreground is meant
+        if batch.task.is_foreground:
             return torch.ones_like(predicted)
         truth = None if truth is None else most_frequent(truth, batch.task)
     if truth is None:
@@ -261,7 +264,7 @@ def _true_classes(batch: Batch) -> Tensor:
 def most_frequent(truth: Tensor, task: Task) -> Tensor:
     """Return the class of most labelled pixels, of (N, H, W) or (N, K, H, W), (N,); NO_CLASS where none is labelled."""
     if truth.dim() == 4:
-        counts = truth.sum((2, 3))
+        counts = truth.clamp(min=0).sum((2, 3))
     else:
         counts = torch.stack([torch.bincount(one[one >= 0].flatten(), minlength=task.classes) for one in truth])
     return torch.where(counts.sum(1) > 0, counts.argmax(1), NO_CLASS)

@@ -1,6 +1,5 @@
 """The task: how scores and labels are read, and what labels say."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,12 +7,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lightning_gradcam.cam.labels import NO_CLASS, as_masks, as_numbers, tidied
 from lightning_gradcam.errors import SettingError, nearest
 
 TASKS = ("binary", "multiclass", "multilabel", "regression", "segmentation", "none")
 CLASSES = TASKS[:3]
-NO_CLASS = -1  # where a target or label is no single class
-VOID = (255, -100)  # what data sets and losses mark pixels and images with that have no label; and all below 0
 
 
 @dataclass(frozen=True)
@@ -27,6 +25,7 @@ class Task:
         is_dense: scores are (N, K, H, W).
         is_single: one score tells two classes apart.
         overlaps: a pixel may be of several classes: labels are a plane each.
+        signed: labels of -1 and 1 are the two classes.
         ignored: a label that the module's losses leave out.
         why: what it was told from.
         doubt: where it could be another: which, and how to say so; else empty.
@@ -38,6 +37,7 @@ class Task:
     is_dense: bool = False
     is_single: bool = False
     overlaps: bool = False
+    signed: bool = False
     ignored: int | None = None
     why: str = ""
     doubt: str = ""
@@ -46,6 +46,11 @@ class Task:
     def has_classes(self) -> bool:
         """Whether an image is of a class."""
         return self.kind in CLASSES
+
+    @property
+    def is_foreground(self) -> bool:
+        """Whether a segmentation is of one thing and what is around it."""
+        return self.kind == "segmentation" and self.classes == 2 and not self.overlaps
 
     @property
     def columns(self) -> int:
@@ -66,36 +71,86 @@ class Task:
         """Return what labels say, on the CPU.
 
         Returns:
-            Classes (N,) with NO_CLASS where unknown; of several labels (N, K) in 0..1, 0 where unknown; of a regression
-            (N, K) float; of a segmentation (N, H, W) with NO_CLASS in the void, or (N, K, H, W) planes of 0 and 1 that
-            may overlap; of a rebuilt image the image (N, C, H, W) where labels are images; None where they say nothing
-            of this task's.
+            Classes (N,) with NO_CLASS where unknown; of several labels (N, K) in 0..1, NaN where unknown; of a
+            regression (N, K) float, NaN where unknown; of a segmentation (N, H, W) with NO_CLASS in the void, or
+            (N, K, H, W) planes that may overlap, of 1, 0 and NO_CLASS; of a rebuilt image the image (N, C, H, W) where
+            labels are images; None where they say nothing of this task's.
         """
         if labels is None:
             return None
+        labels = tidied(labels, 1 if self.is_single else self.classes, self.is_dense)
+        if self.kind == "regression":
+            return self._values(labels.float())
+        if self.kind == "multilabel":
+            return self._several(labels.float())
         labels = as_numbers(labels)
-        if self.ignored is not None and not labels.is_floating_point():
-            labels = torch.where(labels == self.ignored, NO_CLASS, labels.long())
-        if self.kind == "segmentation":
-            return (labels > 0.5).long() if self.overlaps and labels.dim() == 4 else _class_map(labels, self)
         if self.rebuilds and labels.dim() == 4:
             return labels.float()
-        if self.kind == "regression":
-            values = labels.float().flatten(1) if labels.dim() > 1 else labels.float()[:, None]
-            if self.is_dense:
-                return values.mean(1, keepdim=True)
-            return values if values.shape[1] in (1, self.classes) else None
-        if self.kind == "multilabel":
-            return labels.float().nan_to_num(0).clamp(min=0) if labels.dim() == 2 else None
-        return _class_labels(labels, self.classes if self.has_classes else None)
+        if self.ignored is not None and not labels.is_floating_point():
+            labels = torch.where(labels == self.ignored, NO_CLASS, labels)
+        if self.kind == "segmentation":
+            return self._pixels(labels)
+        return self._classes(labels)
 
-    def truths(self, labels: Tensor | None, count: int) -> list[list[Any]]:
-        """Return what is said of each image's truth: its classes, most first, or its values; nothing where unknown."""
-        truth = self.truth(labels)
+    def _values(self, labels: Tensor) -> Tensor | None:
+        rows = labels.flatten(1) if labels.dim() > 1 else labels[:, None]
+        if self.is_dense:
+            return rows.nanmean(1, keepdim=True) if labels.dim() > 2 else None
+        return rows if rows.shape[1] in (1, self.classes) else None
+
+    def _several(self, labels: Tensor) -> Tensor | None:
+        if labels.dim() != 2 or labels.shape[1] != self.classes:
+            return None
+        return torch.where((labels >= 0) & (labels <= 1), labels, torch.nan)
+
+    def _pixels(self, labels: Tensor) -> Tensor | None:
+        if labels.dim() not in (3, 4):
+            return None
+        if labels.dim() == 4 and labels.shape[1] > 1:  # one plane a class
+            if self.overlaps:
+                return as_masks(labels)
+            found = (labels if labels.is_floating_point() else as_masks(labels)).float().max(1)
+            return torch.where(found.values > 0, found.indices, NO_CLASS)
+        maps = labels[:, 0] if labels.dim() == 4 else labels
+        if maps.is_floating_point() and bool((maps > 1).any()):  # classes, enlarged
+            maps = maps.round().long()
+        if self.is_single or maps.is_floating_point() or (self.classes == 2 and not bool((maps == 1).any())):
+            return as_masks(maps)
+        return torch.where((maps >= 0) & (maps < self.classes), maps, NO_CLASS)
+
+    def _classes(self, labels: Tensor) -> Tensor | None:
+        """Classes (N,); of soft labels the one of most weight."""
+        classes = self.classes if self.has_classes else 2**62
+        if labels.dim() == 2 and labels.shape[1] > 1:
+            weights = labels.float().nan_to_num(0).max(1)
+            return torch.where(weights.values > 0, weights.indices, NO_CLASS) if labels.shape[1] == classes else None
+        if labels.dim() > 2:
+            return None
+        flat = labels.reshape(-1)
+        if flat.is_floating_point() and classes == 2 and bool(((flat >= 0) & (flat <= 1)).all()):
+            return (flat > 0.5).long()
+        known = flat.round().long() if flat.is_floating_point() else flat
+        if self.signed:
+            return torch.where(known.abs() == 1, (known > 0).long(), NO_CLASS)
+        return torch.where((known >= 0) & (known < classes), known, NO_CLASS)
+
+    def unknown(self, truth: Tensor | None, count: int) -> list[list[int]]:
+        """Return of which of several classes it is not known whether an image is of them."""
+        if truth is None or self.kind != "multilabel":
+            return [[] for _ in range(count)]
+        return [row.isnan().nonzero()[:, 0].tolist() for row in truth]
+
+    def truths(self, truth: Tensor | None, count: int) -> list[list[Any]]:
+        """Return what is said of each image's truth: its classes, most first, or its values; nothing where unknown.
+
+        Args:
+            truth: what `truth` gives.
+            count: of how many images.
+        """
         if truth is None:
             return [[] for _ in range(count)]
         if self.kind == "regression":
-            return [row.tolist() for row in truth]
+            return [[] if bool(row.isnan().all()) else row.tolist() for row in truth]
         if self.rebuilds and truth.dim() == 4:
             return [[] for _ in range(count)]
         if self.kind == "multilabel":
@@ -113,61 +168,8 @@ def _by_count(pixels: Tensor) -> list[int]:
 
 
 def _by_plane(planes: Tensor) -> list[int]:
-    counts = planes.sum((1, 2))
+    counts = planes.clamp(min=0).sum((1, 2))
     return [int(one) for one in counts.argsort(descending=True) if counts[one]]
-
-
-def _class_labels(labels: Tensor, classes: int | None) -> Tensor | None:
-    """Classes (N,); of soft labels the one of most weight; -1 and 1 of a margin loss are 0 and 1."""
-    if labels.dim() == 2 and labels.shape[1] > 1:
-        weights = labels.float().nan_to_num(0).max(1)
-        return torch.where(weights.values > 0, weights.indices, NO_CLASS) if labels.shape[1] == classes else None
-    if labels.dim() > 2:
-        return None
-    flat = labels.reshape(len(labels), -1)[:, 0]
-    if flat.is_floating_point() and classes == 2 and bool(((flat >= 0) & (flat <= 1)).all()):
-        return (flat > 0.5).long()
-    known = flat.round().long() if flat.is_floating_point() else flat.long()
-    if classes == 2 and is_signed(known):
-        return (known > 0).long()
-    known_classes = (known >= 0) & (known < (classes or 2**62))
-    return torch.where(known_classes, known, NO_CLASS)
-
-
-def _class_map(labels: Tensor, task: Task) -> Tensor | None:
-    """(N, H, W) classes, NO_CLASS in the void; where one score tells a foreground, masks of 0 to 255 are of it."""
-    classes = task.classes
-    if labels.dim() == 4 and labels.shape[1] > 1:  # one plane a class
-        found = labels.float().max(1)
-        return torch.where(found.values > 0, found.indices, NO_CLASS)
-    if labels.dim() not in (3, 4):
-        return None
-    maps = labels[:, 0] if labels.dim() == 4 else labels
-    if maps.is_floating_point():
-        maps = (maps > 0.5).long() if bool((maps <= 1).all()) else maps.round().long()
-    maps = maps.long()
-    if task.is_single and bool((maps > 1).any()) and not is_subset(maps, (0, 1, 255, NO_CLASS, -100)):
-        return (maps > 127).long()  # as JPEG's noise leaves them
-    if task.is_single and 1 not in (values := torch.unique(maps).tolist()) and 255 in values:
-        return (maps == 255).long()
-    return torch.where((maps >= 0) & (maps < classes), maps, NO_CLASS)
-
-
-def as_numbers(labels: Tensor) -> Tensor:
-    """Return labels in a type that torch compares: whole numbers as int64, also those that are floats or bool."""
-    if labels.is_floating_point():
-        return labels.long() if bool((labels == labels.round()).all()) else labels
-    return labels.long()
-
-
-def is_signed(labels: Tensor) -> bool:
-    """Whether labels are -1 and 1, as margin losses have them."""
-    return is_subset(labels, (-1, 1)) and bool((labels == -1).any()) and bool((labels == 1).any())
-
-
-def is_subset(labels: Tensor, values: Sequence[int]) -> bool:
-    """Whether labels are of some values alone."""
-    return bool(torch.isin(labels, torch.tensor(values, dtype=labels.dtype, device=labels.device)).all())
 
 
 def check_task(task: object) -> None:

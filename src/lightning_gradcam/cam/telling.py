@@ -2,12 +2,23 @@
 
 import types
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
-from lightning_gradcam.cam.tasks import CLASSES, VOID, Task, as_numbers, is_signed, is_subset
+from lightning_gradcam.cam.labels import (
+    NO_CLASS,
+    are_maps,
+    are_masks,
+    as_numbers,
+    is_signed,
+    is_subset,
+    known_of,
+    tidied,
+)
+from lightning_gradcam.cam.maps import size_of
+from lightning_gradcam.cam.tasks import CLASSES, TASKS, Task
 from lightning_gradcam.errors import SettingError
 
 
@@ -16,16 +27,18 @@ class Evidence:
     """What tells tasks apart besides shapes and labels.
 
     Attributes:
-        words: the tasks that the module's own losses and metrics are for, and by which.
-        counts: numbers of classes that its metrics, its data or names of classes tell.
+        words: the tasks that the module's own losses and metrics are for, and by which; "none" of embeddings' losses.
+        counts: numbers of classes that its metrics, its data or names of its outputs tell.
         maker: the operation that made the scores.
-        ignored: the label that its losses and metrics leave out.
+        ignored: the label that its losses leave out.
+        trains: whether the module has a step of its own, whose losses would be known.
     """
 
     words: dict[str, str]
     counts: frozenset[int] = frozenset()
     maker: str = ""
     ignored: int | None = None
+    trains: bool = False
 
     def says(self, *kinds: str) -> bool:
         """Whether the module's own words are of these kinds, and of no other."""
@@ -43,32 +56,50 @@ _LOSSES = {
         *("binary_cross_entropy_with_logits", "binary_cross_entropy", "multilabel_soft_margin_loss"),
         *("sigmoid_focal_loss",),
     ),
+    "none": (
+        *("TripletMarginLoss", "TripletMarginWithDistanceLoss", "CosineEmbeddingLoss"),
+        *("triplet_margin_loss", "triplet_margin_with_distance_loss", "cosine_embedding_loss"),
+    ),
     "regression": (
         *("MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss", "GaussianNLLLoss", "PoissonNLLLoss"),
         *("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "gaussian_nll_loss", "poisson_nll_loss"),
     ),
 }
+_EMBEDDING = ("pytorch_metric_learning.", "lightly.loss")  # packages whose losses are of embeddings
 _OF_PROBABILITIES = ("BCELoss", "binary_cross_entropy")
 _OF_LOSSES = {name: kind for kind, names in _LOSSES.items() for name in names}
+_VOID_PIXEL = 255
+_MANY = 16  # outputs: more are an embedding rather than classes of which few are seen
+_USUALLY_IGNORED = -100  # torch's default, which is no word of the module's
 _STEPS = ("training_step", "validation_step", "shared_step", "_shared_step", "step", "_step", "loss", "compute_loss")
 
 
 def evidence_of(model: nn.Module, counts: Collection[int], maker: str) -> Evidence:
-    """Ask a model for its losses and metrics: its submodules, and the functions that its steps name."""
+    """Ask a model for its losses and metrics: what it holds, and the functions that its steps name."""
     words: dict[str, str] = {}
     counts = set(counts)
     for one in model.modules():
-        name = type(one).__name__
-        kind = _of_metric(one) or (_OF_LOSSES.get(name) if type(one).__module__.startswith("torch.nn") else None)
+        kind = _of_metric(one) or _of_loss(one)
         if kind:
-            words.setdefault(kind, name)
+            words.setdefault(kind, type(one).__name__)
             counts |= {int(count) for count in (getattr(one, "num_classes", 0), getattr(one, "num_labels", 0)) if count}
-    for function in _functions_named(model):
+    for function in (*_functions_held(model), *_functions_named(model)):
         if function in _OF_LOSSES:
             words.setdefault(_OF_LOSSES[function], function)
-    found = {getattr(one, "ignore_index", None) for one in model.modules()}
-    ignored = [one for one in found if isinstance(one, int)]
-    return Evidence(words, frozenset(counts), maker, ignored[0] if len(ignored) == 1 else None)
+    losses = [one for one in model.modules() if _of_loss(one)]
+    ignored = {getattr(one, "ignore_index", None) for one in losses} - {None, _USUALLY_IGNORED}
+    trains = any(_step_code(model, step) for step in _STEPS[:2])
+    return Evidence(words, frozenset(counts), maker, ignored.pop() if len(ignored) == 1 else None, trains)
+
+
+def _of_loss(one: nn.Module) -> str | None:
+    name, module = type(one).__name__, type(one).__module__
+    if module.startswith("torch.nn"):
+        return _OF_LOSSES.get(name)
+    if module.startswith(_EMBEDDING) and "loss" in name.lower():
+        return "none"
+    mode = getattr(one, "mode", None)  # as segmentation_models_pytorch's losses have it
+    return mode if isinstance(mode, str) and mode in CLASSES and name.endswith("Loss") else None
 
 
 def _of_metric(one: nn.Module) -> str | None:
@@ -80,10 +111,22 @@ def _of_metric(one: nn.Module) -> str | None:
     return next((kind for kind in CLASSES if name.startswith(kind)), None)
 
 
+def _functions_held(model: nn.Module) -> Iterator[str]:
+    for one in vars(model).values():
+        if isinstance(one, types.FunctionType):
+            yield one.__name__
+
+
 def _functions_named(model: nn.Module) -> Iterator[str]:
     for step in _STEPS:
-        code = getattr(getattr(type(model), step, None), "__code__", None)
+        code = _step_code(model, step)
         yield from _names_in(code) if code else ()
+
+
+def _step_code(model: nn.Module, step: str) -> types.CodeType | None:
+    function = getattr(type(model), step, None)
+    is_own = function is not None and not str(function.__module__).startswith(("pytorch_lightning.", "lightning."))
+    return getattr(function, "__code__", None) if is_own else None
 
 
 def _names_in(code: types.CodeType) -> Iterator[str]:
@@ -106,31 +149,66 @@ def decide(scores: Tensor, images: Tensor, labels: Tensor | None, evidence: Evid
     Raises:
         SettingError: scores of a shape that has no reading, or not the named one.
     """
-    labels = None if labels is None else as_numbers(labels)
-    if scores.dim() == 3 and labels is not None and labels.dim() >= 3 and scores.shape[1:] == labels.shape[-2:]:
-        scores = scores[:, None]  # one score a pixel
+    scores = _with_columns(scores, labels, size_of(images))
+    is_dense, columns = scores.dim() == 4, scores.shape[1]
+    known = None if labels is None else as_numbers(tidied(labels, columns, is_dense))
+    several = is_dense and given == "multilabel" and columns > 1  # a plane each
+    kind, why, doubt = (given, "task=", "") if given else _told(scores, images, known, evidence)
+    kind = "segmentation" if several else kind
+    if kind in (CLASSES if is_dense else ("segmentation",)):
+        few = f"(N, {', '.join(map(str, scores.shape[1:]))})"
+        fitting = "segmentation, regression, none" if is_dense else ", ".join(one for one in TASKS if one != kind)
+        raise SettingError(f"task={given!r} does not fit scores {few}; with them are accepted: {fitting}")
+    single = columns == 1 and kind in ("binary", "segmentation")
+    overlaps = several or (kind == "segmentation" and not single and _overlap(known, columns, evidence))
+    signed = kind == "binary" or (kind == "multiclass" and columns == 2)
+    signed = signed and known is not None and evidence.ignored is None and not evidence.says("multiclass")
+    task = Task(
+        kind,
+        classes=2 if single else columns,
+        link=_link(scores, kind, evidence, overlaps),
+        is_dense=is_dense,
+        is_single=single,
+        overlaps=overlaps,
+        signed=signed and known is not None and is_signed(known_of(known, signed=True)),
+        ignored=evidence.ignored if kind != "multilabel" else None,
+        why=why,
+        doubt=doubt,
+    )
+    if labels is not None and kind != "none" and task.truth(labels) is None and not doubt:
+        return replace(task, doubt=f"the labels, {_shape(labels)}, are not read as such; label_key= names others")
+    return task
+
+
+def _with_columns(scores: Tensor, labels: Tensor | None, size: tuple[int, int]) -> Tensor:
+    """Scores as (n, K) or (n, K, H, W): of one score a pixel, and of several values a thing, as landmarks have x, y."""
+    if scores.dim() == 3 and are_maps(scores, size) and (labels is None or labels.dim() > 2):
+        return scores[:, None]
+    if scores.dim() == 3 and labels is not None and labels[0].numel() == scores[0].numel():
+        return scores.flatten(1)
     if scores.dim() == 1:
-        scores = scores[:, None]
+        return scores[:, None]
     if scores.dim() not in (2, 4):
         raise SettingError(
-            f"output={tuple(scores.shape)}: scores are (N,), (N, classes) or (N, classes, H, W); pass "
-            "output=callable(model, images) that returns such"
+            f"output={_shape(scores)}: scores are (N,), (N, classes) or (N, classes, H, W); pass "
+            "output=callable(model, images) that returns such, as output=lambda model, images: model(images).mean(1)"
         )
-    is_dense = scores.dim() == 4
-    kind, why, doubt = (given, "task=", "") if given else _told(scores, images, labels, evidence)
-    if kind in (CLASSES if is_dense else ("segmentation",)):
-        raise SettingError(f"task={kind!r} does not fit scores {tuple(scores.shape)}")
-    single = scores.shape[1] == 1 and kind in ("binary", "segmentation")
-    overlaps = kind == "segmentation" and not single and _overlap(labels, scores.shape[1], evidence)
-    link = _link(scores, kind, evidence, overlaps)
-    return Task(kind, 2 if single else scores.shape[1], link, is_dense, single, overlaps, evidence.ignored, why, doubt)
+    return scores
+
+
+def _shape(tensor: Tensor) -> str:
+    return f"(N, {', '.join(map(str, tensor.shape[1:]))})" if tensor.dim() > 1 else "(N,)"
 
 
 def _overlap(labels: Tensor | None, classes: int, evidence: Evidence) -> bool:
-    """Whether labels are a plane a class, and a pixel may be of several."""
+    """Whether labels are a plane a class, and a pixel may be of several, or of none."""
     if labels is None or labels.dim() != 4 or labels.shape[1] != classes:
         return False
-    return bool(((labels > 0.5).sum(1) > 1).any()) or evidence.says("binary", "multilabel")
+    planes = (labels > 0.5) & (labels != _VOID_PIXEL)
+    of_one = (planes.sum(1) == 1) | (labels == _VOID_PIXEL).any(1) | (labels < 0).any(1)
+    if evidence.says("binary", "multilabel") or bool((planes.sum(1) > 1).any()):
+        return True
+    return not evidence.says("multiclass") and not bool(of_one.all())
 
 
 _Told = tuple[str, str, str]  # kind, why, doubt
@@ -145,57 +223,79 @@ def _told(scores: Tensor, images: Tensor, labels: Tensor | None, evidence: Evide
 
 
 def _of_dense(scores: Tensor, images: Tensor, labels: Tensor | None, evidence: Evidence) -> _Told:
-    is_picture = scores.shape[1:] == images.shape[1:]
-    if labels is None and evidence.says("regression") and not is_picture:
-        return "regression", evidence.reason("regression"), ""
-    if labels is None or labels.dim() < 3:
-        if is_picture and (labels is not None or evidence.says("regression")):
-            doubt = "" if evidence.says("regression") else "task='segmentation' if these are scores of pixels' classes"
-            return "none", "the output is an image", doubt
-        doubt = "task='none' if the output is a reconstruction" if is_picture else ""
-        if labels is not None:  # a head without pooling, or a count that is summed
-            doubt = (
-                "the labels are one an image; output=lambda model, images: model(images).mean((2, 3)) gives such scores"
-            )
-        return "segmentation", "scores for each pixel", doubt
+    is_picture, regresses = scores.shape[1:] == images.shape[1:], evidence.says("regression")
+    if labels is None or not are_maps(labels, scores.shape[2:], size_of(images)):
+        return _of_dense_alone(scores, labels, is_picture, evidence)
     planes = labels.shape[1] if labels.dim() == 4 else 1
-    if scores.shape[1] == planes == 1 and (evidence.says("regression") or _has_many_values(labels)):
-        return "regression", "label maps of many values", ""
-    if _are_whole(labels) or (evidence.says("binary", "segmentation") and planes == 1):
+    if is_picture and _are_the_images(labels, images):
+        return "none", "labels that are the images", ""
+    if planes > 1:
+        if evidence.says("binary", "multilabel", "multiclass", "segmentation") or not regresses:
+            are_planes = planes == scores.shape[1] and _are_planes(labels)
+            is_clear = evidence.words or bool((labels > 0.5).sum(1).ne(1).any())
+            doubt = "" if is_clear else "task='multilabel' if each plane is trained by itself"
+            if are_planes:
+                return "segmentation", "a plane of labels a class", doubt
+        if planes == scores.shape[1]:
+            return "none", "labels that are images", ""
+        told = f"labels of {planes} planes for {scores.shape[1]} scores a pixel"
+        return "regression", told, f"{told}: output= or label_key= can bring them together"
+    if scores.shape[1] == 1 and (regresses or not (are_masks(labels) or evidence.says("binary", "segmentation"))):
+        is_clear = regresses or labels.is_floating_point() or _highest(labels) > _VOID_PIXEL
+        return "regression", "label maps of many values", "" if is_clear else "task='segmentation' if they are masks"
+    if not labels.is_floating_point() or evidence.says("binary", "segmentation"):
         highest, classes = _highest(labels), max(2, scores.shape[1])
-        has_place = highest < classes or planes > 1 or scores.shape[1] == 1
+        has_place = highest < classes or scores.shape[1] == 1
         doubt = "" if has_place else f"labels up to {highest} have no place in {classes} classes: those pixels are void"
         return "segmentation", "label maps of whole numbers", doubt
-    if planes == 1:
-        return "regression", "label maps of other than whole numbers", ""
-    if labels.shape[1:] == scores.shape[1:]:
-        return "none", "labels that are images", ""
-    return "regression", "labels that are images of another size", "output= can compare them with what is true"
+    return "regression", "label maps of other than whole numbers", ""
 
 
-def _has_many_values(labels: Tensor) -> bool:
-    """Whether whole labels of one score a pixel are more than a foreground's, with or without noise and void."""
-    known = labels[labels.isfinite()] if labels.is_floating_point() else labels
-    return _are_whole(known) and bool((known > 255).any() | (known < -100).any())
+def _of_dense_alone(scores: Tensor, labels: Tensor | None, is_picture: bool, evidence: Evidence) -> _Told:
+    """Of scores of pixels without labels of pixels."""
+    regresses = evidence.says("regression")
+    if is_picture and (labels is not None or regresses):
+        doubt = "" if regresses else "task='segmentation' if these are scores of pixels' classes"
+        return "none", "the output is an image", doubt
+    if regresses:
+        return "regression", evidence.reason("regression"), ""
+    doubt = "task='none' if the output is a reconstruction" if is_picture else ""
+    if labels is not None:  # a head without pooling, or a count that is summed
+        doubt = (
+            "the labels are one an image; output=lambda model, images: model(images).mean((2, 3)) gives such scores, "
+            "label_key= names label maps"
+        )
+    elif not doubt and evidence.trains and not evidence.words:
+        doubt = "task='regression' if they are values"
+    return "segmentation", "scores for each pixel", doubt
+
+
+def _are_the_images(labels: Tensor, images: Tensor) -> bool:
+    pairs = labels[: len(images)], images[: len(labels)].detach().cpu()
+    return pairs[0].shape == pairs[1].shape and torch.allclose(pairs[0].float(), pairs[1].float(), atol=1e-6)
+
+
+def _are_planes(labels: Tensor) -> bool:
+    """Whether images of several planes are of what is there and what is not, and no pictures."""
+    if labels.is_floating_point():  # soft ones sum to one at each pixel
+        return bool(((labels.sum(1) - 1).abs() < 1e-3).all())
+    return is_subset(labels, (0, 1, _VOID_PIXEL, NO_CLASS, _USUALLY_IGNORED))
 
 
 def _highest(labels: Tensor) -> int:
-    known = _known(labels.long())
+    known = known_of(labels.long())
     return int(known.max()) if len(known) else 0
 
 
 def _of_one(labels: Tensor | None, evidence: Evidence) -> _Told:
-    if labels is None:
-        if evidence.says("regression"):
-            return "regression", evidence.reason("regression"), ""
-        doubt = "" if evidence.says("binary") else "task='regression' if it is a value"
-        return "binary", "a single score an image", doubt
-    known = _known(labels)
     if evidence.says("regression"):
         return "regression", evidence.reason("regression"), ""
-    are_classes = is_subset(known[known >= 0], (0, 1)) and is_subset(known, (-1, 0, 1))
+    if labels is None:
+        doubt = "" if evidence.says("binary") else "task='regression' if it is a value"
+        return "binary", "a single score an image", doubt
+    known = known_of(labels, signed=is_signed(known_of(labels, signed=True)))
     is_share = known.is_floating_point() and bool(((known >= 0) & (known <= 1)).all())
-    if are_classes or (is_share and evidence.says("binary")):
+    if is_subset(known, (-1, 0, 1)) or (is_share and evidence.says("binary")):
         return "binary", "labels of 0 and 1", ""
     doubt = "task='binary' if they are soft labels" if is_share else ""
     return "regression", "labels other than 0 and 1", doubt
@@ -203,30 +303,37 @@ def _of_one(labels: Tensor | None, evidence: Evidence) -> _Told:
 
 def _of_several(scores: Tensor, labels: Tensor | None, evidence: Evidence) -> _Told:
     count = scores.shape[1]
-    labels = labels.flatten(1) if labels is not None and labels.dim() > 2 and labels[0].numel() == count else labels
     are_rows = labels is not None and labels.dim() == 2 and labels.shape[1] == count
+    if evidence.says("none"):
+        return "none", evidence.reason("none"), ""
     if _is_normalised(scores) and not are_rows and not evidence.says("multiclass") and not evidence.says("regression"):
         return "none", "outputs of length 1", ""
     if labels is None:
-        kind = next((kind for kind in ("multilabel", "regression") if evidence.says(kind)), None)
-        kind = "multilabel" if evidence.says("binary", "multilabel") else kind
-        if kind:
-            return kind, f"its {next(iter(evidence.words.values()))}", ""
-        return "multiclass", "several scores an image", ""
-    if labels.dim() <= 2 and (labels.dim() == 1 or labels.shape[1] == 1):
-        return _of_class_labels(count, _known(labels.reshape(-1)), evidence)
-    if labels.dim() == 2 and labels.shape[1] == count:
+        return _of_several_alone(evidence)
+    if labels.dim() == 1 or labels.shape[1:] == (1,):
+        return _of_class_labels(count, known_of(labels), evidence)
+    if are_rows:
         return _of_rows(labels.float(), evidence)
-    are_maps = labels.dim() > 2  # where things are, perhaps, and what none of the scores is of
-    doubt = "" if are_maps else f"the labels, {tuple(labels.shape)}, are not read: label_key= names others"
+    are_images = labels.dim() > 2  # where things are, perhaps, and what none of the scores is of
+    doubt = "" if are_images else f"the labels, {_shape(labels)}, are not read: label_key= names others"
     return "multiclass", f"{count} scores an image", doubt
+
+
+def _of_several_alone(evidence: Evidence) -> _Told:
+    if evidence.says("binary", "multilabel"):
+        return "multilabel", f"its {next(iter(evidence.words.values()))}", ""
+    if evidence.says("regression"):
+        return "regression", evidence.reason("regression"), ""
+    is_unknown = evidence.trains and not set(CLASSES) & set(evidence.words) and not evidence.counts
+    return "multiclass", "several scores an image", _IF_EMBEDDING if is_unknown else ""
+
+
+_IF_EMBEDDING = "task='none' if the output is an embedding"
 
 
 def _of_class_labels(count: int, known: Tensor, evidence: Evidence) -> _Told:
     if not _are_whole(known):
         return "regression", "labels other than whole numbers", ""
-    if evidence.says("regression") and not evidence.counts:
-        return "regression", evidence.reason("regression"), ""
     highest = int(known.max()) if len(known) else 0
     if highest >= count:
         told = f"the label {highest}, which has no place in {count} outputs"
@@ -234,8 +341,14 @@ def _of_class_labels(count: int, known: Tensor, evidence: Evidence) -> _Told:
     if evidence.counts and count not in evidence.counts and count >= 2 * max(evidence.counts):
         told = f"{count} outputs for {' or '.join(map(str, sorted(evidence.counts)))} classes"
         return "none", told, "task='multiclass' if the outputs are scores of classes"
-    is_wide = count > 2 * (highest + 1) and count > 16 and count not in evidence.counts
-    doubt = "task='none' if the output is an embedding" if is_wide else ""
+    is_wide = count > 2 * (highest + 1) and count > _MANY
+    if evidence.says("regression") and count not in evidence.counts:  # of them, or of something that is none of theirs
+        reason = evidence.reason("regression")
+        if is_wide:
+            return "none", reason, "task='multiclass' if the outputs are scores of classes"
+        return "multiclass", f"whole labels below {count}", f"task='regression' if they are values, as {reason} may say"
+    is_unknown = evidence.trains and not set(CLASSES) & set(evidence.words) and count > highest + 1
+    doubt = _IF_EMBEDDING if count not in evidence.counts and (is_wide or is_unknown) else ""
     return "multiclass", f"whole labels below {count}", doubt
 
 
@@ -244,27 +357,19 @@ def _of_rows(labels: Tensor, evidence: Evidence) -> _Told:
     sums_to_one = bool(((labels.sum(1) - 1).abs() < 1e-3).all()) and bool((labels >= 0).all())
     if is_subset(labels, (0, 1)) or (is_subset(labels, (-1, 0, 1)) and bool((labels > 0).any())):
         if sums_to_one and not evidence.says("binary", "multilabel"):
-            return "multiclass", "one-hot labels", ""
+            doubt = "" if evidence.words else "task='multilabel' if an image may be of several classes"
+            return "multiclass", "one-hot labels", doubt
         return "multilabel", "labels of zeros and ones", ""
     if evidence.says("regression"):
         return "regression", evidence.reason("regression"), ""
-    if sums_to_one:
-        return "multiclass", "soft labels, which sum to 1", ""
+    if sums_to_one or (evidence.says("multiclass") and bool((labels >= 0).all())):
+        return "multiclass", "soft labels", ""
     in_range = bool(((labels >= 0) & (labels <= 1)).all())
     if in_range and (evidence.says("binary", "multilabel") or len(torch.unique(labels)) == 2):
-        return "multilabel", "soft labels", ""
+        doubt = "" if evidence.words else "task='multiclass' if they are soft labels of one class"
+        return "multilabel", "soft labels", doubt
     doubt = "task='multilabel' if they are soft labels" if in_range else ""
     return "regression", "several values an image", doubt
-
-
-def _known(labels: Tensor) -> Tensor:
-    """The labels without what marks that there is none."""
-    flat = labels.reshape(-1)
-    if flat.is_floating_point():
-        return flat[flat.isfinite()]
-    void = torch.tensor(VOID, device=flat.device)
-    signed = is_signed(flat)
-    return flat[~torch.isin(flat, void) & ((flat >= 0) | signed)]
 
 
 def _are_whole(labels: Tensor) -> bool:
@@ -282,7 +387,7 @@ def _link(scores: Tensor, kind: str, evidence: Evidence, overlaps: bool) -> str:
     """What makes probabilities of scores: they may be such already, and a binary loss trains each class by itself."""
     values = scores.detach().float()
     sums_to_one = scores.shape[1] > 1 and bool(((values.sum(1) - 1).abs() < 1e-3).all())
-    made_so = evidence.maker.startswith(("Sigmoid", "Softmax")) or evidence.words.get("binary") in _OF_PROBABILITIES
+    made_so = evidence.maker in ("Sigmoid", "Softmax") or evidence.words.get("binary") in _OF_PROBABILITIES
     in_range = bool((((values >= 0) & (values <= 1)) | values.isnan()).all())
     if in_range and (sums_to_one or made_so):
         return "identity"

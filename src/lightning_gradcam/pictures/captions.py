@@ -53,7 +53,7 @@ def to_header(settings: Settings, task: Task, labelled: bool, class_names: Names
 def _target(target: Target, task: Task, labelled: bool, class_names: Names) -> str:
     if isinstance(target, str) and not task.has_classes and task.kind != "segmentation":
         return task.own_value if task.kind == "none" else "value" if task.classes == 1 else "sum of all values"
-    if target == "label" and task.kind == "segmentation" and task.classes == 2:
+    if target == "label" and task.kind == "segmentation" and task.is_foreground:
         return name_of(1, class_names or _TWO)
     if target == "label" and not labelled:
         return "predicted"
@@ -70,9 +70,9 @@ def to_caption(task: Task, truth: Truth, answer: Answer, class_names: Names, lab
         truth: the image's.
         answer: the model's.
         class_names: a name for each class; without them the numbers are shown.
-        labelled: whether there are labels: of several, none is one, too.
+        labelled: of several classes, whether it is known that the image is of the predicted one, or is not.
     """
-    wrong = task.has_classes and bool(truth) and answer.prediction not in truth
+    wrong = task.kind != "multilabel" and task.has_classes and bool(truth) and answer.prediction not in truth
     if task.kind == "multilabel" and labelled:  # the first of several that may be there, or none
         is_there = answer.told[0] > 0.5
         wrong = (is_there and answer.prediction not in truth) or (not is_there and bool(truth))
@@ -81,7 +81,7 @@ def to_caption(task: Task, truth: Truth, answer: Answer, class_names: Names, lab
 
 def to_truth(task: Task, truth: Truth, class_names: Names) -> str:
     """Say an image's truth; nothing where it is unknown, and of a foreground."""
-    if not truth or (task.kind == "segmentation" and task.classes == 2):
+    if not truth or task.is_foreground:
         return ""
     if task.kind == "regression":
         return f"true {_values(truth)}"
@@ -99,7 +99,7 @@ def _of_values(task: Task, truth: Truth, answer: Answer, class_names: Names) -> 
 
 
 def _of_pixels(task: Task, truth: Truth, answer: Answer, class_names: Names) -> str:
-    usual = _TWO if task.classes == 2 and not class_names else class_names
+    usual = _TWO if task.is_foreground and not class_names else class_names
     share = answer.told[0]
     if not truth or answer.target < 0:
         return f"predicted mostly {name_of(answer.prediction, usual)} ({share:.0%})"

@@ -27,6 +27,7 @@ class ShownImages:
         about: what the pictures are of, for their headers: target, method, task.
         class_names: a name for each class, or None.
         column_classes: with several targets, the classes that they are.
+        unknown: of which of several classes it is not known whether an image is of them.
     """
 
     pictures: Sequence[Pixels]
@@ -35,6 +36,7 @@ class ShownImages:
     about: str
     class_names: Sequence[str] | None = None
     column_classes: Sequence[int] = ()
+    unknown: Sequence[Sequence[int]] = ()
 
     @property
     def size(self) -> tuple[int, int]:
@@ -48,9 +50,12 @@ class ShownImages:
     def captions(self, found: Maps) -> list[Caption]:
         """Return each image's truth and the model's answer."""
         answers = map(Answer, found.predictions.tolist(), found.scores.tolist(), found.targets[:, 0].tolist())
-        pairs = zip(self.truths, answers, strict=True)
+        known = zip(self.truths, self.unknown or [()] * len(self.truths), answers, strict=True)
         labelled = any(map(len, self.truths))
-        return [to_caption(self.task, truth, answer, self.class_names, labelled) for truth, answer in pairs]
+        return [
+            to_caption(self.task, truth, answer, self.class_names, labelled and answer.prediction not in unknown)
+            for truth, unknown, answer in known
+        ]
 
     @property
     def column_names(self) -> list[str]:
@@ -60,7 +65,7 @@ class ShownImages:
 
 def show_images(
     images: Tensor,
-    labels: Tensor | None,
+    truth: Tensor | None,
     task: Task,
     mean: Statistics | None,
     std: Statistics | None,
@@ -68,7 +73,7 @@ def show_images(
     class_names: Sequence[str] | None = None,
     column_classes: Sequence[int] = (),
 ) -> ShownImages:
-    """Make the images, (N, C, H, W) or (N, H, W, C), what people see again.
+    """Make the images, (N, C, H, W) or (N, H, W, C), what people see again; `truth` is what their labels say.
 
     Raises:
         SettingError: mean or std of another length than the images have channels.
@@ -77,7 +82,8 @@ def show_images(
     check_channels(mean, std, images.shape[1])
     pixels = images.float() if images.is_floating_point() else images
     pictures = to_pictures(pixels.cpu().numpy(), mean, std)
-    return ShownImages(pictures, task, task.truths(labels, len(images)), about, class_names, column_classes)
+    truths, unknown = task.truths(truth, len(images)), task.unknown(truth, len(images))
+    return ShownImages(pictures, task, truths, about, class_names, column_classes, unknown)
 
 
 def to_pictures(images: Floats | Pixels, mean: Statistics | None, std: Statistics | None) -> list[Pixels]:

@@ -79,7 +79,7 @@ def in_mask(view: View) -> Tensor | None:
     if view.masks is None:
         return None
     h, w = view.maps.shape[2:]
-    return _share_in(view.maps, resampled(view.masks, (h, w)))
+    return _of_things(view.masks, _share_in(view.maps, resampled(view.masks, (h, w))))
 
 
 def pointing(view: View) -> Tensor | None:
@@ -93,7 +93,7 @@ def pointing(view: View) -> Tensor | None:
     columns = ((strongest % w + 0.5) * width / w).long()
     images, targets = (torch.arange(count) for count in strongest.shape)
     inside = view.masks.expand(-1, len(targets), -1, -1)[images[:, None], targets, rows, columns]
-    return torch.where(view.states == SHOWN, inside.float(), torch.nan)
+    return _of_things(view.masks, torch.where(view.states == SHOWN, inside.float(), torch.nan))
 
 
 # A new number is a function here: (N, T) of a view, NaN where a blank map has none; None where it cannot be told.
@@ -127,6 +127,11 @@ def means(values: Mapping[str, Tensor]) -> dict[str, float]:
 def _shares(maps: Tensor) -> Tensor:
     """Each place's share of the map's heat; NaN where there is none."""
     return maps / maps.sum((2, 3), keepdim=True)
+
+
+def _of_things(masks: Tensor, values: Tensor) -> Tensor:
+    """NaN where there is no thing, whose share would be 0 whatever the map."""
+    return torch.where(masks.flatten(2).any(2), values, torch.nan)
 
 
 def _share_in(maps: Tensor, weights: Tensor) -> Tensor:

@@ -7,6 +7,8 @@ from itertools import islice, pairwise
 from random import Random
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor
 from torch.utils.data import (
     ConcatDataset,
@@ -25,6 +27,7 @@ logger = logging.getLogger(__name__)
 Indices = int | Sequence[int]
 _ENOUGH = 200_000  # items whose labels are looked through for classes
 _MOST = 1_000_000  # of what a sampler draws, which may never end
+_FEW = 16  # items that may all be of different classes
 _LABELS = ("targets", "labels", "_labels", "samples", "imgs", "y")
 
 
@@ -37,7 +40,7 @@ def chosen(loader: DataLoader[Any], images: Indices, limit: int | None = None) -
     Args:
         loader: of a dataset that is asked for its items.
         images: how many, or indices.
-        limit: how many images validation reads, where these are not all.
+        limit: how many batches validation reads, where these are not all.
 
     Raises:
         SettingError: an index that the dataset does not have.
@@ -47,9 +50,7 @@ def chosen(loader: DataLoader[Any], images: Indices, limit: int | None = None) -
         if outside := [index for index in images if index >= length]:
             raise SettingError(f"images: the validation dataset has no index {outside[0]}; it has 0 to {length - 1}")
         return list(images)
-    pool = drawn(loader)
-    if limit is not None and type(loader.sampler) is not RandomSampler:  # a part of a shuffled whole may be any
-        pool = pool[:limit]
+    pool = drawn(loader, limit)
     if images > len(pool):
         logger.warning("images=%d, but the validation data have only %d: all of them are used", images, len(pool))
         images = len(pool)
@@ -59,15 +60,23 @@ def chosen(loader: DataLoader[Any], images: Indices, limit: int | None = None) -
     return [pool[place] for place in sorted(places(images, len(pool), known))]
 
 
-def drawn(loader: DataLoader[Any]) -> Sequence[Any]:
-    """Return what validation draws from the dataset, on all ranks: indices in their order, or what else is drawn."""
+def drawn(loader: DataLoader[Any], limit: int | None = None) -> Sequence[Any]:
+    """Return what validation draws from the dataset, on all ranks: indices, sorted, or what else is drawn.
+
+    Args:
+        loader: of the dataset.
+        limit: so many batches are drawn; of a shuffled whole they may be any.
+    """
     batches: Any = loader.batch_sampler
     is_plain = batches is None or getattr(batches, "sampler", None) is loader.sampler
     sampler: Any = loader.sampler if is_plain else batches
-    if type(sampler) in (SequentialSampler, RandomSampler) and sampler.data_source is loader.dataset:
-        return range(len(loader.dataset))
-    found = _of_all_ranks(sampler)
-    flat = list(islice(found if batches is None else _flat(found), _MOST))
+    is_whole = type(sampler) in (SequentialSampler, RandomSampler) and sampler.data_source is loader.dataset
+    size = (loader.batch_size or 1) if is_plain else 1  # a sampler of batches draws them whole
+    most = _MOST if limit is None or type(sampler) is RandomSampler else limit * size
+    if is_whole:
+        return range(len(loader.dataset))[:most]  # type: ignore[arg-type]
+    found = islice(_of_all_ranks(sampler), most)
+    flat = list(found if batches is None else _flat(found))[:_MOST]
     return sorted(set(flat)) if all(isinstance(one, int) for one in flat) else flat
 
 
@@ -125,15 +134,28 @@ def labels_of(dataset: Any) -> Sequence[Any] | None:
 
 
 def _classes(held: Any, dataset: Any) -> Sequence[Any] | None:
+    """Classes of what a dataset holds, where it may be its labels: whole numbers, words, or rows of one or one-hot.
+
+    What differs from item to item tells no classes: it is their names.
+    """
     if not isinstance(held, Sized) or not isinstance(dataset, Sized) or len(held) != len(dataset):
         return None
+    if isinstance(held, (Tensor, np.ndarray)):
+        held = torch.as_tensor(held) if isinstance(held, Tensor) or held.dtype.kind in "biuf" else held
+    if isinstance(held, Tensor):
+        if held.dim() > 2:
+            return None
+        rows = held.reshape(len(held), -1)
+        one_hot = rows.shape[1] > 1 and bool(((rows == 0) | (rows == 1)).all()) and bool((rows.sum(1) == 1).all())
+        held = rows.argmax(1) if one_hot else rows[:, 0] if rows.shape[1:] == (1,) else held
+        held = held.long() if held.dim() == 1 and bool((held == held.round()).all()) else held
     values = held.tolist() if hasattr(held, "tolist") else held
-    if isinstance(values, (list, tuple)):  # of NumPy's or torch's numbers
-        values = [one.item() if getattr(one, "ndim", 1) == 0 else one for one in values]
     if not isinstance(values, (list, tuple)):
         return None
     labels = [one[1] if isinstance(one, tuple) and len(one) == 2 else one for one in values]
-    return labels if all(isinstance(one, (int, str)) for one in labels) else None
+    labels = [one.item() if getattr(one, "ndim", 1) == 0 else one for one in labels]  # NumPy's and torch's numbers
+    are_names = len(labels) > _FEW and len(set(map(str, labels))) == len(labels)
+    return labels if all(isinstance(one, (int, str)) for one in labels) and not are_names else None
 
 
 def count_of_classes(loader: Any) -> int | None:

@@ -143,7 +143,7 @@ def read_probe_set(
         images: how many, or dataset indices.
         keys: where in a batch to look.
         transfer: what makes of a collated batch what the model sees.
-        limit: how many images validation reads, where these are not all.
+        limit: how many batches validation reads, where these are not all.
 
     Raises:
         SettingError: an index that the dataset does not have, a batch without images (N, C, H, W), or masks that are

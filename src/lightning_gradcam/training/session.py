@@ -168,14 +168,13 @@ def probe_set_of(trainer: Trainer, lender: Lender, loader: Any, images: Images, 
     """
     assert not isinstance(images, (Tensor, tuple))  # those are the set itself
     with lender.itself(loader=loader, data=_data_module(trainer)), _as_validation(trainer):
-        return read_probe_set(loader, images, keys, partial(_transfer, trainer), _limit(trainer, loader))
+        return read_probe_set(loader, images, keys, partial(_transfer, trainer), _limit(trainer))
 
 
-def _limit(trainer: Trainer, loader: Any) -> int | None:
-    """How many images of a loader are read: of whole batches, or of as many batches as the trainer is limited to."""
-    size: int | None = getattr(loader, "batch_size", None)
+def _limit(trainer: Trainer) -> int | None:
+    """How many batches of a loader are read: all, or as many as the trainer is limited to."""
     batches = next(iter(trainer.num_test_batches if trainer.testing else trainer.num_val_batches), 0)
-    return int(batches) * size if size and batches and isfinite(batches) and trainer.world_size == 1 else None
+    return int(batches) if batches and isfinite(batches) and trainer.world_size == 1 else None
 
 
 def _data_module(trainer: Trainer) -> object:

@@ -151,10 +151,10 @@ class Watch:
     def _tried(self, probe_set: ProbeSet) -> dict[str, Any]:
         """All of a plan but the settings, which may not travel between ranks."""
         settings, class_names = self.arguments.settings, self.arguments.class_names
-        counts = {probe_set.classes} if probe_set.classes else ()
+        counts = {probe_set.classes} if probe_set.classes else set()
 
         def tried(model: nn.Module, lent: Settings) -> Plan:
-            return make_plan(model, probe_set.inputs, probe_set.labels, lent, counts)
+            return make_plan(model, probe_set.inputs, probe_set.labels, lent, counts, len(class_names or ()))
 
         plan = look(self.trainer, self._lender, tried, settings)
         task = plan.task
@@ -183,7 +183,7 @@ class Watch:
         arguments, probe_set, task = self.arguments, self.probe_set, self.plan.task
         about = arguments.about(task, labelled=self.known.truth is not None)
         naming = arguments.class_names, arguments.settings.column_classes
-        images = show_images(probe_set.images, probe_set.labels, task, arguments.mean, arguments.std, about, *naming)
+        images = show_images(probe_set.images, self.known.truth, task, arguments.mean, arguments.std, about, *naming)
         known, root = fingerprints(probe_set.images), root_tag(arguments.name)
         return RunLog(images, known, self._sinks, root, arguments.by_run)
 
