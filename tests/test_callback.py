@@ -12,7 +12,7 @@ import pytest
 import torch
 from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
-from pytorch_lightning import Callback
+from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from pytorch_lightning.plugins.io import TorchCheckpointIO
@@ -25,7 +25,7 @@ from lightning_gradcam.logs.run_log import RunLog
 from lightning_gradcam.pictures.render import GAP, HEADER
 from lightning_gradcam.training.memory import Memory
 
-from .conftest import Classifier, DictDataset, complaints, make_pairs, scalars, small_cnn
+from .conftest import Classifier, DictDataset, Events, complaints, make_pairs, scalars, small_cnn
 
 TAG = "gradcam/network.6"
 CLASSES_3 = Task("multiclass", 3)
@@ -337,22 +337,40 @@ def test_a_tensor_needs_no_validation_data(make_trainer, events, loader, pairs) 
     assert events().steps(TAG) == [0, 1]
 
 
-@pytest.mark.parametrize("logger", [False, "csv"])
-def test_without_a_tensorboard_logger_it_says_which_there_are(make_trainer, loader, tmp_path, logger) -> None:
-    """And is refused before anything runs."""
-    given = CSVLogger(tmp_path) if logger else False
-    with pytest.raises(ValueError, match=r"TensorBoardLogger.*(CSVLogger|none)"):
-        make_trainer(GradCAMCallback(), logger=given).fit(Classifier(), loader, loader)
+@pytest.mark.parametrize("kind", ["none", "csv", "barebones"])
+def test_where_no_logger_takes_pictures_an_event_file_is_written_beside_the_run(
+    make_trainer, loader, tmp_path, kind, caplog, capsys
+) -> None:
+    """With the tab's data, and the command that shows them; numbers go to the logger that there is."""
+    given = CSVLogger(tmp_path, name="", version="run") if kind == "csv" else False
+    options = {"logger": given, "default_root_dir": tmp_path, "max_epochs": 2}
+    if kind == "barebones":
+        options = {"barebones": True, "max_epochs": 2, "default_root_dir": tmp_path}
+        trainer = Trainer(**options, accelerator="cpu", callbacks=[GradCAMCallback()])
+    else:
+        trainer = make_trainer(GradCAMCallback(), **options)
+    with caplog.at_level(logging.INFO):
+        trainer.fit(Classifier(), loader, loader)
+    folder = tmp_path / ("run/gradcam" if kind == "csv" else "gradcam_logs/version_0")
+    assert f"tensorboard --logdir {folder}" in caplog.text
+    assert Events(folder).steps(TAG) == [0, 1, 2]
+    assert {f"{TAG}/filmstrip", f"{TAG}/timelapse"} <= set(Events(folder).tags)
+    if kind == "csv":
+        assert "gradcam/network.6/focus" in (tmp_path / "run/metrics.csv").read_text()
 
 
-def test_fast_dev_run_runs_on_in_silence(make_trainer, loader) -> None:
-    """It takes the loggers away."""
+def test_fast_dev_run_checks_all_settings_and_writes_nothing(make_trainer, loader, tmp_path) -> None:
+    """It takes the loggers away, and what is wrong is refused as ever."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.filterwarnings("ignore", module="pytorch_lightning")
         module = Classifier()
         make_trainer(GradCAMCallback(), fast_dev_run=True).fit(module, loader, loader)
     assert len(module.losses) == 1
+    assert [*tmp_path.iterdir()] == []
+    for arguments, message in (({"target_layer": "network.55"}, "is not a layer"), ({"target": 9}, "is no class")):
+        with pytest.raises(ValueError, match=message):
+            make_trainer(GradCAMCallback(**arguments), fast_dev_run=True).fit(Classifier(), loader, loader)
 
 
 def test_tensorboard_among_several_loggers(make_trainer, events, loader, tmp_path) -> None:

@@ -23,7 +23,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from lightning_gradcam import GradCAMCallback
-from lightning_gradcam.logs import sinks
+from lightning_gradcam.logs import events as event_files
 from lightning_gradcam.pictures import render
 from lightning_gradcam.pictures.captions import name_of
 from lightning_gradcam.timeline.metrics import METRICS
@@ -287,8 +287,8 @@ def test_a_lost_log_costs_no_run(act, make_trainer, plain, monkeypatch) -> None:
 @pytest.mark.parametrize(
     ("place", "name", "error"),
     [
-        (sinks, "_write_encoded", OSError(28, "No space left on device")),
-        (sinks, "to_jpeg", MemoryError()),
+        (event_files.Events, "_write_encoded", OSError(28, "No space left on device")),
+        (event_files, "to_jpeg", MemoryError()),
         (render, "font_of", OSError("cannot open resource")),
     ],
 )

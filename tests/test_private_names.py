@@ -39,7 +39,7 @@ NAMES = {  # by how to get the owner: who compiles has Dynamo loaded from then o
     "_should_save_on_train_epoch_end": (lambda: ModelCheckpoint, "training/monitors.py"),
     "_check_on_train_epoch_end": (lambda: EarlyStopping("any"), "training/monitors.py"),
     "_on_before_batch_transfer": (lambda: LightningModule, "training/session.py"),
-    "_get_file_writer": (lambda: SummaryWriter, "logs/sinks.py"),
+    "_get_file_writer": (lambda: SummaryWriter, "logs/events.py"),
     "_checkpoint_without_reentrant_generator": (lambda: torch.utils.checkpoint, "cam/lend.py"),
     "CheckpointFunction": (lambda: torch.utils.checkpoint, "cam/lend.py"),
     "_dynamo": (lambda: torch, "cam/lend.py"),

@@ -20,7 +20,7 @@ from lightning_gradcam.training.batches import Key, Keys
 from lightning_gradcam.training.memory import Memory
 from lightning_gradcam.training.probe_set import Images, asked_for, plain_images
 from lightning_gradcam.training.session import is_dry_run
-from lightning_gradcam.training.watch import FitWatch, Watch
+from lightning_gradcam.training.watch import DryRun, FitWatch, Watch
 from lightning_gradcam.values import plain
 
 _Callback = Callback
@@ -172,22 +172,28 @@ class GradCAMCallback(_Callback):
         return own | {"_memory": Memory(self._memory.asked), "_fit": None, "_evaluation": None}
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Find the loggers that take pictures; refuse where there are none."""
+        """Find the loggers that take pictures."""
         self._finish()
-        if is_dry_run(trainer) or stage == TrainerFn.PREDICTING:
+        is_fit, is_dry = stage == TrainerFn.FITTING, is_dry_run(trainer)
+        if stage == TrainerFn.PREDICTING or (is_dry and not is_fit):
             return
         stage_of = self, self._arguments, trainer, pl_module
-        if stage != TrainerFn.FITTING:
+        if not is_fit:
             self._evaluation = Watch(*stage_of, self._memory.branch())
             return
         if not self._memory.goes_on(trainer, pl_module):
             self._memory = Memory(self._memory.asked, trainer, pl_module)
-        self._fit = FitWatch(*stage_of, self._memory)
+        self._fit = (DryRun if is_dry else FitWatch)(*stage_of, self._memory)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Read the images, find the layer, and look once before any learning."""
         if self._fit:
             self._fit.begin()
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Hand pictures to the trackers that count the training's steps."""
+        if self._fit:
+            self._fit.deliver()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look after the epoch."""

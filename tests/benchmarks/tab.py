@@ -24,6 +24,7 @@ from tests.dashboard.test_tab import CHROMIUM, FLAGS
 
 from lightning_gradcam.cam.maps import Cams
 from lightning_gradcam.cam.tasks import Task
+from lightning_gradcam.logs.events import Events
 from lightning_gradcam.logs.run_log import RunLog
 from lightning_gradcam.logs.schema import ROOT, grid_tag
 from lightning_gradcam.pictures.shown import ShownImages
@@ -73,7 +74,7 @@ def write(folder: Path, images: int, epochs: int, side: int) -> float:
         ShownImages(pictures, Task("multiclass", 10), [[0]] * images, "gradcam"),
         [str(image) for image in range(images)],
     )
-    log = RunLog(shown, known, [sink], ROOT, by_run=False)
+    log = RunLog(shown, known, Events([sink], Path()), [], ROOT, by_run=False)
     log.log_images(0)
     sink.experiment.flush()
     file = next(folder.glob("events*"))

@@ -31,9 +31,9 @@ from lightning_gradcam.cam.tasks import Task
 from lightning_gradcam.dashboard import plugin as plugin_module
 from lightning_gradcam.dashboard.loader import AttentionLoader
 from lightning_gradcam.logs import schema
+from lightning_gradcam.logs.events import Events
 from lightning_gradcam.logs.record import fingerprint_of_set, fingerprints
 from lightning_gradcam.logs.run_log import RunLog
-from lightning_gradcam.logs.sinks import write_data
 from lightning_gradcam.pictures.shown import ShownImages
 from lightning_gradcam.timeline.history import History
 from lightning_gradcam.timeline.metrics import measure
@@ -60,7 +60,7 @@ def write_run(
     pictures = [np.full((64, 64, 3), shade + i, np.uint8) for i in range(images)]
     shown = ShownImages(pictures, Task("multiclass", 10), [[i] for i in range(images)], "target: label", names)
     known = fingerprints(torch.arange(images)[:, None, None, None] + first)
-    log = RunLog(shown, known, [sink], schema.ROOT, by_run=False)
+    log = RunLog(shown, known, Events([sink], Path()), [], schema.ROOT, by_run=False)
     log.log_images(start)
     history = History(LAYER)
     for step in range(start, start + epochs):
@@ -80,7 +80,7 @@ def write_parts(folder: Path, tag: str, *records: list[bytes]) -> None:
     """Records that others may have written, at the steps 0, 1, ..."""
     sink = SimpleNamespace(experiment=SummaryWriter(str(folder)))
     for step, parts in enumerate(records):
-        write_data([sink], tag, parts, step)
+        Events([sink], Path()).write_data(tag, parts, step)
     sink.experiment.close()
 
 
@@ -217,7 +217,7 @@ def test_an_epoch_takes_few_bytes(tmp_path) -> None:
         sink = SimpleNamespace(experiment=SummaryWriter(str(tmp_path / str(images))))
         pictures = [np.zeros((8, 8, 3), np.uint8)] * images
         shown = ShownImages(pictures, Task("multiclass", 10), [[0]] * images, "")
-        log = RunLog(shown, ["0"] * images, [sink], schema.ROOT, by_run=False)
+        log = RunLog(shown, ["0"] * images, Events([sink], Path()), [], schema.ROOT, by_run=False)
         classes = torch.zeros(images, dtype=torch.long)
         maps, peaks = torch.rand(images, 1, side, side), torch.ones(images, 1)
         cams = Cams(maps, torch.ones(images, 1), classes, classes[:, None], "", peaks)
@@ -263,7 +263,7 @@ def test_numbers_travel_whole_whatever_their_range(tmp_path) -> None:
     classes = torch.zeros(3, dtype=torch.long)
     cams = Cams(torch.ones(3, 1, 2, 2), torch.ones(3, 1), classes, classes[:, None], "", torch.ones(3, 1))
     values = {"large": torch.tensor([[30.01], [-7e9], [0.0]]), "rare": torch.tensor([[torch.nan], [1e-9], [1.0]])}
-    log = RunLog(shown, known, [sink], schema.ROOT, by_run=False)
+    log = RunLog(shown, known, Events([sink], Path()), [], schema.ROOT, by_run=False)
     log.log_look(History(LAYER).with_look(4, cams), values, schema.grid_tag(LAYER))
     sink.experiment.close()
     header, arrays = parts_of(tmp_path, MAPS)
@@ -308,7 +308,7 @@ def address(tmp_path_factory) -> Iterator[str]:
     short = {"version": 2, "probe_set": "", "sizes": dict.fromkeys("NThw", 1) | {"M": 0}, "metrics": []}
     bad = [[b"no json"], [], [json.dumps(short).encode(), b"short"], [b'{"version":99}']]
     for step, parts in enumerate(bad):
-        write_data([sink], MAPS, parts, step=100 + step)
+        Events([sink], Path()).write_data(MAPS, parts, step=100 + step)
     sink.experiment.close()
     write_odd_runs(folder)
     with serving(folder, "--load_fast=false") as url:

@@ -19,11 +19,11 @@ from torch.utils.tensorboard import SummaryWriter
 from lightning_gradcam import GradCAMCallback
 from lightning_gradcam.cam.maps import Cams
 from lightning_gradcam.cam.tasks import Task
+from lightning_gradcam.logs.events import Events
 from lightning_gradcam.logs.record import fingerprints
 from lightning_gradcam.logs.run_log import RunLog
 from lightning_gradcam.logs.schema import MAPS as PART
 from lightning_gradcam.logs.schema import ROOT, grid_tag
-from lightning_gradcam.logs.sinks import write_data
 from lightning_gradcam.pictures.shown import ShownImages
 from lightning_gradcam.timeline.history import History
 
@@ -135,7 +135,9 @@ def write_numbers(folder: Path, *looks: dict[str, Tensor]) -> None:
     shown = ShownImages(
         [np.full((64, 64, 3), 128, np.uint8)] * 3, Task("multiclass", 10), [[i] for i in range(3)], "target: label"
     )
-    log = RunLog(shown, fingerprints(torch.arange(3)[:, None, None, None]), [sink], ROOT, by_run=False)
+    log = RunLog(
+        shown, fingerprints(torch.arange(3)[:, None, None, None]), Events([sink], Path()), [], ROOT, by_run=False
+    )
     log.log_images(0)
     for step, values in enumerate(looks):
         images, targets = next(iter(values.values())).shape
@@ -431,10 +433,10 @@ def test_broken_records_are_told_with_the_run(open_tab, tmp_path) -> None:
     write_run(tmp_path / "scratched", 3)
     time.sleep(1.1)  # TensorBoard reads files in the order of their names, which begin with the second
     sink = SimpleNamespace(experiment=SummaryWriter(str(tmp_path / "scratched")))
-    write_data([sink], MAPS, [b"garbage"], step=50)
+    Events([sink], Path()).write_data(MAPS, [b"garbage"], step=50)
     sink.experiment.close()
     lost = SimpleNamespace(experiment=SummaryWriter(str(tmp_path / "lost")))
-    write_data([lost], f"gradcam/other/{PART}", [b"garbage"], step=0)
+    Events([lost], Path()).write_data(f"gradcam/other/{PART}", [b"garbage"], step=0)
     lost.experiment.close()
     with serving(tmp_path) as url:
         tab = open_tab(url, "#gradcam&p.gradcam.run=scratched")

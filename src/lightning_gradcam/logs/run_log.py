@@ -2,18 +2,27 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
+from PIL import Image
 from torch import Tensor
 
 from lightning_gradcam.cam.maps import Maps
+from lightning_gradcam.logs.events import Events
 from lightning_gradcam.logs.record import fingerprint_of_set, pack_images, pack_look
 from lightning_gradcam.logs.schema import FILMSTRIP, MAPS, PROBE_SET, TIMELAPSE, part_tag
-from lightning_gradcam.logs.sinks import write_animation, write_data, write_picture
+from lightning_gradcam.logs.trackers import Picture, Tracker
 from lightning_gradcam.pictures.film import filmstrip, timelapse
 from lightning_gradcam.pictures.grid import grid
 from lightning_gradcam.pictures.shown import ShownImages
 from lightning_gradcam.timeline.history import History
+
+
+class Moment(NamedTuple):
+    """When a look was, as trackers count: optimizer steps, and epochs completed."""
+
+    global_step: int
+    epoch: int
 
 
 @dataclass(frozen=True)
@@ -23,39 +32,50 @@ class RunLog:
     Attributes:
         images: as they are shown.
         fingerprints: an image's each.
-        sinks: the loggers that take pictures.
+        events: the event files.
+        trackers: who takes pictures besides.
         root: what all tags begin with.
         by_run: maps are drawn as shares of the highest peak their image has had; else each is scaled by itself.
     """
 
     images: ShownImages
     fingerprints: Sequence[str]
-    sinks: Sequence[Any]
+    events: Events
+    trackers: Sequence[Tracker]
     root: str
     by_run: bool
 
-    def log_grid(self, found: Maps, history: History, tag: str, when: str, global_step: int) -> None:
+    def log_grid(self, found: Maps, history: History, tag: str, when: str, at: Moment) -> None:
         """Draw one look's maps, with which `history` ends; `when` is told in the header."""
         highest = history.highest_peaks() if self.by_run else None
         picture = grid(self.images, found, when, highest)
-        write_picture(self.sinks, tag, picture, history.looks[-1].step, global_step)
+        self._write(tag, picture, history.looks[-1].step, at)
 
     def log_look(self, history: History, values: Mapping[str, Tensor], tag: str) -> None:
         """Write the last look's maps and their numbers for the Attention tab."""
         look = history.looks[-1]
         captions = self.images.captions(look.found(history.layer))
         packed = pack_look(look, values, captions, fingerprint_of_set(self.fingerprints))
-        write_data(self.sinks, part_tag(tag, MAPS), packed, look.step)
+        self.events.write_data(part_tag(tag, MAPS), packed, look.step)
 
     def log_images(self, step: int) -> None:
         """Write the images for the Attention tab, at the step from which on looks are of them."""
-        write_data(self.sinks, part_tag(self.root, PROBE_SET), pack_images(self.images, self.fingerprints), step)
+        self.events.write_data(part_tag(self.root, PROBE_SET), pack_images(self.images, self.fingerprints), step)
 
-    def log_film(self, history: History, tag: str, global_step: int, moving: bool) -> None:
+    def log_film(self, history: History, tag: str, at: Moment, moving: bool) -> None:
         """Draw all looks so far, as a strip and, if asked for, moving."""
         step = history.looks[-1].step
         strip = filmstrip(self.images, history, self.by_run)
-        write_picture(self.sinks, part_tag(tag, FILMSTRIP), strip, step, global_step)
+        self._write(part_tag(tag, FILMSTRIP), strip, step, at)
         if moving:
-            encoded = timelapse(self.images, history, self.by_run)
-            write_animation(self.sinks, part_tag(tag, TIMELAPSE), encoded, step)
+            encoded, tag = timelapse(self.images, history, self.by_run), part_tag(tag, TIMELAPSE)
+            self.events.write_animation(tag, encoded, step)
+            self._post(Picture(tag, None, step, *at, animation=encoded))
+
+    def _write(self, tag: str, picture: Image.Image, step: int, at: Moment) -> None:
+        self._post(Picture(tag, picture, step, *at))
+        self.events.write_picture(tag, picture, step)
+
+    def _post(self, picture: Picture) -> None:
+        for tracker in self.trackers:
+            tracker.post(picture)

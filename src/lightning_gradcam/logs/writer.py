@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from threading import BoundedSemaphore
 
 Job = Callable[[], None]
@@ -40,12 +40,12 @@ class BackgroundWriter:
             self._thread.shutdown()
             self._run(jobs)
 
-    def drain(self) -> None:
-        """Wait until all submitted jobs are done."""
+    def drain(self, seconds: float | None = None) -> None:
+        """Wait until all submitted jobs are done, or so many seconds have passed."""
         if not self._is_ours():
             return
         try:
-            self._thread.submit(int).result()
+            wait([self._thread.submit(int)], seconds)
         except RuntimeError:
             self._thread.shutdown()
 

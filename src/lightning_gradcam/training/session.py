@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from copy import copy
 from functools import partial
 from math import isfinite
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pytorch_lightning import Callback, Trainer
@@ -63,6 +64,18 @@ def check_tags(trainer: Trainer, callback: Callback, tags: Mapping[str, str]) ->
 def is_dry_run(trainer: Trainer) -> bool:
     """Whether this is a `fast_dev_run`, which takes the loggers away, and wants none."""
     return bool(getattr(trainer, "fast_dev_run", False))
+
+
+def own_folder(trainer: Trainer) -> Path:
+    """Return where event files are written that no logger writes: beside its loggers' files, or in its root."""
+    for one in trainer.loggers:
+        if folder := getattr(one, "log_dir", None):
+            return Path(folder) / "gradcam"
+    for one in trainer.loggers:
+        if one.save_dir and one.version is not None:
+            return Path(one.save_dir, str(one.name or ""), str(one.version), "gradcam")
+    root = Path(trainer.default_root_dir) / "gradcam_logs"
+    return root / f"version_{sum(1 for _ in root.glob('version_*'))}"
 
 
 class Spectator:

@@ -3,6 +3,7 @@
 import logging
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, partial
+from pathlib import Path
 from time import monotonic
 from typing import Any, ClassVar
 
@@ -17,10 +18,11 @@ from lightning_gradcam.cam.lend import Lender
 from lightning_gradcam.cam.maps import Maps, joined
 from lightning_gradcam.cam.settings import Settings
 from lightning_gradcam.errors import SettingError
+from lightning_gradcam.logs.events import Events
 from lightning_gradcam.logs.record import fingerprints
-from lightning_gradcam.logs.run_log import RunLog
+from lightning_gradcam.logs.run_log import Moment, RunLog
 from lightning_gradcam.logs.schema import MASK_AREA, PROBE_SET, grid_tag, part_tag, root_tag
-from lightning_gradcam.logs.sinks import find_sinks, make_folders
+from lightning_gradcam.logs.trackers import Tracker, trackers_of
 from lightning_gradcam.logs.writer import BackgroundWriter, Job
 from lightning_gradcam.pictures.shown import show_images
 from lightning_gradcam.timeline.metrics import means, measure, names
@@ -36,11 +38,13 @@ from lightning_gradcam.training.session import (
     check_tags,
     loader_of,
     look,
+    own_folder,
     probe_set_of,
 )
 
 logger = logging.getLogger(__name__)
 
+_LONGEST_WAIT = 1.0  # seconds, for pictures that have to be logged at the step that they are of
 _FIRST_FILM, _SECONDS_BETWEEN_FILMS = 8, 60.0  # looks, and seconds, before a film strip is drawn in mid-run
 
 
@@ -71,9 +75,9 @@ class Watch:
     def __post_init__(self) -> None:
         let_rank_zero_speak(self.trainer)
         check_strategy(self.trainer)
-        self._sinks: list[Any] = []
-        self._is_wanted = said_by_rank_zero(self.trainer, self._has_sinks)
         self.faults = Faults()
+        self._events, self._trackers = Events([], Path()), list[Tracker]()
+        self._is_wanted = said_by_rank_zero(self.trainer, self._find_loggers)
         self._lender = Lender(self.module, partial(Spectator, self.trainer))
         self._writer = BackgroundWriter(self.faults)
 
@@ -105,21 +109,38 @@ class Watch:
         """Wait until all that was logged has reached the disk."""
         self._writer.drain()
 
+    def deliver(self) -> None:
+        """Give trackers that count the training's steps what is drawn; wait for that of this very step, not long."""
+        if any(tracker.kind.in_order for tracker in self._trackers) and self._is_due:
+            self._is_due = False
+            self._writer.drain(_LONGEST_WAIT)
+        for tracker in self._trackers:
+            tracker.deliver(self.trainer.global_step)
+
     def close(self) -> None:
         """Finish writing."""
         self._writer.close()
+        for tracker in self._trackers:
+            tracker.deliver(self.trainer.global_step)
+            tracker.close()
+            if tracker.left_out:
+                told = "GradCAMCallback: %d pictures are missing in %s, which takes longer than a look"
+                logger.warning(told, tracker.left_out, tracker.kind.name)
+        self._events.close()
         self.faults.sum_up()
 
-    def _has_sinks(self) -> bool:
-        self._sinks = self._find_sinks()
-        return bool(self._sinks)
+    def _find_loggers(self) -> bool:
+        """Find where pictures go; return whether there is such a place."""
+        self._events = Events(self.trainer.loggers, own_folder(self.trainer))
+        self._trackers = trackers_of(self.trainer.loggers, self.faults)
+        if self._events.are_own and not self._trackers and not self._is_kept:
+            names = ", ".join(type(one).__name__ for one in self.trainer.loggers) or "none"
+            logger.warning("no picture is made: no logger takes any (%s); TensorBoardLogger(...) does", names)
+            return False
+        return True
 
-    def _find_sinks(self) -> list[Any]:
-        try:
-            return find_sinks(self.trainer.loggers)
-        except SettingError as error:  # evaluation is often run without loggers, and is no place to watch training
-            logger.warning("%s", error)
-            return []
+    _is_kept: ClassVar[bool] = False  # where no logger takes pictures: evaluation is no place to watch training
+    _is_due: bool = False  # pictures of a look were begun, and have not been delivered
 
     @cached_property
     def probe_set(self) -> ProbeSet:
@@ -185,7 +206,7 @@ class Watch:
         naming = arguments.class_names, arguments.settings.column_classes
         images = show_images(probe_set.images, self.known.truth, task, arguments.mean, arguments.std, about, *naming)
         known, root = fingerprints(probe_set.images), root_tag(arguments.name)
-        return RunLog(images, known, self._sinks, root, arguments.by_run)
+        return RunLog(images, known, self._events, self._trackers, root, arguments.by_run)
 
     @property
     def tags(self) -> dict[str, str]:
@@ -220,12 +241,13 @@ class Watch:
         try:
             plan, probe_set = self.plan, self.probe_set
             parts = gathered(self.trainer, lambda: self._share(plan, probe_set))
-            if not self._sinks:
+            if not self.trainer.is_global_zero:
                 return {}
-            make_folders(self._sinks)  # for the numbers, which Lightning writes
+            self._events.make_folders()  # for the numbers, which Lightning writes
             rows = shares_of(self.trainer, len(probe_set.images))
             kept = [self._keep(joined(maps, rows), step) for maps in zip(*parts, strict=True)]
             self._writer.submit(*(job for jobs, _ in kept for job in jobs))
+            self._is_due = True
             return {name: number for _, numbers in kept for name, number in numbers.items()}
         except Exception as fault:
             self.faults(fault)
@@ -249,7 +271,7 @@ class Watch:
         """Remember one layer's maps; return what draws and writes them, and their numbers by tag."""
         tag = self._tag(found.layer)
         history = self.memory.add(self.probe_set, tag, step, found)
-        jobs: list[Job] = [partial(self.log.log_grid, found, history, tag, self._when(step), self.trainer.global_step)]
+        jobs: list[Job] = [partial(self.log.log_grid, found, history, tag, self._when(step), self._moment(step))]
         values: dict[str, Tensor] = {}
         try:
             values = measure(history.view(found, self._things(found.targets)))
@@ -279,19 +301,19 @@ class Watch:
         stage = "test" if self.trainer.testing else "validation"
         return f"{stage} after epoch {step}" if step else stage
 
+    def _moment(self, step: int) -> Moment:
+        return Moment(self.trainer.global_step, step)
+
     def _tag(self, layer: str) -> str:
         return grid_tag(layer, self.arguments.name, test=self.trainer.testing)
 
 
 @dataclass(eq=False)
 class FitWatch(Watch):
-    """A fit, whose looks make a film.
-
-    Raises:
-        SettingError: also where no logger takes pictures.
-    """
+    """A fit, whose looks make a film."""
 
     _is_played: ClassVar[bool] = True
+    _is_kept: ClassVar[bool] = True
     _filmed: int = 0  # looks
     _filmed_at: float = field(default_factory=monotonic)
 
@@ -299,7 +321,7 @@ class FitWatch(Watch):
         """Read the images, find the layer, and look once before any learning."""
         self.prepare()
         numbers = self._numbers(step=0) if self.trainer.global_step == 0 else {}
-        if self._sinks:
+        if self.trainer.is_global_zero:
             self._log_first(numbers)
 
     def show_film_if_due(self) -> None:
@@ -310,24 +332,27 @@ class FitWatch(Watch):
 
     def show_film(self, moving: bool = True) -> None:
         """Let the film strip of all looks so far be drawn, if there are several, and the time-lapse if `moving`."""
-        if not self._sinks or self.memory.looks < 2:
+        if not self.trainer.is_global_zero or self.memory.looks < 2:
             return
         self._filmed, self._filmed_at = self.memory.looks, monotonic()
         try:
-            log_film, step = self.log.log_film, self.trainer.global_step
-            histories = self.memory.histories.items()
-            self._writer.submit(*(partial(log_film, history, tag, step, moving) for tag, history in histories))
+            log_film, histories = self.log.log_film, self.memory.histories.items()
+            self._writer.submit(
+                *(
+                    partial(log_film, history, tag, self._moment(history.looks[-1].step), moving)
+                    for tag, history in histories
+                )
+            )
         except Exception as fault:
             self.faults(fault)
 
     def _when(self, step: int) -> str:
         return f"epoch {step}"
 
-    def _find_sinks(self) -> list[Any]:
-        return find_sinks(self.trainer.loggers)
-
     def _open_log(self) -> RunLog:
         log = super()._open_log()
+        if self._events.are_own:
+            rank_zero_info(f"pictures and the Attention tab's data: tensorboard --logdir {self._events.folder}")
         self._writer.submit(partial(log.log_images, self.trainer.current_epoch))
         return log
 
@@ -341,3 +366,21 @@ class FitWatch(Watch):
                 sink.log_metrics(numbers, self.trainer.global_step)
         except Exception as fault:
             self.faults(fault)
+
+
+@dataclass(eq=False)
+class DryRun(FitWatch):
+    """A `fast_dev_run`: all settings are checked with the model and the data, and nothing is written."""
+
+    def begin(self) -> None:
+        """Read the images and plan the looking."""
+        self.prepare()
+
+    def look(self, step: int) -> None:
+        """Do not look."""
+
+    def show_film(self, moving: bool = True) -> None:
+        """There is none."""
+
+    def _open_log(self) -> RunLog:
+        return Watch._open_log(self)
