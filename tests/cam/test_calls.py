@@ -79,6 +79,12 @@ class TakesOptional(Net):
         return self.scores(pixel_values) if input_ids is None else self.no_such_thing(input_ids)
 
 
+class TakesMore(Net):
+    def forward(self, image, row=None, label=None):
+        assert label is None
+        return self.scores(image, 0.0 if row is None else row.sum(1, keepdim=True))
+
+
 class InPlace(Net):
     def forward(self, images):
         return self.scores(images.sub_(0.5).mul_(2))
@@ -126,6 +132,14 @@ CASES: dict[str, tuple[type[Net], object, Path, Path | None, str, Tensor, Tensor
         *(TakesOptional, {"input_ids": LABELS, "pixel_values": IMAGES}, ("pixel_values",), None),
         *("TakesOptional(pixel_values=batch['pixel_values'])", IMAGES, 0),
     ),
+    "optional ones that the batch has": (
+        *(TakesMore, TABLE, ("image",), ("label",), "TakesMore(image=batch['image'], row=batch['row'])"),
+        *(IMAGES, SUM),
+    ),
+    "in another order": (
+        *(TakesPlaces, {"row": ROWS, "image": IMAGES, "label": LABELS, "id": LABELS}, ("image",), ("label",)),
+        *("TakesPlaces(batch['image'], batch['row'])", IMAGES, SUM),
+    ),
     "in place": (InPlace, (IMAGES, LABELS), (0,), (1,), "InPlace(images)", (IMAGES - 0.5) * 2, 0),
     "a child": (WithoutForward, (IMAGES, LABELS), (0,), (1,), "WithoutForward.network(images)", IMAGES, 0),
 }
@@ -167,6 +181,22 @@ def test_a_callable_may_take_the_batch() -> None:
         assert torch.equal(cams.predictions, (model.network(IMAGES) + SUM).argmax(1))
 
 
+@pytest.mark.parametrize(
+    ("kind", "batch", "place", "label", "guess"),
+    [
+        (TakesPlaces, (IMAGES, ROWS, LABELS), (0,), (2,), ""),
+        (TakesPlaces, TABLE, ("image",), ("label",), "in an order that no names tell"),
+        (TakesLabels, (IMAGES, LABELS), (0,), (1,), "with the labels"),
+        (TakesNamed, TABLE, ("image",), ("label",), ""),
+    ],
+)
+def test_what_no_name_tells_is_a_guess(kind, batch, place, label, guess) -> None:
+    """Which is said with the line that calls it otherwise."""
+    with Lender(kind()).twin(None) as (lent, _):
+        plan = make_plan(lent, Inputs(IMAGES, Rows(batch, 5), place, label), LABELS, Settings())
+    assert plan.call.guess == guess
+
+
 class TakesThree(Net):
     def forward(self, images, prompts, sizes):
         raise AssertionError
@@ -195,7 +225,7 @@ class Nothing(nn.Module):
         (
             Nothing(),
             ValueError,
-            r"Nothing has no forward, and 2 children .* as output=lambda model, images: model.head",
+            r"Nothing has no forward, and 2 children .*model, images: model.head\(model.backbone\(images\)\)",
         ),
     ],
     ids=["three", "own", "no forward"],

@@ -568,7 +568,13 @@ class Several(nn.Module):
         torch.manual_seed(0)
         self.kinds, self.body, self.loss = kinds, nn.Conv2d(3, 8, 3, padding=1), None
         self.heads = nn.ModuleDict(
-            {"mu": nn.Linear(8, 16), "logvar": nn.Linear(8, 16), "one": nn.Linear(8, 4), "two": nn.Linear(8, 4)}
+            {
+                "mu": nn.Linear(8, 16),
+                "logvar": nn.Linear(8, 16),
+                "one": nn.Linear(8, 4),
+                "two": nn.Linear(8, 4),
+                "age": nn.Linear(8, 1),
+            }
         )
         self.decoder = nn.Conv2d(8, 3, 1)
 
@@ -585,6 +591,7 @@ class Several(nn.Module):
         (("picture", "one"), nn.CrossEntropyLoss(), (1,), ""),
         (("one", "two"), nn.CrossEntropyLoss(), (0,), "taken to be [0]; output=lambda model, images: model(images)[1]"),
         (("mu", "one"), nn.CrossEntropyLoss(), (0,), "model(images)[1] takes another"),
+        (("age", "one"), nn.CrossEntropyLoss(), (1,), ""),
     ],
 )
 def test_of_several_outputs_that_may_be_scores_it_is_said_which_was_taken(kinds, loss, place, hint) -> None:

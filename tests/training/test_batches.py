@@ -46,7 +46,7 @@ CASES = {
     "inputs and labels": (((IMAGES, torch.rand(2, 5)), LABELS), Places((0, 0), (1,), None)),
     "views": (([IMAGES, IMAGES], LABELS, ["a", "b"]), Places((0, 0), (1,), None)),
     "an unknown key": ({"ids": LABELS, "photo": IMAGES}, Places(("photo",), None, None)),
-    "a list of images": (([*IMAGES], [{"boxes": torch.zeros(1, 4)}] * 2), Places((0,), None, (1, 0, "boxes"))),
+    "a list of images": (([*IMAGES], [{"boxes": torch.zeros(2, 4), "labels": LABELS}] * 2), Places((0,), None, None)),
     "labels as a list": (
         ([*IMAGES], [0, 1]),
         Places((0,), (1,), None),
@@ -62,8 +62,7 @@ def test_they_are_found_by_usual_names_and_places(batch, expected) -> None:
     assert torch.equal(found.read(batch)[0], IMAGES)
     if expected.label:
         assert found.read(batch)[1].tolist() == [0, 1]
-    if expected.mask and "boxes" not in expected.mask:
-        assert found.mask == expected.mask
+    assert found.mask == expected.mask
 
 
 @pytest.mark.parametrize(
@@ -115,3 +114,27 @@ def test_images_of_several_sizes_are_brought_to_the_firsts(caplog) -> None:
     assert "the images are of several sizes: all are brought to the first's, 4x8" in caplog.text
     maps = of_one_size([torch.zeros(1, 4, 4, dtype=torch.long), torch.tensor([[[7, 9], [9, 7]]])])
     assert maps[1][0].tolist() == [[7, 7, 9, 9], [7, 7, 9, 9], [9, 9, 7, 7], [9, 9, 7, 7]]
+
+
+def test_what_has_no_row_an_image_is_no_label(caplog) -> None:
+    """And is said so."""
+    batch = {"image": IMAGES, "label": torch.tensor([1, 2, 3])}
+    assert find_places(batch, Keys()).read(batch)[1] is None
+    assert "the batch's entry label, of (3,), is not read: it has no row for each of the 2 images" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("batch", "told"),
+    [
+        ((IMAGES, torch.rand(2, 3), LABELS), "entry 1, of [1, 2]; label_key=2 takes another"),
+        ((IMAGES, torch.rand(2), LABELS), "entry 1, of [1, 2]; label_key=2 takes another"),
+        ((IMAGES, IMAGES + 1, LABELS), "entry 1, of [1, 2]; label_key=2 takes another"),
+        ((IMAGES, LABELS, torch.rand(2, 4)), ""),
+        ((IMAGES, LABELS, MASKS), ""),
+    ],
+)
+def test_of_entries_that_may_be_labels_it_is_said_which_was_taken(batch, told, caplog) -> None:
+    """Rows, weights and second images in front of labels; no boxes or masks behind them."""
+    find_places(batch, Keys())
+    assert told in caplog.text
+    assert bool(told) == bool(caplog.text)

@@ -63,12 +63,14 @@ class Call:
         keywords: the same of those with a name.
         output: what is called instead: a method's name; a callable of model and images, or of these and the batch.
         child: the child that is called instead, by its name.
+        guess: what of it was guessed, in words; "" where names or the usual order tell.
     """
 
     arguments: tuple[Path, ...] | None = None
     keywords: tuple[tuple[str, Path], ...] = ()
     output: Output | None = None
     child: str = ""
+    guess: str = ""
 
     @property
     def needs_batch(self) -> bool:
@@ -132,7 +134,15 @@ def ways_to_call(model: nn.Module, inputs: Inputs, output: Output | None) -> Ite
         return
     child = "" if output else _only_child(model)
     for arguments, keywords in _ways(_parameters(model, output, child), inputs):
-        yield Call(arguments, keywords, output, child)
+        yield Call(arguments, keywords, output, child, _guess(arguments, inputs))
+
+
+def _guess(arguments: tuple[Path, ...] | None, inputs: Inputs) -> str:
+    if arguments is None or inputs.batch is None or len(arguments) < 2:
+        return ""
+    if inputs.label in arguments:
+        return "with the labels"
+    return "in an order that no names tell" if isinstance(inputs.batch.tree, Mapping) else ""
 
 
 _Way = tuple[tuple[Path, ...] | None, tuple[tuple[str, Path], ...]]
@@ -152,17 +162,20 @@ def _ways(parameters: list[inspect.Parameter], inputs: Inputs) -> Iterator[_Way]
     any_name = any(one.kind is one.VAR_KEYWORD for one in parameters)
     any_place = any(one.kind is one.VAR_POSITIONAL for one in parameters)
     whole: _Way = (((),), ())
-    by_key = {one.name: (one.name,) for one in named if one.name in keys and one.name in (*required, *place[:1])}
+    needed = {one.name: (one.name,) for one in named if one.name in keys and one.name in (*required, *place[:1])}
+    by_key = {one.name: (one.name,) for one in named if one.name in keys and (one.name,) != inputs.label} | needed
     of_all = {one: (one,) for one in keys if any_name or one in [each.name for each in named]}
     found: list[_Way] = []
     if len(required) == 1 and required[0] in _BATCH:
         found += [whole, _ALONE]
-    if len(required) > 1:
-        if set(required) <= set(by_key):
-            found.append(((), tuple(by_key.items())))
-        found += [(paths, ()) for paths in _by_place(batch, inputs, len(required))]
-    elif named and place[:1] != (named[0].name,) and place[:1] in by_key.values():  # images are not what comes first
+    if len(by_key) > 1 and set(required) <= set(by_key) and (place[:1] in by_key.values()):
         found.append(((), tuple(by_key.items())))
+    if len(required) > 1:
+        if set(required) <= set(needed):
+            found.append(((), tuple(needed.items())))
+        found += [(paths, ()) for paths in _by_place(batch, inputs, len(required))]
+    elif named and place[:1] != (named[0].name,) and place[:1] in needed.values():  # images are not what comes first
+        found.append(((), tuple(needed.items())))
     elif not named and any_name and not any_place and of_all:
         found.append(((), tuple(of_all.items())))
     if len(required) <= 1:
@@ -174,14 +187,22 @@ def _ways(parameters: list[inspect.Parameter], inputs: Inputs) -> Iterator[_Way]
 
 
 def _by_place(batch: Any, inputs: Inputs, count: int) -> Iterator[tuple[Path, ...]]:
-    """The first entries of what holds the images, or of the whole batch; the labels only where there are no others."""
+    """The first entries of what holds the images, or of the whole batch; the labels only where there are no others.
+
+    In their order, or with the images in front.
+    """
     for label in (inputs.label, None):
         for length in range(len(inputs.place) - 1, -1, -1):
             outer = inputs.place[:length]
             entries = [(*outer, step) for step in held_by(at(batch, outer))]
-            entries = [path for path in entries if path != label][:count]
-            if len(entries) == count and any(inputs.place[: len(path)] == path for path in entries):
-                yield tuple(entries)
+            entries = [path for path in entries if path != label]
+            with_images = [path for path in entries if inputs.place[: len(path)] == path]
+            if len(entries) < count or not with_images:
+                continue
+            rest = [path for path in entries if path not in with_images]
+            if with_images[0] in entries[:count]:
+                yield tuple(entries[:count])
+            yield (*with_images, *rest)[:count]
 
 
 def _parameters(model: nn.Module, output: str | None, child: str) -> list[inspect.Parameter]:
@@ -211,13 +232,17 @@ def cannot_be_called(model: nn.Module, inputs: Inputs, tried: list[tuple[Call, E
     faults = [fault for _, fault in tried]
     if no_scores := [fault for fault in faults if isinstance(fault, SettingError)]:  # it could be called
         return no_scores[0]
-    if callable(tried[0][0].output) or (len(tried) == 1 and not isinstance(faults[0], _MISMATCH)):
+    is_alone = len(tried) == 1 and not tried[0][0].needs_batch
+    if callable(tried[0][0].output) or (is_alone and not isinstance(faults[0], _MISMATCH)):
         return faults[0]
     kind = SettingError if all(isinstance(fault, _MISMATCH) for fault in faults) else RuntimeError
     name, batch = type(model).__name__, held_by(inputs.batch.tree) if inputs.batch else {}
     if not has_forward(model):
         children = [child for child, one in model.named_children() if next(one.parameters(), None) is not None]
-        line = f"output=lambda model, images: model.{(children or ['network'])[-1]}(images)"
+        inner = "images"
+        for child in children or ["network"]:
+            inner = f"model.{child}({inner})"
+        line = f"output=lambda model, images: {inner}"
         told = f"output=None: {name} has no forward, and {len(children)} children with weights"
         return kind(f"{told}; pass one, as {line}")
     ways = "; ".join(f"{call.said(model)}: {_reason(fault)}" for call, fault in tried)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from lightning_gradcam.cam.borrowed import borrowed_class, borrowed_heatmaps, check_method_fits, class_targets
 from lightning_gradcam.cam.calls import Call, Inputs, cannot_be_called, ways_to_call
+from lightning_gradcam.cam.labels import as_numbers, known_of
 from lightning_gradcam.cam.layers import Capture, LayerOfModel, TargetLayer, capture, named_layers, resolve_layers
 from lightning_gradcam.cam.maps import (
     NOT_FINITE,
@@ -230,10 +231,18 @@ def _fitting(
         lambda one: bool(evidence.words) and not of_classes and one.shape == images.shape,
         lambda one: (one.dim() >= 3) == are_maps or labels is None,
         lambda one: one.dim() >= 2 and one.shape[1] in evidence.counts,
+        lambda one: "multiclass" in evidence.words and one.dim() == 2 and _are_classes(labels, one.shape[1]),
     ]
     for fits in rules:
         found = [pair for pair in found if fits(pair[1])] or found
     return found
+
+
+def _are_classes(labels: Tensor | None, columns: int) -> bool:
+    if labels is None or labels.dim() != 1:
+        return False
+    known = known_of(as_numbers(labels))
+    return columns > 1 and not known.is_floating_point() and bool((known < columns).all())
 
 
 def compute_cams(model: nn.Module, inputs: Inputs, known: Known, plan: Plan, rows: range | None = None) -> list[Maps]:

@@ -71,7 +71,7 @@ def known_of(labels: Tensor, signed: bool = False) -> Tensor:
 def are_masks(labels: Tensor) -> bool:
     """Whether maps are of one thing: two values, with void perhaps, or what JPEG makes of 0 and 255."""
     if labels.is_floating_point():
-        return bool(((labels >= 0) & (labels <= 1)).all())
+        return bool((((labels >= 0) & (labels <= 1)) | labels.isnan()).all())
     values = torch.unique(labels)
     if is_subset(values, (0, 1, 255, NO_CLASS, *VOID)) or (len(values) == 2 and int(values[0]) == 0):
         return True
@@ -85,7 +85,7 @@ def as_masks(labels: Tensor) -> Tensor:
     255 is the thing where there is no 1, and the void beside 0 and 1.
     """
     if labels.is_floating_point():
-        return (labels > 0.5).long()
+        return torch.where(labels.isnan(), NO_CLASS, (labels > 0.5).long())
     values = torch.unique(labels).tolist()
     if 1 in values or not set(values) - {0, NO_CLASS, *VOID} - {255}:
         thing = 1 if 1 in values or 255 not in values else 255

@@ -51,7 +51,7 @@ def candidates(output: Any, place: Path = ()) -> list[tuple[Path, Tensor]]:
     raise SettingError(
         f"output=None found no scores in what the model returned, {held}; accepted are a tensor, a tuple with one, a "
         f"dict with one of {', '.join(NAMES)}, or an object with .logits; for all else pass "
-        "output=callable(model, images) -> scores, (N, ...)" + _detectors_line(output)
+        "output=callable(model, images) -> scores, (N, ...)" + _line_for(output)
     )
 
 
@@ -79,11 +79,18 @@ def _described(one: Any) -> str:
     return f"a dict with the keys {list(one)}" if _is_mapping(one) else f"a {type(one).__name__}"
 
 
-def _detectors_line(output: Any) -> str:
+def _line_for(output: Any) -> str:
+    """The line to paste for a detector's output, or for a dict of tensors."""
+    if isinstance(output, Mapping):
+        named = [name for name, one in output.items() if isinstance(one, Tensor) and one.dim()]
+        return f", as output=lambda model, images: model(images)[{named[0]!r}]" if named else ""
     first = output[0] if isinstance(output, (list, tuple)) and output else None
     if not (isinstance(first, Mapping) and "scores" in first):
         return ""
-    return ": of a detector output=lambda model, images: torch.stack([one['scores'].sum() for one in model(images)])"
+    return (
+        ": of a detector output=lambda model, images: torch.stack([one['scores'].sum() for one in model(images)]), and "
+        "task='regression'"
+    )
 
 
 def name_of_place(place: Path) -> str:

@@ -160,7 +160,8 @@ def decide(scores: Tensor, images: Tensor, labels: Tensor | None, evidence: Evid
         fitting = "segmentation, regression, none" if is_dense else ", ".join(one for one in TASKS if one != kind)
         raise SettingError(f"task={given!r} does not fit scores {few}; with them are accepted: {fitting}")
     single = columns == 1 and kind in ("binary", "segmentation")
-    overlaps = several or (kind == "segmentation" and not single and _overlap(known, columns, evidence))
+    is_open = kind == "segmentation" and not single
+    overlaps = several or (is_open and _overlap(known, columns, evidence, is_named=bool(given)))
     signed = kind == "binary" or (kind == "multiclass" and columns == 2)
     signed = signed and known is not None and evidence.ignored is None and not evidence.says("multiclass")
     task = Task(
@@ -200,7 +201,7 @@ def _shape(tensor: Tensor) -> str:
     return f"(N, {', '.join(map(str, tensor.shape[1:]))})" if tensor.dim() > 1 else "(N,)"
 
 
-def _overlap(labels: Tensor | None, classes: int, evidence: Evidence) -> bool:
+def _overlap(labels: Tensor | None, classes: int, evidence: Evidence, is_named: bool) -> bool:
     """Whether labels are a plane a class, and a pixel may be of several, or of none."""
     if labels is None or labels.dim() != 4 or labels.shape[1] != classes:
         return False
@@ -208,7 +209,7 @@ def _overlap(labels: Tensor | None, classes: int, evidence: Evidence) -> bool:
     of_one = (planes.sum(1) == 1) | (labels == _VOID_PIXEL).any(1) | (labels < 0).any(1)
     if evidence.says("binary", "multilabel") or bool((planes.sum(1) > 1).any()):
         return True
-    return not evidence.says("multiclass") and not bool(of_one.all())
+    return not is_named and not evidence.says("multiclass") and not bool(of_one.all())
 
 
 _Told = tuple[str, str, str]  # kind, why, doubt
@@ -232,8 +233,7 @@ def _of_dense(scores: Tensor, images: Tensor, labels: Tensor | None, evidence: E
     if planes > 1:
         if evidence.says("binary", "multilabel", "multiclass", "segmentation") or not regresses:
             are_planes = planes == scores.shape[1] and _are_planes(labels)
-            is_clear = evidence.words or bool((labels > 0.5).sum(1).ne(1).any())
-            doubt = "" if is_clear else "task='multilabel' if each plane is trained by itself"
+            doubt = "" if evidence.words else _which_planes((labels > 0.5).sum(1))
             if are_planes:
                 return "segmentation", "a plane of labels a class", doubt
         if planes == scores.shape[1]:
@@ -245,10 +245,23 @@ def _of_dense(scores: Tensor, images: Tensor, labels: Tensor | None, evidence: E
         return "regression", "label maps of many values", "" if is_clear else "task='segmentation' if they are masks"
     if not labels.is_floating_point() or evidence.says("binary", "segmentation"):
         highest, classes = _highest(labels), max(2, scores.shape[1])
-        has_place = highest < classes or scores.shape[1] == 1
-        doubt = "" if has_place else f"labels up to {highest} have no place in {classes} classes: those pixels are void"
+        doubt = ""
+        if highest >= classes and scores.shape[1] > 1:
+            doubt = f"labels up to {highest} have no place in {classes} classes: those pixels are void"
+        elif scores.shape[1] == 2 and not bool((labels == 1).any()) and bool((labels == _VOID_PIXEL).any()):
+            doubt = "255 is taken for the foreground, as there is no 1: of images with some, images= names them"
         return "segmentation", "label maps of whole numbers", doubt
-    return "regression", "label maps of other than whole numbers", ""
+    doubt = "task='segmentation' if they are soft masks" if are_masks(labels) and scores.shape[1] == 1 else ""
+    return "regression", "label maps of other than whole numbers", doubt
+
+
+def _which_planes(counts: Tensor) -> str:
+    """What planes may be besides what they are taken for, by of how many each pixel is."""
+    if bool((counts > 1).any()):
+        return ""
+    if bool((counts == 1).all()):
+        return "task='multilabel' if each plane is trained by itself"
+    return "task='segmentation' if pixels of no plane are void"
 
 
 def _of_dense_alone(scores: Tensor, labels: Tensor | None, is_picture: bool, evidence: Evidence) -> _Told:
@@ -369,6 +382,8 @@ def _of_rows(labels: Tensor, evidence: Evidence) -> _Told:
         doubt = "" if evidence.words else "task='multiclass' if they are soft labels of one class"
         return "multilabel", "soft labels", doubt
     doubt = "task='multilabel' if they are soft labels" if in_range else ""
+    if evidence.words and not doubt:
+        doubt = f"its {next(iter(evidence.words.values()))} may be of others: label_key= names them"
     return "regression", "several values an image", doubt
 
 

@@ -55,8 +55,16 @@ class Places:
     def read(self, batch: Any) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Return a batch's images, (N, C, H, W), its labels and its masks, on the CPU."""
         images = _as_one(at(batch, self.image), of_images=True)
-        labels, masks = (None if path is None else _as_one(at(batch, path)) for path in (self.label, self.mask))
-        return images, labels, masks
+        return images, self._of_each(batch, self.label, len(images)), self._of_each(batch, self.mask, len(images))
+
+    @staticmethod
+    def _of_each(batch: Any, path: Path | None, count: int) -> Tensor | None:
+        found = None if path is None else _as_one(at(batch, path))
+        if found is None or len(found) == count:
+            return found
+        told = "the batch's entry %s, of %s, is not read: it has no row for each of the %d images"
+        logger.warning(told, ".".join(map(str, path or ())), tuple(found.shape), count)
+        return None
 
 
 def find_places(batch: Any, keys: Keys) -> Places:
@@ -117,7 +125,7 @@ def _by_place(batch: Any, place: int, fits: Callable[[Any], bool], deep: bool) -
 
 
 def _by_name(batch: Any, names: Sequence[str], fits: Callable[[Any], bool]) -> Path | None:
-    """The outermost of a usual name, or what is within it."""
+    """The outermost of a usual name, or what is within it; lists within a batch are of things an image each."""
     level: list[tuple[Path, Any]] = [((), batch)]
     while level:
         for path, tree in level:
@@ -125,7 +133,8 @@ def _by_name(batch: Any, names: Sequence[str], fits: Callable[[Any], bool]) -> P
             for name in names:
                 if name in held and (within := _within(held[name], names, fits)) is not None:
                     return (*path, name, *within)
-        level = [((*path, step), one) for path, tree in level for step, one in held_by(tree).items() if held_by(one)]
+        inner = [((*path, step), one) for path, tree in level for step, one in held_by(tree).items()]
+        level = [(path, one) for path, one in inner if held_by(one) and not isinstance(one, (list, tuple))]
     return None
 
 
@@ -187,7 +196,8 @@ def _resized(one: Tensor, size: tuple[int, ...], of_images: bool) -> Tensor:
 def _say_which_labels(batch: Any, places: Places) -> None:
     """Say so where several entries may be the labels, as in (image, domain, label), and where none is known as such."""
     count = len(at(batch, places.image))
-    alike = [path for path, one in leaves(batch) if _may_be_labels(one, count)]
+    found = [(path, one) for path, one in leaves(batch) if _may_be_labels(one, count)]
+    alike = [path for path, one in found if path != places.mask or one.dim() == 1]
     if places.label is None and alike:
         key = ".".join(map(str, alike[0]))
         logger.warning(
@@ -195,16 +205,18 @@ def _say_which_labels(batch: Any, places: Places) -> None:
             described(batch),
             key if key.isdecimal() else repr(key),
         )
-    elif places.label in alike and len(alike) > 1 and not any(isinstance(step, str) for path in alike for step in path):
-        keys = [".".join(map(str, path)) for path in alike]
-        taken = ".".join(map(str, places.label or ()))
-        others = " or ".join(f"label_key={key if key.isdecimal() else repr(key)}" for key in keys if key != taken)
+        return
+    others = [path for path in alike if path != places.label]
+    if places.label and others and not any(isinstance(step, str) for path in [places.label, *others] for step in path):
+        keys = [".".join(map(str, path)) for path in sorted([places.label, *others], key=str)]
+        taken = ".".join(map(str, places.label))
+        named = " or ".join(f"label_key={key if key.isdecimal() else repr(key)}" for key in keys if key != taken)
         told = "the labels are taken to be the batch's entry %s, of [%s]; %s takes another"
-        logger.warning(told, taken, ", ".join(keys), others)
+        logger.warning(told, taken, ", ".join(keys), named)
 
 
 def _may_be_labels(one: Any, count: int) -> bool:
-    return isinstance(one, Tensor) and one.dim() == 1 and len(one) == count
+    return isinstance(one, Tensor) and one.dim() in (1, 2) and len(one) == count
 
 
 def described(batch: Any) -> str:

@@ -186,6 +186,11 @@ class Watch:
             )
         if settings.output is None and plan.call != Call():
             rank_zero_info(f"output=None: called as {plan.call.said(self.module)}")
+        if plan.call.guess:
+            logger.warning(
+                "output=None: called as %s, %s; output=lambda model, images, batch: model(...) calls it otherwise",
+                *(plan.call.said(self.module), plan.call.guess),
+            )
         if settings.target_layer is None:
             rank_zero_info(f"target_layer=None: looking at {plan.names[0]!r}, the last layer whose output is a map")
         if settings.task is None:
