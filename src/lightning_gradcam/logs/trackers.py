@@ -56,7 +56,7 @@ class Kind(NamedTuple):
 
 
 def _to_wandb(logger: Any, picture: Picture) -> None:
-    wandb = sys.modules[_package_of(logger.experiment)]
+    wandb = sys.modules["wandb"]
     media = wandb.Image(picture.image) if picture.image else wandb.Video(_gif(picture.animation or b""), format="gif")
     logger.log_metrics({picture.tag: [media] if picture.image else media, "epoch": picture.epoch}, picture.global_step)
 
@@ -92,7 +92,7 @@ def _to_add_image(logger: Any, picture: Picture) -> None:
 
 # A new tracker is a function and a row here; the first row that fits counts.
 KINDS = (
-    Kind("Weights & Biases", lambda logger, run: _has(run, "define_metric"), _to_wandb, moves=True, in_order=True),
+    Kind("Weights & Biases", lambda logger, run: _package_of(run) == "wandb", _to_wandb, moves=True, in_order=True),
     Kind("MLflow", lambda logger, run: _has(run, "log_image") and hasattr(logger, "run_id"), _to_mlflow),
     Kind("Comet", lambda logger, run: _has(run, "log_image", "image_data", "name", "step"), _to_comet),
     Kind("Aim", lambda logger, run: _has(run, "track") and "aim" in sys.modules, _to_aim),

@@ -69,7 +69,7 @@ def is_dry_run(trainer: Trainer) -> bool:
 def own_folder(trainer: Trainer) -> Path:
     """Return where event files are written that no logger writes: beside its loggers' files, or in its root."""
     for one in trainer.loggers:
-        if folder := getattr(one, "log_dir", None):
+        if (folder := str(getattr(one, "log_dir", None) or ".")) != ".":
             return Path(folder) / "gradcam"
     for one in trainer.loggers:
         if one.save_dir and one.version is not None:
