@@ -57,7 +57,10 @@ class GradCAMCallback(_Callback):
         task: how scores and labels are read, in torchmetrics' words: "binary", "multiclass", "multilabel",
             "regression", "segmentation", or "none", where there are no classes; None tells it from the images' labels,
             the scores, and the module's own losses and metrics, once, and says so.
-        every_n_epochs: look after each n-th epoch.
+        every_n_epochs: look after each n-th epoch; left at 1, a training without ends of epochs (endless data, one long
+            epoch) is looked at after each validation.
+        every_n_train_steps: look after each n-th optimizer step instead, as in `ModelCheckpoint`. Steps are then
+            optimizer steps, as they are where looks follow validations.
         name: of several callbacks in one run, what tells them apart: tags become `gradcam/{name}/{layer}`.
         mean: what normalising subtracted, to show the images as people see them; one number a channel, or one for all.
             Without mean and std each image is stretched to its own range.
@@ -91,6 +94,7 @@ class GradCAMCallback(_Callback):
         method: str | CamClass = "gradcam",
         task: str | None = None,
         every_n_epochs: int = 1,
+        every_n_train_steps: int | None = None,
         name: str | None = None,
         mean: Statistics | None = None,
         std: Statistics | None = None,
@@ -121,6 +125,7 @@ class GradCAMCallback(_Callback):
             keys=Keys(image=image_key, label=label_key, mask=mask_key),
             images=plain_images(images),
             every_n_epochs=plain(every_n_epochs),
+            every_n_train_steps=plain(every_n_train_steps),
             mean=plain(mean),
             std=plain(std),
             class_names=plain(class_names),
@@ -140,7 +145,7 @@ class GradCAMCallback(_Callback):
             smoothing=[self._arguments.settings.aug_smooth, self._arguments.settings.eigen_smooth],
             images=self._memory.asked,
             task=task,
-            shown=[scale, self._arguments.every_n_epochs],
+            shown=[scale, self._arguments.every_n_epochs, self._arguments.every_n_train_steps],
         )
 
     @property
@@ -195,12 +200,17 @@ class GradCAMCallback(_Callback):
         if self._fit:
             self._fit.deliver()
 
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Look after an optimizer step."""
+        if self._fit:
+            self._fit.look_if_due("step")
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look after the epoch."""
-        completed = trainer.current_epoch + 1
-        if self._fit and completed % self._arguments.every_n_epochs == 0:
-            self._fit.look(completed)
-            self._fit.show_film_if_due()
+        if self._fit:
+            self._fit.look_if_due("epoch")
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw the film strip and the time-lapse."""
@@ -213,9 +223,11 @@ class GradCAMCallback(_Callback):
             self._evaluation.prepare()
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Look in `trainer.validate`."""
+        """Look in `trainer.validate`, and in a fit where looks follow validations."""
         if self._evaluation:
             self._evaluation.look(trainer.current_epoch)
+        elif self._fit and not trainer.sanity_checking:
+            self._fit.look_if_due("validation")
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Prepare for `trainer.test`."""

@@ -63,4 +63,5 @@ def test_images_are_packed_at_their_size_up_to_256_pixels() -> None:
         "class_names": ["a", "b"],
         "columns": ["b"],
         "about": "target: label",
+        "unit": "epoch",
     }

@@ -203,9 +203,10 @@ def _probe_header(parts: Data) -> dict[str, Any] | None:
     if header is None or not all(part.startswith(b"\xff\xd8\xff") for part in parts[1:]):
         return None
     names = ("probe_set", "fingerprints", "truths", "said", "class_names", "columns", "about")
-    told = {name: header.get(name) for name in names}
+    told = {name: header.get(name) for name in names} | {"unit": header.get("unit", "epoch")}
     named = _are(told["columns"], str) and (told["class_names"] is None or _are(told["class_names"], str))
     words = named and isinstance(told["about"], str) and isinstance(told["probe_set"], str)
+    words = words and told["unit"] in ("epoch", "step")
     truths, known = told["truths"], told["fingerprints"]
     of_images = isinstance(truths, list) and all(isinstance(one, list) and all(map(_is_number, one)) for one in truths)
     in_words = _are(known, str) and _are(told["said"], str)

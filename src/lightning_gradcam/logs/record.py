@@ -74,6 +74,7 @@ def pack_images(images: ShownImages, known: Sequence[str]) -> list[bytes]:
         "class_names": names and [name_of(place, names) for place in range(len(names))],
         "columns": images.column_names,
         "about": images.about,
+        "unit": images.unit,
     }
     return [_json(header), *(to_jpeg(Image.fromarray(picture)) for picture in images.at((1, MAX_SIDE)))]
 

@@ -7,7 +7,8 @@ The Attention tab's data are string tensors of plugin `gradcam`, a part a string
   `deflated`.
 - `gradcam/[{name}/]probe`, one a set of images. The header has `version`; `probe_set`, the set's fingerprint;
   `fingerprints`, an image's each; `truths`, each image's classes or values, and `said`, in words; `class_names`;
-  `columns`, the names of several targets; `about`. Then each image as a JPEG.
+  `columns`, the names of several targets; `about`; `unit`, what looks are counted in, "epoch" where it is missing or
+  "step". Then each image as a JPEG.
 """
 
 import zlib

@@ -59,9 +59,9 @@ def filmstrip(images: ShownImages, history: History, by_run: bool = False) -> Im
     )
     draw = ImageDraw.Draw(page)
     first, last = history.looks[0].step, history.looks[-1].step
-    draw_header(draw, page.width, history.layer, f"epochs {first} to {last}  ·  {images.about}  ·  {LEGEND}")
+    draw_header(draw, page.width, history.layer, f"{images.unit}s {first} to {last}  ·  {images.about}  ·  {LEGEND}")
     for column, look in enumerate(looks, start=1):
-        _write(draw, (left + column * width, HEADER, width), f"epoch {look.step}", FAINT)
+        _write(draw, (left + column * width, HEADER, width), f"{images.unit} {look.step}", FAINT)
     for row, lines in enumerate(names):
         at = top + row * height
         for line, name in enumerate(lines):
@@ -118,7 +118,7 @@ def _frames(images: ShownImages, history: History, looks: Iterable[Look], by_run
     for look in looks:
         page = empty.copy()
         draw = ImageDraw.Draw(page)
-        draw_header(draw, page.width, f"epoch {look.step}", f"{history.layer}  ·  {images.about}")
+        draw_header(draw, page.width, f"{images.unit} {look.step}", f"{history.layer}  ·  {images.about}")
         passed = look.step / max(1, history.looks[-1].step)
         draw.rectangle((GAP, HEADER - 6, GAP + passed * (page.width - 2 * GAP), HEADER - 4), fill=FAINT)
         for corner, cell in zip(corners, _cells(images, look.found(history.layer), pictures, highest), strict=True):

@@ -28,6 +28,7 @@ class ShownImages:
         class_names: a name for each class, or None.
         column_classes: with several targets, the classes that they are.
         unknown: of which of several classes it is not known whether an image is of them.
+        unit: what looks are counted in, "epoch" or "step".
     """
 
     pictures: Sequence[Pixels]
@@ -37,6 +38,7 @@ class ShownImages:
     class_names: Sequence[str] | None = None
     column_classes: Sequence[int] = ()
     unknown: Sequence[Sequence[int]] = ()
+    unit: str = "epoch"
 
     @property
     def size(self) -> tuple[int, int]:
@@ -72,6 +74,7 @@ def show_images(
     about: str,
     class_names: Sequence[str] | None = None,
     column_classes: Sequence[int] = (),
+    unit: str = "epoch",
 ) -> ShownImages:
     """Make the images, (N, C, H, W) or (N, H, W, C), what people see again; `truth` is what their labels say.
 
@@ -83,7 +86,7 @@ def show_images(
     pixels = images.float() if images.is_floating_point() else images
     pictures = to_pictures(pixels.cpu().numpy(), mean, std)
     truths, unknown = task.truths(truth, len(images)), task.unknown(truth, len(images))
-    return ShownImages(pictures, task, truths, about, class_names, column_classes, unknown)
+    return ShownImages(pictures, task, truths, about, class_names, column_classes, unknown, unit)
 
 
 def to_pictures(images: Floats | Pixels, mean: Statistics | None, std: Statistics | None) -> list[Pixels]:

@@ -32,11 +32,12 @@ class Arguments:
     class_names: Sequence[str] | None
     scale: str
     name: str | None = None
+    every_n_train_steps: int | None = None
 
     def __post_init__(self) -> None:
         check_images(self.images)
         check_statistics(self.mean, self.std)
-        _check_epochs(self.every_n_epochs)
+        _check_every(self.every_n_epochs, self.every_n_train_steps)
         check_names(self.class_names)
         _check_scale(self.scale, self.settings)
         _check_name(self.name)
@@ -52,11 +53,16 @@ class Arguments:
         return "  ·  ".join([to_header(self.settings, task, labelled, self.class_names), *scale])
 
 
-def _check_epochs(every_n_epochs: object) -> None:
-    if isinstance(every_n_epochs, bool) or not isinstance(every_n_epochs, int):
-        raise TypeError(f"every_n_epochs={every_n_epochs!r} is not an int; accepted is 1 or more")
-    if every_n_epochs < 1:
-        raise SettingError(f"every_n_epochs={every_n_epochs}; accepted is 1 or more")
+def _check_every(epochs: object, steps: object) -> None:
+    for name, value in (("every_n_epochs", epochs), ("every_n_train_steps", steps)):
+        if value is None and name == "every_n_train_steps":
+            continue
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise TypeError(f"{name}={value!r} is not an int; accepted is 1 or more")
+        if value < 1:
+            raise SettingError(f"{name}={value}; accepted is 1 or more")
+    if steps is not None and epochs != 1:
+        raise SettingError(f"every_n_epochs={epochs} and every_n_train_steps={steps}: accepted is one of them")
 
 
 def _check_name(name: object) -> None:

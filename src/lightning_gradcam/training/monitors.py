@@ -12,6 +12,7 @@ from pytorch_lightning.trainer.states import TrainerFn
 from lightning_gradcam.errors import SettingError, nearest
 from lightning_gradcam.logs.schema import ROOT
 from lightning_gradcam.timeline.metrics import METRICS, NEED_MASKS
+from lightning_gradcam.training.schedule import Schedule
 
 logger = logging.getLogger(__name__)
 
@@ -52,15 +53,16 @@ def monitors(trainer: Trainer) -> Iterator[Monitor]:
             yield Monitor(str(config.monitor), config, told, getattr(config.scheduler, "mode", "min"))
 
 
-def check_monitors(trainer: Trainer, callback: Callback, logged: Sequence[str], every_n_epochs: int) -> None:
+def check_monitors(trainer: Trainer, callback: Callback, logged: Sequence[str], schedule: Schedule) -> None:
     """Refuse who monitors a number that is not logged, or asks for it before it is.
 
     Args:
         trainer: with all its callbacks.
         callback: the one that logs.
         logged: the names that it will log.
-        every_n_epochs: how often.
+        schedule: when.
     """
+    every_n_epochs = schedule.every if schedule.by == "epoch" else 1
     for monitor in monitors(trainer):
         number, asker = monitor.number, monitor.asker
         if number not in logged:
@@ -79,14 +81,16 @@ def check_monitors(trainer: Trainer, callback: Callback, logged: Sequence[str], 
                 f"every_n_epochs={every_n_epochs} pass it strict=False"
             )
         told = f"{monitor.told} runs before the number is logged"
-        if _asks_after_validation(asker, trainer):
+        if schedule.by == "epoch" and _asks_after_validation(asker, trainer):
             option = "save_on_train_epoch_end" if _saves(asker) else "check_on_train_epoch_end"
             raise SettingError(f"{told}, after validation; pass it {option}=True")
         if _is_in_front(asker, callback, trainer):
             raise SettingError(f"{told}; put it behind {type(callback).__name__} in Trainer(callbacks=[...])")
 
 
-def log_numbers(trainer: Trainer, numbers: Mapping[str, float], logged: Sequence[str] | None) -> None:
+def log_numbers(
+    trainer: Trainer, numbers: Mapping[str, float], logged: Sequence[str] | None, at_step: bool = False
+) -> None:
     """Log through Lightning: to all loggers, and where EarlyStopping and ModelCheckpoint look; alike on every rank.
 
     What is monitored and missing, as after a look that failed, counts as the worst there is, and reaches no logger.
@@ -95,17 +99,27 @@ def log_numbers(trainer: Trainer, numbers: Mapping[str, float], logged: Sequence
         trainer: in a stage.
         numbers: of this look. Rank zero has them; the others need them too: an EarlyStopping of theirs asks for them.
         logged: the names that looks have numbers of; None where no look has succeeded yet.
+        at_step: at the end of a training step, which the loggers are told of at once.
     """
     if trainer.world_size > 1:
         numbers = trainer.strategy.broadcast(dict(numbers))
     module = trainer.lightning_module
     log = next(vars(base)["log"] for base in type(module).__mro__ if base.__name__ == "LightningModule")  # not a user's
     for name, value in numbers.items():  # sync_dist: alike already, but without it Lightning advises users to pass it
-        log(module, name, value, on_step=False, on_epoch=True, sync_dist=True)
+        log(module, name, value, on_step=at_step, on_epoch=not at_step, sync_dist=True, logger=not at_step)
+    for one in trainer.loggers if at_step and numbers else []:  # Lightning's own log would wait for its interval
+        one.log_metrics(dict(numbers), trainer.global_step)
     for monitor in monitors(trainer):
         if monitor.number not in numbers and _is_ours(monitor.number, logged):
             logger.warning("%s: this look has no such number; it counts as the worst there is", monitor.told)
             trainer.callback_metrics[monitor.number] = torch.tensor(monitor.worst)
+
+
+def hold_numbers(trainer: Trainer, numbers: Mapping[str, float]) -> None:
+    """Keep what is monitored where it is looked for between looks: the last numbers that there were."""
+    for monitor in monitors(trainer):
+        if monitor.number in numbers:
+            trainer.callback_metrics.setdefault(monitor.number, torch.tensor(numbers[monitor.number]))
 
 
 def _is_ours(number: str, logged: Sequence[str] | None) -> bool:

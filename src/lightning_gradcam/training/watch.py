@@ -29,9 +29,10 @@ from lightning_gradcam.timeline.metrics import means, measure, names
 from lightning_gradcam.training.arguments import Arguments
 from lightning_gradcam.training.faults import Faults
 from lightning_gradcam.training.memory import Memory
-from lightning_gradcam.training.monitors import check_monitors, log_numbers
+from lightning_gradcam.training.monitors import check_monitors, hold_numbers, log_numbers
 from lightning_gradcam.training.probe_set import ProbeSet, given_probe_set
 from lightning_gradcam.training.ranks import gathered, let_rank_zero_speak, said_by_rank_zero, shares_of, together
+from lightning_gradcam.training.schedule import Schedule, schedule_of
 from lightning_gradcam.training.session import (
     Spectator,
     check_strategy,
@@ -76,6 +77,8 @@ class Watch:
         let_rank_zero_speak(self.trainer)
         check_strategy(self.trainer)
         self.faults = Faults()
+        self.schedule = Schedule("epoch")
+        self._numbers_held: dict[str, float] = {}
         self._events, self._trackers = Events([], Path()), list[Tracker]()
         self._is_wanted = said_by_rank_zero(self.trainer, self._find_loggers)
         self._lender = Lender(self.module, partial(Spectator, self.trainer))
@@ -101,7 +104,8 @@ class Watch:
         """Explain the images, let their maps be drawn, and log their numbers, on all ranks."""
         numbers = self._numbers(step)
         try:
-            log_numbers(self.trainer, numbers, self._logged)
+            log_numbers(self.trainer, numbers, self._logged, at_step=self.schedule.by == "step")
+            self._numbers_held = numbers or self._numbers_held
         except Exception as fault:
             self.faults(fault)
 
@@ -209,7 +213,8 @@ class Watch:
         arguments, probe_set, task = self.arguments, self.probe_set, self.plan.task
         about = arguments.about(task, labelled=self.known.truth is not None)
         naming = arguments.class_names, arguments.settings.column_classes
-        images = show_images(probe_set.images, self.known.truth, task, arguments.mean, arguments.std, about, *naming)
+        shown = arguments.mean, arguments.std, about, *naming
+        images = show_images(probe_set.images, self.known.truth, task, *shown, unit=self.schedule.unit)
         known, root = fingerprints(probe_set.images), root_tag(arguments.name)
         return RunLog(images, known, self._events, self._trackers, root, arguments.by_run)
 
@@ -227,7 +232,7 @@ class Watch:
     def _check_others(self, plan: Plan) -> None:
         """Refuse what does not go together with the trainer's other callbacks."""
         check_tags(self.trainer, self.callback, self._tags(plan))
-        check_monitors(self.trainer, self.callback, self._logged or [], self.arguments.every_n_epochs)
+        check_monitors(self.trainer, self.callback, self._logged or [], self.schedule)
 
     @property
     def _logged(self) -> list[str] | None:
@@ -320,14 +325,30 @@ class FitWatch(Watch):
     _is_played: ClassVar[bool] = True
     _is_kept: ClassVar[bool] = True
     _filmed: int = 0  # looks
+    _looked_at: int = -1
     _filmed_at: float = field(default_factory=monotonic)
 
     def begin(self) -> None:
         """Read the images, find the layer, and look once before any learning."""
+        self.schedule = self._scheduled()
         self.prepare()
         numbers = self._numbers(step=0) if self.trainer.global_step == 0 else {}
+        self._numbers_held, self._looked_at = numbers, self.trainer.global_step
         if self.trainer.is_global_zero:
             self._log_first(numbers)
+
+    def look_if_due(self, hook: str) -> None:
+        """Look at the end of a "step", a "validation" or an "epoch", if it is time to."""
+        trainer, step = self.trainer, self.schedule.now(self.trainer)
+        if self.schedule.is_due(hook, trainer) and (self.schedule.unit == "epoch" or step != self._looked_at):
+            self._looked_at = step
+            self.look(step)
+            self.show_film_if_due()
+        elif hook != "step" and self.schedule.unit == "step":
+            hold_numbers(trainer, self._numbers_held)
+
+    def _scheduled(self) -> Schedule:
+        return schedule_of(self.trainer, self.arguments.every_n_epochs, self.arguments.every_n_train_steps)
 
     def show_film_if_due(self) -> None:
         """Draw the film strip in mid-run, once enough looks were added to be worth its bytes: of 1,000 a dozen are."""
@@ -352,13 +373,19 @@ class FitWatch(Watch):
             self.faults(fault)
 
     def _when(self, step: int) -> str:
-        return f"epoch {step}"
+        return f"{self.schedule.unit} {step}"
+
+    def _moment(self, step: int) -> Moment:
+        return Moment(self.trainer.global_step, step if self.schedule.unit == "epoch" else self.trainer.current_epoch)
 
     def _open_log(self) -> RunLog:
         log = super()._open_log()
         if self._events.are_own:
             rank_zero_info(f"pictures and the Attention tab's data: tensorboard --logdir {self._events.folder}")
-        self._writer.submit(partial(log.log_images, self.trainer.current_epoch))
+        is_epoch = self.schedule.unit == "epoch"
+        self._writer.submit(
+            partial(log.log_images, self.trainer.current_epoch if is_epoch else self.trainer.global_step)
+        )
         return log
 
     def _log_first(self, numbers: dict[str, float]) -> None:
@@ -379,10 +406,11 @@ class DryRun(FitWatch):
 
     def begin(self) -> None:
         """Read the images and plan the looking."""
+        self.schedule = self._scheduled()
         self.prepare()
 
-    def look(self, step: int) -> None:
-        """Do not look."""
+    def look_if_due(self, hook: str) -> None:
+        """It never is."""
 
     def show_film(self, moving: bool = True) -> None:
         """There is none."""

@@ -321,7 +321,7 @@ function build() {
   }});
   ui.secondText = make('output', {htmlFor: 'second', className: 'epoch'});
   ui.secondRow = make('div', {className: 'row second'},
-    make('label', {htmlFor: 'second', textContent: 'beside epoch'}), ui.second, ui.secondText);
+    ui.secondLabel = make('label', {htmlFor: 'second', textContent: 'beside epoch'}), ui.second, ui.secondText);
   const data = make('div', {className: 'row'},
     select('run', 'run', [], load), select('layer', 'layer', [], load), select('target', 'target', []),
     select('compare', 'beside it', [['', 'nothing'], ['epoch', 'another epoch'], ['run', 'another run']], load),
@@ -334,7 +334,7 @@ function build() {
     select('sort', 'sort', []),
     make('label', {className: 'control check', htmlFor: 'mistakes'}, ui.mistakes, make('span', {textContent: 'only mistakes'})));
   const time = make('div', {className: 'row time'}, ui.play,
-    make('label', {htmlFor: 'epoch', textContent: 'epoch'}), ui.epoch, ui.epochText,
+    ui.epochLabel = make('label', {htmlFor: 'epoch', textContent: 'epoch'}), ui.epoch, ui.epochText,
     select('speed', 'epochs a second', [1, 2, 5, 10, 20, 50].map((speed) => [String(speed), String(speed)])));
   ui.controls = make('header', {}, data, drawing, time, ui.secondRow);
   ui.large = make('dialog', {className: 'large', onclose: () => { state.large = -1; writeAddress(); }});
@@ -356,6 +356,9 @@ function onKey(event) {
   else return;
   event.preventDefault();
 }
+
+/** What looks are counted in: epochs, or optimizer steps. */
+const unit = () => probe?.unit ?? 'epoch';
 
 /** The place of the epoch that is shown among those that were logged. */
 function position() {
@@ -507,7 +510,9 @@ function show() {
   const {look} = wanted[0];
   ui.epoch.max = series.looks.length - 1;
   ui.epoch.value = position();
-  ui.epoch.setAttribute('aria-valuetext', `epoch ${look.step}`);
+  setText(ui.epochLabel, unit());
+  setText(ui.secondLabel, `beside ${unit()}`);
+  ui.epoch.setAttribute('aria-valuetext', `${unit()} ${look.step}`);
   setText(ui.epochText, `${look.step} of ${series.last}`);
   ui.second.max = series.looks.length - 1;
   ui.second.value = series.looks.indexOf(series.at(state.step2));
@@ -580,7 +585,7 @@ function fillLarge(anew = false) {
     button.setAttribute('aria-current', String(of === look));
   }
   const said = saidOf(probe, look, image);
-  setText(ui.largeSaid, [`image ${image + 1}`, `epoch ${look.step}`, said.truth, said.answer].filter(Boolean).join('  ·  '));
+  setText(ui.largeSaid, [`image ${image + 1}`, `${unit()} ${look.step}`, said.truth, said.answer].filter(Boolean).join('  ·  '));
   ui.chart.replaceChildren(...chart(image, look));
 }
 
@@ -591,7 +596,7 @@ function buildLarge(image, wanted) {
     const canvas = canvasFor(probe.pictures[image], 72);
     const button = make('button', {type: 'button', className: 'frame', onclick: () => goTo(series.looks.indexOf(of))},
       canvas, make('span', {textContent: String(of.step)}));
-    button.setAttribute('aria-label', `epoch ${of.step}`);
+    button.setAttribute('aria-label', `${unit()} ${of.step}`);
     if (isWrong(of, image)) button.classList.add('wrong');
     return {canvas, button, of};
   });
