@@ -26,6 +26,7 @@ from lightning_gradcam.pictures.render import GAP, HEADER
 from lightning_gradcam.training.memory import Memory
 
 from .conftest import Classifier, DictDataset, Events, complaints, make_pairs, scalars, small_cnn
+from .test_tasks import said_in
 
 TAG = "gradcam/network.6"
 CLASSES_3 = Task("multiclass", 3)
@@ -190,7 +191,7 @@ def test_a_grids_header_says_when_its_weights_looked_so(make_trainer, loader, mo
 )
 def test_a_grids_header_says_what_it_is_of(arguments, task, labelled, about) -> None:
     """The target, the method, the task, and the scale where it is not each map's own."""
-    assert GradCAMCallback(**arguments)._arguments.about(task, labelled) == about
+    assert GradCAMCallback(**arguments)._arguments.about(task, labelled, arguments.get("class_names")) == about
 
 
 def test_the_next_callback_finds_the_trainer_training(make_trainer, loader) -> None:
@@ -323,11 +324,24 @@ def test_labels_that_have_no_place_in_the_outputs_are_told(make_trainer, pairs, 
 
 
 @pytest.mark.parametrize("options", [{}, {"limit_val_batches": 0}])
-def test_no_validation_data_and_no_tensor_is_refused(make_trainer, loader, options) -> None:
-    """It says what to pass."""
-    validation = loader if options else None
-    with pytest.raises(ValueError, match=r"images=8: there is no validation data.*images=<tensor"):
-        make_trainer(GradCAMCallback(), **options).fit(Classifier(), loader, validation)
+def test_without_validation_data_the_images_are_the_training_datas(make_trainer, loader, options, caplog) -> None:
+    """And it is said; they are of the whole of it, whatever order it is shuffled in."""
+    training = DataLoader(make_pairs(seed=5), 8, shuffle=True)
+    callback = GradCAMCallback()
+    make_trainer(callback, max_epochs=1, **options).fit(Classifier(), training, loader if options else None)
+    found = callback._memory.probe_set
+    assert torch.equal(found.images, training.dataset.tensors[0][found.indices])
+    assert "images=8: there is no validation data; they are the training data's" in caplog.text
+
+
+def test_names_of_classes_are_found_and_given_ones_win(make_trainer, loader, pairs, tmp_path) -> None:
+    """A data set's, where they are as many as there are classes."""
+    pairs.classes = ["cat", "dog", "owl"]
+    for number, (names, expected) in enumerate(((None, "true cat"), (["x", "y", "z"], "true x"))):
+        logger = TensorBoardLogger(tmp_path, name="", version=str(number))
+        trainer = make_trainer(GradCAMCallback(images=[0], class_names=names), max_epochs=1, logger=logger)
+        trainer.fit(Classifier(), loader, loader)
+        assert said_in(tmp_path / str(number), TAG).truths == [expected]
 
 
 def test_a_tensor_needs_no_validation_data(make_trainer, events, loader, pairs) -> None:

@@ -539,3 +539,12 @@ def test_a_run_that_is_resumed_with_another_task_saves_its_checkpoints(make_trai
     again.fit(Classifier(), loader, loader, ckpt_path=tmp_path / "first.ckpt")
     again.save_checkpoint(tmp_path / "second.ckpt")
     assert torch.load(tmp_path / "second.ckpt", weights_only=True)
+
+
+def test_images_are_of_limited_batches_also_before_they_are_counted(make_trainer) -> None:
+    """A fit that validates late does not know yet how many batches it will read."""
+    data = TensorDataset(torch.rand(24, 3, 16, 16), torch.arange(24) % 3)
+    callback, loader = GradCAMCallback(images=4), DataLoader(data, 8)
+    options = {"check_val_every_n_epoch": 2, "num_sanity_val_steps": 0, "limit_val_batches": 1}
+    make_trainer(callback, max_epochs=2, **options).fit(Classifier(), loader, loader)
+    assert int(callback._memory.probe_set.indices.max()) < 8

@@ -65,7 +65,7 @@ class GradCAMCallback(_Callback):
         mean: what normalising subtracted, to show the images as people see them; one number a channel, or one for all.
             Without mean and std each image is stretched to its own range.
         std: what normalising divided by.
-        class_names: a name for each class.
+        class_names: a name for each class; None takes those that the data set, the data module or the model say.
         scale: "image" shows each map on its own, as Grad-CAM papers do; "run" by the highest peak the image has had so
             far, so that epochs compare; not with grad-cam's own methods and `aug_smooth`, whose maps have no peaks.
         batch_size: images a forward pass: bounds the memory.

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lightning_gradcam.cam.calls import Call, Inputs
+from lightning_gradcam.cam.calls import Call, Inputs, takes_batch
 from lightning_gradcam.cam.compute import compute_cams, make_plan
 from lightning_gradcam.cam.lend import Lender
 from lightning_gradcam.cam.settings import Settings
@@ -85,6 +85,17 @@ class TakesMore(Net):
         return self.scores(image, 0.0 if row is None else row.sum(1, keepdim=True))
 
 
+class TakesRest(Net):
+    def forward(self, photo, row):
+        return self.scores(photo, row.sum(1, keepdim=True))
+
+
+class Spoils(Net):
+    def forward(self, batch):
+        images, more = batch
+        return self.scores(images, more["gain"].mul_(2) * 0 + more.pop("row").mul_(2).sum(1, keepdim=True))
+
+
 class InPlace(Net):
     def forward(self, images):
         return self.scores(images.sub_(0.5).mul_(2))
@@ -139,6 +150,13 @@ CASES: dict[str, tuple[type[Net], object, Path, Path | None, str, Tensor, Tensor
     "in another order": (
         *(TakesPlaces, {"row": ROWS, "image": IMAGES, "label": LABELS, "id": LABELS}, ("image",), ("label",)),
         *("TakesPlaces(batch['image'], batch['row'])", IMAGES, SUM),
+    ),
+    "all names but the images'": (
+        *(TakesRest, {"id": LABELS, "row": ROWS, "image": IMAGES}, ("image",), None),
+        *("TakesRest(photo=batch['image'], row=batch['row'])", IMAGES, SUM),
+    ),
+    "a batch that is spoilt": (
+        *(Spoils, (IMAGES, {"gain": torch.ones(1), "row": ROWS}), (0,), None, "Spoils(batch)", IMAGES, 2 * SUM),
     ),
     "in place": (InPlace, (IMAGES, LABELS), (0,), (1,), "InPlace(images)", (IMAGES - 0.5) * 2, 0),
     "a child": (WithoutForward, (IMAGES, LABELS), (0,), (1,), "WithoutForward.network(images)", IMAGES, 0),
@@ -243,3 +261,27 @@ def test_images_alone_need_no_batch() -> None:
     assert not Call().needs_batch
     assert Call(arguments=((),)).needs_batch
     assert Call(keywords=(("x", ("x",)),)).needs_batch
+
+
+def test_what_came_with_the_images_stays_what_it_was() -> None:
+    """Whatever a forward does to it, in each of its calls."""
+    more = {"gain": torch.ones(1), "row": ROWS.clone()}
+    inputs = Inputs(IMAGES, Rows((IMAGES, more), 5), (0,))
+    for _ in range(2):
+        Call(arguments=((),))(Spoils(), inputs)
+    assert float(more["gain"]) == 1
+    assert torch.equal(more["row"], ROWS)
+
+
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [
+        (lambda model, images: model, False),
+        (lambda model, images, batch: model, True),
+        (lambda model, images, batch=None: model, True),
+        (lambda model, images, scale=2: model, False),
+    ],
+)
+def test_who_takes_a_batch_is_given_it(output, expected) -> None:
+    """A third argument without a default, or of that name."""
+    assert takes_batch(output) == expected

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -77,3 +78,22 @@ def test_leaves_have_their_paths() -> None:
     assert list(leaves(batch)) == [(("a", 0), 1), (("a", 1, "b"), 2), (("c",), ())]
     assert mapped(batch, str) == {"a": ["1", {"b": "2"}], "c": "()"}
     assert held_by("text") == held_by(torch.zeros(2)) == held_by(torch.nn.Linear(1, 1)) == {}
+
+
+def test_rows_of_other_sizes_are_filled_up_and_it_is_said(caplog) -> None:
+    """As texts are that are padded batch by batch; each image keeps its own."""
+    parts = [Rows((torch.full((2, length), float(length)), np.full((2, 1), length)), 2) for length in (3, 5)]
+    both = joined(parts)
+    assert both.tree[0].tolist() == [[3, 3, 3, 0, 0]] * 2 + [[5] * 5] * 2
+    assert both.at([3, 0]).tree[1].tolist() == [[5], [3]]
+    assert "the batches' entry 0 is of several sizes: where it is smaller than (5,) it is filled up" in caplog.text
+    with pytest.raises(ValueError, match="entry 0 has other axes from batch to batch"):
+        joined([Rows((torch.zeros(2, 3),), 2), Rows((torch.zeros(2, 3, 1),), 2)])
+
+
+def test_what_rows_are_is_told_once() -> None:
+    """Of all batches: a constant that is as long as one of them, or as a chunk, is no row."""
+    batches = [{"x": torch.zeros(count, 2), "mean": torch.ones(3)} for count in (3, 1)]
+    both = joined([Rows(one, len(one["x"])) for one in batches])
+    assert both.paths == {("x",)}
+    assert both.at([0, 3, 1]).at([1]).tree["mean"].tolist() == [1, 1, 1]

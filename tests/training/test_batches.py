@@ -47,6 +47,8 @@ CASES = {
     "views": (([IMAGES, IMAGES], LABELS, ["a", "b"]), Places((0, 0), (1,), None)),
     "an unknown key": ({"ids": LABELS, "photo": IMAGES}, Places(("photo",), None, None)),
     "a list of images": (([*IMAGES], [{"boxes": torch.zeros(2, 4), "labels": LABELS}] * 2), Places((0,), None, None)),
+    "masks before images": ({"mask": IMAGES * 0, "photo": IMAGES}, Places(("photo",), None, ("mask",))),
+    "an index in front": ((LABELS + 5, IMAGES, LABELS, MASKS), Places((1,), (2,), (3,))),
     "labels as a list": (
         ([*IMAGES], [0, 1]),
         Places((0,), (1,), None),

@@ -1,6 +1,7 @@
 """Which images are looked at: what validation reads, of several classes, the same in every run."""
 
 from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ from torch.utils.data import (
 
 from lightning_gradcam.training import choosing
 from lightning_gradcam.training.batches import Keys
-from lightning_gradcam.training.choosing import chosen, count_of_classes, drawn, labels_of, scattered
+from lightning_gradcam.training.choosing import chosen, count_of_classes, drawn, labels_of, names_of_classes, scattered
 from lightning_gradcam.training.probe_set import read_probe_set
 
 
@@ -93,7 +94,7 @@ def test_labels_are_known_where_a_dataset_has_them_apart() -> None:
         setattr(dataset, name, held)
         assert labels_of(dataset) == expected
         delattr(dataset, name)
-    assert [count_of_classes(DataLoader(one)) for one in (Named(), Subset(Named(), [1]), Plain())] == [3, 3, None]
+    assert [count_of_classes(one) for one in (Named(), Subset(Named(), [1]), Plain())] == [3, 3, None]
 
 
 class Odd(Sampler):
@@ -203,3 +204,22 @@ ONE_HOT = torch.eye(4).repeat(5, 1)
 def test_labels_are_classes_in_whatever_form(held, labels) -> None:
     """Floats, rows of one, one-hot; no values, several labels, nor names of the items."""
     assert labels_of(Held(**held)) == labels
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        (Named(), ("a", "b", "c")),
+        (Subset(Named(), [1]), ("a", "b", "c")),
+        (Held(class_to_idx={"dog": 1, "cat": 0}), ("cat", "dog")),
+        (Held(class_to_idx={"dog": 4, "cat": 0}), ()),
+        (Held(classes=[0, 1]), ()),
+        (SimpleNamespace(config=SimpleNamespace(id2label={1: "b", 0: "a"})), ("a", "b")),
+        (SimpleNamespace(config=SimpleNamespace(id2label={0: "LABEL_0", 1: "LABEL_1"})), ()),
+        (SimpleNamespace(class_names=["x", "y"]), ("x", "y")),
+        (None, ()),
+    ],
+)
+def test_names_of_classes_are_where_data_and_models_say_them(source, expected) -> None:
+    """torchvision's, a data module's, transformers'; not those that stand for numbers."""
+    assert names_of_classes(source) == expected

@@ -261,3 +261,12 @@ def test_a_copy_made_in_mid_run_has_the_arguments_alone(make_trainer, loader) ->
     for one in copies:
         make_trainer(one, max_epochs=1).fit(Classifier(), loader, loader)
         assert looks(one) == [0, 1]
+
+
+def test_a_pixel_that_is_no_number_is_the_same_pixel(make_trainer, loader) -> None:
+    """A fit's looks are of one set of images, though NaN is not equal to itself."""
+    images = torch.rand(2, 3, 16, 16)
+    images[0, 0, 0, 0] = torch.nan
+    callback = GradCAMCallback(images=images)
+    make_trainer(callback, max_epochs=3).fit(Classifier(), loader, loader)
+    assert callback._memory.looks == 4

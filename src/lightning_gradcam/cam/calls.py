@@ -107,14 +107,15 @@ def takes_batch(output: Output | None) -> bool:
     except (TypeError, ValueError):
         return False
     places = [one for one in parameters if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
-    return len([one for one in places if one.default is one.empty]) > 2
+    return len(places) > 2 and (places[2].default is places[2].empty or places[2].name == "batch")
 
 
 def _with_images(inputs: Inputs, images: Tensor) -> Any:
     if inputs.batch is None:
         raise SettingError("output= takes (model, images, batch), and the images were given without a batch")
-    there = at(inputs.batch.tree, inputs.place)
-    return replaced(inputs.batch.tree, inputs.place, images if isinstance(there, Tensor) else type(there)(images))
+    batch = inputs.batch.own()
+    there = at(batch, inputs.place)
+    return replaced(batch, inputs.place, images if isinstance(there, Tensor) else type(there)(images))
 
 
 def _said(path: Path) -> str:
@@ -173,6 +174,9 @@ def _ways(parameters: list[inspect.Parameter], inputs: Inputs) -> Iterator[_Way]
     if len(required) > 1:
         if set(required) <= set(needed):
             found.append(((), tuple(needed.items())))
+        unnamed = [name for name in required if name not in needed]
+        if len(unnamed) == 1 and place not in needed.values():  # all but the images have the batch's names
+            found.append(((), ((unnamed[0], place), *((name, (name,)) for name in required if name in needed))))
         found += [(paths, ()) for paths in _by_place(batch, inputs, len(required))]
     elif named and place[:1] != (named[0].name,) and place[:1] in needed.values():  # images are not what comes first
         found.append(((), tuple(needed.items())))

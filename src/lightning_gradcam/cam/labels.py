@@ -25,9 +25,14 @@ def tidied(labels: Tensor, columns: int, is_dense: bool) -> Tensor:
         return labels.flatten(1) if labels.dim() > 2 and labels[0].numel() in (1, columns) else labels
     if labels.dim() == 4 and labels.shape[-1] in (1, 3, columns) and labels.shape[1] not in (1, 3, columns):
         labels = labels.movedim(-1, 1)
-    if labels.dim() == 4 and labels.shape[1] == 3 != columns and bool((labels == labels[:, :1]).all()):
-        labels = labels[:, :1]
+    if labels.dim() == 4 and labels.shape[1] == 3 and bool((labels == labels[:, :1]).all()):
+        is_picture = columns == 3 and bool((known_of(as_numbers(labels)) >= columns).any() | _is_broken(labels))
+        labels = labels if is_picture else labels[:, :1]
     return labels
+
+
+def _is_broken(labels: Tensor) -> Tensor:
+    return (labels != labels.round()).any()
 
 
 def as_numbers(labels: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ LayerChoice = str | nn.Module
 _MOST_PREFIX = 32  # class, distillation and register tokens
 _MOST_LOST = 8  # places along a side, by convolutions without padding
 _FIRST = (nn.modules.conv._ConvNd, nn.modules.batchnorm._BatchNorm, nn.GroupNorm)  # their channels come first
-_LAST = (nn.LayerNorm, nn.Linear)  # last; what is derived from them may have others
+_LAST = (nn.LayerNorm, nn.Linear, getattr(nn, "RMSNorm", nn.Linear))  # last; what is derived from them may have others
 # Wrappers that put a name of their own between a model and its layers (torch.compile, FSDP, activation checkpointing).
 _WRAPPER = re.compile(r"(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
 

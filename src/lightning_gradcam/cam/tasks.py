@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lightning_gradcam.cam.labels import NO_CLASS, as_masks, as_numbers, tidied
+from lightning_gradcam.cam.labels import NO_CLASS, as_masks, as_numbers, is_signed, tidied
 from lightning_gradcam.errors import SettingError, nearest
 
 TASKS = ("binary", "multiclass", "multilabel", "regression", "segmentation", "none")
@@ -78,6 +78,8 @@ class Task:
         """
         if labels is None:
             return None
+        if self.rebuilds and labels.dim() == 4 and labels.shape[1] == self.classes:
+            return labels.float()
         labels = tidied(labels, 1 if self.is_single else self.classes, self.is_dense)
         if self.kind == "regression":
             return self._values(labels.float())
@@ -101,6 +103,8 @@ class Task:
     def _several(self, labels: Tensor) -> Tensor | None:
         if labels.dim() != 2 or labels.shape[1] != self.classes:
             return None
+        if is_signed(labels):  # as margin losses have them
+            return (labels > 0).float()
         return torch.where((labels >= 0) & (labels <= 1), labels, torch.nan)
 
     def _pixels(self, labels: Tensor) -> Tensor | None:

@@ -151,7 +151,9 @@ def decide(scores: Tensor, images: Tensor, labels: Tensor | None, evidence: Evid
     """
     scores = _with_columns(scores, labels, size_of(images))
     is_dense, columns = scores.dim() == 4, scores.shape[1]
-    known = None if labels is None else as_numbers(tidied(labels, columns, is_dense))
+    known = labels
+    if known is not None:
+        known = as_numbers(known if _are_the_images(known, images) else tidied(known, columns, is_dense))
     several = is_dense and given == "multilabel" and columns > 1  # a plane each
     kind, why, doubt = (given, "task=", "") if given else _told(scores, images, known, evidence)
     kind = "segmentation" if several else kind
@@ -375,9 +377,9 @@ def _of_rows(labels: Tensor, evidence: Evidence) -> _Told:
         return "multilabel", "labels of zeros and ones", ""
     if evidence.says("regression"):
         return "regression", evidence.reason("regression"), ""
-    if sums_to_one or (evidence.says("multiclass") and bool((labels >= 0).all())):
-        return "multiclass", "soft labels", ""
     in_range = bool(((labels >= 0) & (labels <= 1)).all())
+    if sums_to_one or (evidence.says("multiclass") and in_range):
+        return "multiclass", "soft labels", ""
     if in_range and (evidence.says("binary", "multilabel") or len(torch.unique(labels)) == 2):
         doubt = "" if evidence.words else "task='multiclass' if they are soft labels of one class"
         return "multilabel", "soft labels", doubt

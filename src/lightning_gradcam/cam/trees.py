@@ -1,12 +1,18 @@
 """Nested data, as batches and outputs are: dicts, tuples, lists and objects with fields, and what they hold."""
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+
+from lightning_gradcam.errors import SettingError
+
+logger = logging.getLogger(__name__)
 
 Step = str | int
 Path = tuple[Step, ...]  # keys, places and names of fields, from outside in
@@ -83,26 +89,39 @@ def _with(tree: Any, values: Mapping[Any, Any]) -> Any:
 class Rows:
     """A batch of N images, of which some images' part can be had.
 
-    What lies a row an image in it is told by its length: tensors of length N, and lists of N things that are not such
-    themselves. All else goes with each image.
+    What has a row an image in it is told by its length: tensors and arrays of length N, and lists of N things that are
+    not such themselves. All else goes with each image. Told once, of the batches as they were read.
 
     Args:
         tree: the batch.
         count: N.
+        paths: where rows are; None tells it.
     """
 
-    def __init__(self, tree: Any, count: int) -> None:
+    def __init__(self, tree: Any, count: int, paths: frozenset[Path] | None = None) -> None:
         self.tree = tree
         self.count = count
+        self.paths = frozenset(_row_paths(tree, count)) if paths is None else paths
 
     def at(self, rows: Sequence[int] | slice) -> "Rows":
         """Return some images' batch, in containers of its own; a row may come several times."""
         picked = list(range(self.count)[rows]) if isinstance(rows, slice) else list(rows)
-        return Rows(_picked(self.tree, picked, self.count), len(picked))
+        return Rows(self._at_paths(lambda one: _picked(one, picked)), len(picked), self.paths)
 
     def on(self, device: torch.device) -> "Rows":
         """Return the batch with its tensors on a device."""
-        return Rows(mapped(self.tree, lambda one: one.to(device) if isinstance(one, Tensor) else one), self.count)
+        tree = mapped(self.tree, lambda one: one.to(device) if isinstance(one, Tensor) else one)
+        return Rows(tree, self.count, self.paths)
+
+    def own(self) -> Any:
+        """Return the batch's tree with containers and tensors of its own, which a forward may change."""
+        return mapped(self.tree, lambda one: one.clone() if isinstance(one, Tensor) else one)
+
+    def _at_paths(self, function: Callable[[Any], Any]) -> Any:
+        tree = self.tree
+        for path in self.paths:
+            tree = replaced(tree, path, function(at(self.tree, path)))
+        return tree
 
 
 def joined(parts: Sequence[Rows]) -> Rows:
@@ -110,33 +129,54 @@ def joined(parts: Sequence[Rows]) -> Rows:
     first = parts[0]
     if len(parts) == 1:
         return first
-    return Rows(_joined([one.tree for one in parts], [one.count for one in parts]), sum(one.count for one in parts))
+    paths = frozenset.intersection(*(one.paths for one in parts))
+    tree = first.tree
+    for path in paths:
+        tree = replaced(tree, path, _together([at(one.tree, path) for one in parts], path))
+    return Rows(tree, sum(one.count for one in parts), paths)
 
 
-def _joined(trees: list[Any], counts: list[int], is_whole: bool = True) -> Any:
-    first = trees[0]
-    if all(_are_rows(one, count, is_whole) for one, count in zip(trees, counts, strict=True)):
-        if not isinstance(first, Tensor):
-            return type(first)([item for one in trees for item in one])
-        return torch.cat(trees) if len({one.shape[1:] for one in trees}) == 1 else first
-    held = [held_by(one) for one in trees]
-    if not held[0] or any(one.keys() != held[0].keys() for one in held):
-        return first
-    return _with(first, {step: _joined([one[step] for one in held], counts, is_whole=False) for step in held[0]})
+def _together(rows: list[Any], path: Path) -> Any:
+    """Rows of several batches as one's; what is of several sizes, as texts are, is filled up with zeros, and said."""
+    first = rows[0]
+    if isinstance(first, np.ndarray):
+        return np.concatenate(rows)
+    if not isinstance(first, Tensor):
+        return type(first)([row for one in rows for row in one])
+    sizes = {one.shape[1:] for one in rows}
+    if len(sizes) == 1:
+        return torch.cat(rows)
+    if len({one.dim() for one in rows}) > 1:
+        raise SettingError(f"the batches' entry {'.'.join(map(str, path))} has other axes from batch to batch")
+    size = tuple(max(lengths) for lengths in zip(*sizes, strict=True))
+    if first.dim() < 4:  # images are brought to one size where they are read
+        told = "the batches' entry %s is of several sizes: where it is smaller than %s it is filled up with zeros"
+        logger.warning(told, ".".join(map(str, path)), size)
+    filled = first.new_zeros((sum(map(len, rows)), *size))
+    start = 0
+    for one in rows:
+        place = (slice(start, start + len(one)), *(slice(length) for length in one.shape[1:]))
+        filled[place] = one
+        start += len(one)
+    return filled
 
 
-def _picked(tree: Any, rows: list[int], count: int, is_whole: bool = True) -> Any:
-    if _are_rows(tree, count, is_whole):
-        return tree[rows] if isinstance(tree, Tensor) else type(tree)([tree[row] for row in rows])
-    held = held_by(tree)
-    return (
-        _with(tree, {step: _picked(one, rows, count, is_whole=False) for step, one in held.items()}) if held else tree
-    )
+def _picked(tree: Any, rows: list[int]) -> Any:
+    return tree[rows] if isinstance(tree, (Tensor, np.ndarray)) else type(tree)([tree[row] for row in rows])
+
+
+def _row_paths(tree: Any, count: int, path: Path = ()) -> Iterator[Path]:
+    if _are_rows(tree, count, is_whole=not path):
+        yield path
+        return
+    for step, one in held_by(tree).items():
+        yield from _row_paths(one, count, (*path, step))
 
 
 def _are_rows(tree: Any, count: int, is_whole: bool) -> bool:
-    if isinstance(tree, Tensor):
-        return tree.dim() > 0 and len(tree) == count
+    if isinstance(tree, (Tensor, np.ndarray)):
+        return tree.ndim > 0 and len(tree) == count
     if is_whole or not isinstance(tree, (list, tuple)) or hasattr(tree, "_fields") or len(tree) != count:
         return False  # a whole batch is no list of rows, also one of two entries for two images
+    # views of all images are no rows; an image each, (C, H, W), is one, though it may have as many channels as N
     return not any(isinstance(one, Tensor) and one.dim() not in (0, 3) and len(one) == count for one in tree)

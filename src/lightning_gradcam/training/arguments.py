@@ -47,10 +47,10 @@ class Arguments:
         """Whether maps are drawn as shares of the highest peak that their image has had."""
         return self.scale == "run"
 
-    def about(self, task: Task, labelled: bool) -> str:
+    def about(self, task: Task, labelled: bool, class_names: Sequence[str] | None) -> str:
         """Say what the pictures are of, for their headers."""
         scale = ["scale: run"] if self.by_run else []
-        return "  ·  ".join([to_header(self.settings, task, labelled, self.class_names), *scale])
+        return "  ·  ".join([to_header(self.settings, task, labelled, class_names), *scale])
 
 
 def _check_every(epochs: object, steps: object) -> None:

@@ -25,7 +25,6 @@ _USUAL = {
         *("boxes", "box", "bbox", "bboxes"),
     ),
 }
-_PLACES = {"image": 0, "label": 1, "mask": 2}  # in a tuple
 
 
 @dataclass(frozen=True)
@@ -73,20 +72,22 @@ def find_places(batch: Any, keys: Keys) -> Places:
     Raises:
         SettingError: there are no images (N, C, H, W), or nothing at a key that was given.
     """
-    image = _find(batch, "image", keys.image, _are_images)
+    image = _find(batch, "image", keys.image, _are_images, place=0)
     if image is None or not _are_images(at(batch, image)):
         asked = "; name their key or place" if keys.image is None else ""
         raise SettingError(
             f"image_key={keys.image!r}: the batch, {described(batch)}, has no images (N, C, H, W) there{asked}"
         )
-    label = _find(batch, "label", keys.label, _is_tensor)
-    places = Places(image, None if label == image else label, _find(batch, "mask", keys.mask, _is_tensor))
+    first = int(image[0]) if image and isinstance(image[0], int) else 0  # in a tuple labels stand behind the images
+    label = _find(batch, "label", keys.label, _is_tensor, first + 1)
+    mask = _find(batch, "mask", keys.mask, _is_tensor, first + 2)
+    places = Places(image, None if label == image else label, mask)
     if keys.label is None:
         _say_which_labels(batch, places)
     return places
 
 
-def _find(batch: Any, role: str, key: Key | None, fits: Callable[[Any], bool]) -> Path | None:
+def _find(batch: Any, role: str, key: Key | None, fits: Callable[[Any], bool], place: int) -> Path | None:
     if key is not None:
         path = _path_of(batch, role, key)
         within = _first(at(batch, path), fits)
@@ -101,8 +102,15 @@ def _find(batch: Any, role: str, key: Key | None, fits: Callable[[Any], bool]) -
     if isinstance(batch, Tensor):
         return () if role == "image" else None
     is_image = role == "image"
-    found = _by_place(batch, _PLACES[role], fits, deep=is_image) or _by_name(batch, _USUAL[role], fits)
-    return found or (_first(batch, fits) if is_image else None)
+    found = _by_place(batch, place, fits, deep=is_image) or _by_name(batch, _USUAL[role], fits)
+    return found or (_unnamed_images(batch) if is_image else None)
+
+
+def _unnamed_images(batch: Any) -> Path | None:
+    """The first images under no name of labels or masks."""
+    taken = {*_USUAL["label"], *_USUAL["mask"]}
+    held = {step: one for step, one in held_by(batch).items() if step not in taken}
+    return _first(held, _are_images)
 
 
 def _path_of(batch: Any, role: str, key: Key) -> Path:
@@ -169,7 +177,7 @@ def _is_tensor(value: Any) -> bool:
 
 def _as_one(value: Any, of_images: bool = False) -> Tensor:
     if isinstance(value, Tensor):
-        return value.detach().cpu().clone()
+        return value.detach().cpu().clone().as_subclass(Tensor)  # checkpoints are of torch's own
     if not isinstance(value[0], Tensor):
         return torch.tensor(value)
     return torch.cat(of_one_size([one.detach().cpu()[None] for one in value], of_images))

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import Any
 from weakref import ref
 
-import torch
 from pytorch_lightning import LightningModule, Trainer
 
 from lightning_gradcam.cam.maps import Maps
@@ -60,7 +59,10 @@ class Memory:
 
     def is_of(self, probe_set: ProbeSet) -> bool:
         """Whether the looks are of the same images."""
-        return self.probe_set is not None and torch.equal(self.probe_set.images, probe_set.images)
+        own, others = None if self.probe_set is None else self.probe_set.images, probe_set.images
+        if own is None or own.shape != others.shape:
+            return False
+        return bool(((own == others) | ((own != own) & (others != others))).all())  # NaN is NaN
 
     @property
     def whole_probe_set(self) -> ProbeSet | None:

@@ -1,6 +1,7 @@
 """The probe set: images chosen over the whole dataset, read once as validation reads them, and looked at ever after."""
 
 import logging
+import pickle
 import random
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,7 +21,7 @@ from lightning_gradcam.cam.trees import Rows, joined, mapped
 from lightning_gradcam.errors import SettingError
 from lightning_gradcam.logs.record import fingerprint_of_set, fingerprints
 from lightning_gradcam.training.batches import Keys, Places, find_places, of_one_size
-from lightning_gradcam.training.choosing import Indices, chosen, count_of_classes
+from lightning_gradcam.training.choosing import Indices, chosen, count_of_classes, names_of_classes
 from lightning_gradcam.values import plain
 
 logger = logging.getLogger(__name__)
@@ -38,6 +39,7 @@ class ProbeSet:
         masks: (N, H, W) bool, true on the thing, or None.
         indices: (N,) where in the dataset they are, or None.
         classes: how many classes the dataset says that it has, or None.
+        names: the names of classes that it says, or none.
         batch: the whole batch that they came in; None where they were given, or nothing else of it is needed.
         places: where in the batch they are, or None.
         is_whole: whether all is there that looking needs; not of a checkpoint, whose batch is to be read again.
@@ -48,6 +50,7 @@ class ProbeSet:
     masks: Tensor | None = None
     indices: Tensor | None = None
     classes: int | None = None
+    names: tuple[str, ...] = ()
     batch: Rows | None = None
     places: Places | None = None
     is_whole: bool = True
@@ -62,6 +65,15 @@ class ProbeSet:
     def without_batch(self) -> "ProbeSet":
         """Return the set of a model that takes its images alone."""
         return self if self.batch is None else replace(self, batch=None, places=None)
+
+    def portable(self) -> "ProbeSet":
+        """Return the set as it can travel between processes: a batch may be of what cannot."""
+        try:
+            pickle.dumps(self.batch)
+        except Exception as fault:
+            logger.warning("what came with the images cannot travel between processes, and is left out: %s", fault)
+            return self.without_batch()
+        return self
 
     def state_dict(self) -> dict[str, Any]:
         """Return it in plain tensors and numbers; a batch may be of anything, and is read again."""
@@ -166,7 +178,9 @@ def read_probe_set(
         labels = masks
     indices = torch.tensor(read) if read and all(isinstance(one, int) for one in read) else None
     kept, batch = _masks_of(masks, images_read, keys), joined([part.batch for part in found])
-    return ProbeSet(images_read, labels, kept, indices, count_of_classes(loader), batch, found[0].places)
+    dataset = getattr(loader, "dataset", None)
+    classes, names = count_of_classes(dataset), names_of_classes(dataset)
+    return ProbeSet(images_read, labels, kept, indices, classes, names, batch, found[0].places)
 
 
 def to_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:

@@ -1,6 +1,7 @@
 """Several processes: what rank zero says counts, and each looks at its share of the images."""
 
 import logging
+import pickle
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
@@ -40,7 +41,7 @@ def said_by_rank_zero(trainer: Trainer, make: Callable[[], T]) -> T:
     made: T | Failed | None = None
     if trainer.is_global_zero:
         try:
-            made = make()
+            made = _that_travels(make())
         except Exception as error:
             fault, made = error, _failed(trainer, error)
     made = trainer.strategy.broadcast(made)
@@ -68,7 +69,7 @@ def gathered(trainer: Trainer, make: Callable[[], T]) -> list[T]:
     fault: Exception | None = None
     made: T | Failed
     try:
-        made = make()
+        made = _that_travels(make())
     except Exception as error:
         fault, made = error, _failed(trainer, error)
     found: list[T | Failed] = [made] * trainer.world_size
@@ -84,6 +85,12 @@ def together(trainer: Trainer, make: Callable[[], T]) -> T:
     own: list[T] = []
     gathered(trainer, lambda: own.append(make()))
     return own[0]
+
+
+def _that_travels(made: T) -> T:
+    """Refuse here what cannot be sent: in the sending itself one rank would fail, and leave the others waiting."""
+    pickle.dumps(made)
+    return made
 
 
 def _failed(trainer: Trainer, error: Exception) -> Failed:

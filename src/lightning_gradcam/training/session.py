@@ -152,6 +152,8 @@ def _log_nothing(*args: object, **kwargs: object) -> None:
 def loader_of(trainer: Trainer, lender: Lender, images: Images) -> Any:
     """Return the loader of the trainer's validation data, in `trainer.test` of its test data.
 
+    Of a fit without any those of its training data, which is said.
+
     Raises:
         SettingError: there is none.
     """
@@ -160,6 +162,10 @@ def loader_of(trainer: Trainer, lender: Lender, images: Images) -> Any:
         with lender.itself(data=_data_module(trainer)):
             loaders = _validation_to_come(trainer)
     found = [] if loaders is None else CombinedLoader(loaders, "sequential").flattened
+    if not found and trainer.training:
+        found = CombinedLoader(trainer.train_dataloader, "sequential").flattened
+        told = "images=%r: there is no validation data; they are the training data's, varied as these are"
+        logger.warning(told, images)
     if not found:
         raise SettingError(
             f"images={images!r}: there is no validation data to take them from; pass a validation loader, or "
@@ -181,13 +187,17 @@ def probe_set_of(trainer: Trainer, lender: Lender, loader: Any, images: Images, 
     """
     assert not isinstance(images, (Tensor, tuple))  # those are the set itself
     with lender.itself(loader=loader, data=_data_module(trainer)), _as_validation(trainer):
-        return read_probe_set(loader, images, keys, partial(_transfer, trainer), _limit(trainer))
+        return read_probe_set(loader, images, keys, partial(_transfer, trainer), _limit(trainer, loader))
 
 
-def _limit(trainer: Trainer) -> int | None:
-    """How many batches of a loader are read: all, or as many as the trainer is limited to."""
-    batches = next(iter(trainer.num_test_batches if trainer.testing else trainer.num_val_batches), 0)
-    return int(batches) if batches and isfinite(batches) and trainer.world_size == 1 else None
+def _limit(trainer: Trainer, loader: Any) -> int | None:
+    """How many batches of a loader are read, on all ranks: all, or as many as the trainer is limited to."""
+    known = trainer.num_test_batches if trainer.testing else trainer.num_val_batches
+    asked = trainer.limit_test_batches if trainer.testing else trainer.limit_val_batches
+    batches: float = next(iter(known), 0) or asked or 0  # before the first validation they are not counted
+    if isinstance(batches, float) and batches <= 1.0 and not known:
+        batches = int(len(loader) * batches) if hasattr(loader, "__len__") else 0
+    return int(batches) * trainer.world_size if batches and isfinite(batches) else None
 
 
 def _data_module(trainer: Trainer) -> object:

@@ -1,6 +1,7 @@
 """One stage's looking: what the callback's hooks call."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -27,6 +28,7 @@ from lightning_gradcam.logs.writer import BackgroundWriter, Job
 from lightning_gradcam.pictures.shown import show_images
 from lightning_gradcam.timeline.metrics import means, measure, names
 from lightning_gradcam.training.arguments import Arguments
+from lightning_gradcam.training.choosing import names_of_classes
 from lightning_gradcam.training.faults import Faults
 from lightning_gradcam.training.memory import Memory
 from lightning_gradcam.training.monitors import check_monitors, hold_numbers, log_numbers
@@ -154,7 +156,12 @@ class Watch:
         if not found:
             loader = together(trainer, lambda: loader_of(trainer, lender, images))  # hooks may wait for others
             found = said_by_rank_zero(
-                trainer, lambda: probe_set_of(trainer, lender, loader, images, self.arguments.keys)
+                trainer,
+                lambda: (
+                    probe_set_of(trainer, lender, loader, images, self.arguments.keys).portable()
+                    if trainer.world_size > 1
+                    else probe_set_of(trainer, lender, loader, images, self.arguments.keys)
+                ),
             )
         return together(trainer, found.pinned) if trainer.strategy.root_device.type == "cuda" else found
 
@@ -172,6 +179,19 @@ class Watch:
     def known(self) -> Known:
         """The images' labels, and what they say."""
         return self.plan.known(self.probe_set.labels)
+
+    @cached_property
+    def class_names(self) -> Sequence[str] | None:
+        """A name for each class: those given, else those of the data, their module or the model, where they fit."""
+        if self.arguments.class_names:
+            return self.arguments.class_names
+        task, module = self.plan.task, self.module
+        models = (one for one in module.modules() if getattr(getattr(one, "config", None), "id2label", None))
+        sources = (getattr(self.trainer, "datamodule", None), module, *models)
+        found = [self.probe_set.names, *map(names_of_classes, sources)]
+        if task.has_classes or task.kind == "segmentation":
+            found = [one for one in found if len(one) == task.classes]
+        return next(filter(None, found), None) if task.kind != "regression" else None
 
     def _tried(self, probe_set: ProbeSet) -> dict[str, Any]:
         """All of a plan but the settings, which may not travel between ranks."""
@@ -211,8 +231,8 @@ class Watch:
 
     def _open_log(self) -> RunLog:
         arguments, probe_set, task = self.arguments, self.probe_set, self.plan.task
-        about = arguments.about(task, labelled=self.known.truth is not None)
-        naming = arguments.class_names, arguments.settings.column_classes
+        about = arguments.about(task, labelled=self.known.truth is not None, class_names=self.class_names)
+        naming = self.class_names, arguments.settings.column_classes
         shown = arguments.mean, arguments.std, about, *naming
         images = show_images(probe_set.images, self.known.truth, task, *shown, unit=self.schedule.unit)
         known, root = fingerprints(probe_set.images), root_tag(arguments.name)
