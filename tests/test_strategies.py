@@ -35,6 +35,7 @@ VARIANTS = {
     "rank one fails": "[GradCAMCallback(images=4, output=partial(failing, 1))]",
     "three images": "[GradCAMCallback(images=3)]",
     "one image": "[GradCAMCallback(images=1)]",
+    "what cannot travel": "[GradCAMCallback(images=4)]",
     "ranks disagree": "[GradCAMCallback(images=4)]",
     "gathering": "[GradCAMCallback(images=3)]",
     "gathering alone": "[]",
@@ -77,6 +78,10 @@ SCRIPT = """
             torch.distributed.all_reduce(total)
             return scores + 0.1 * total
 
+    def with_a_function(items):
+        images, labels = torch.utils.data.default_collate(items)
+        return {{"image": images, "label": labels, "undo": lambda one: one}}
+
     def fit(name, callbacks):
         if int(os.environ.get("LOCAL_RANK", 0)) == 0:
             os.write(2, f"\\nvariant <{{name}}>\\n".encode())  # in one piece: the other process writes there, too
@@ -89,7 +94,8 @@ SCRIPT = """
         module = Gathering() if "gathering" in name else Waiting() if is_late else Classifier()
         loader = DataLoader(make_pairs(), 4, shuffle=True)
         seen = make_pairs(seed=int(os.environ.get("LOCAL_RANK", 0))) if name == "ranks disagree" else make_pairs()
-        trainer.fit(module, loader, None if is_late else DataLoader(seen, 4))
+        options = dict(collate_fn=with_a_function) if "travel" in name else {{}}
+        trainer.fit(module, loader, None if is_late else DataLoader(seen, 4, **options))
         if trainer.is_global_zero:
             torch.save(module.state_dict(), {folder!r} + "/" + name + "/weights.pt")
 
@@ -167,6 +173,12 @@ def test_a_fault_on_any_process_costs_a_picture(launched, name, words) -> None:
     assert Events(launched.folder / name / "run").steps(TAG) == [0, 1]
     assert launched.said[name].count("a picture or a number is missing (") == 1  # all know of it, and one tells
     assert words in launched.said[name]
+
+
+def test_what_cannot_travel_between_processes_leaves_nobody_waiting(launched) -> None:
+    """A function in a batch of images that are all that the model takes."""
+    assert Events(launched.folder / "what cannot travel" / "run").steps(TAG) == [0, 1, 2]
+    assert "what came with the images cannot travel between processes" in launched.said["what cannot travel"]
 
 
 def test_a_wrong_setting_ends_all_processes(launched) -> None:
