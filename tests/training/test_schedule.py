@@ -75,8 +75,9 @@ def test_a_resumed_run_goes_on_by_its_steps(make_trainer, loader, tmp_path) -> N
     first.save_checkpoint(tmp_path / "half.ckpt")
     second = callback()
     make_trainer(second, max_epochs=-1, max_steps=200).fit(
-        Classifier(), loader, loader, ckpt_path=tmp_path / "half.ckpt", weights_only=True
+        Classifier(), loader, loader, ckpt_path=tmp_path / "half.ckpt"
     )
+    assert torch.load(tmp_path / "half.ckpt", weights_only=True)["callbacks"]
     assert logged(tmp_path / "run")["pictures"] == [0, 50, 100, 150, 200]
     assert [look.step for look in second._memory.histories[TAG].looks] == [0, 50, 100, 150, 200]
 
