@@ -8,9 +8,10 @@ from torch.utils.data import DataLoader
 
 from lightning_gradcam import GradCAMCallback, explain
 from lightning_gradcam.cam.calls import Inputs
-from lightning_gradcam.cam.compute import compute_cams, make_plan
+from lightning_gradcam.cam.compute import compute_cams
 from lightning_gradcam.cam.lend import Lender
 from lightning_gradcam.cam.methods import METHODS
+from lightning_gradcam.cam.plan import make_plan
 from lightning_gradcam.cam.settings import Settings
 
 from .conftest import Classifier, complaints, make_pairs, small_cnn

@@ -15,10 +15,11 @@ from torch.nn import functional as F
 
 from lightning_gradcam.cam.borrowed import CamClass
 from lightning_gradcam.cam.calls import Inputs, Output
-from lightning_gradcam.cam.compute import compute_cams, make_plan
+from lightning_gradcam.cam.compute import compute_cams
 from lightning_gradcam.cam.layers import LayerChoice, Reader
 from lightning_gradcam.cam.lend import Lender
 from lightning_gradcam.cam.maps import Cams, Maps
+from lightning_gradcam.cam.plan import make_plan
 from lightning_gradcam.cam.settings import Settings, check_tensor
 from lightning_gradcam.cam.targets import Target
 from lightning_gradcam.cam.tasks import Task

@@ -18,9 +18,9 @@ import transformers
 from torch import nn
 
 from lightning_gradcam.cam.calls import Inputs
-from lightning_gradcam.cam.compute import make_plan
 from lightning_gradcam.cam.layers import TargetLayer
 from lightning_gradcam.cam.lend import Lender
+from lightning_gradcam.cam.plan import make_plan
 from lightning_gradcam.cam.settings import Settings
 
 SIZES = (128, 224, 256, 320, 512)

@@ -5,8 +5,9 @@ import torch
 from torch import Tensor, nn
 
 from lightning_gradcam.cam.calls import Call, Inputs, takes_batch
-from lightning_gradcam.cam.compute import compute_cams, make_plan
+from lightning_gradcam.cam.compute import compute_cams
 from lightning_gradcam.cam.lend import Lender
+from lightning_gradcam.cam.plan import make_plan
 from lightning_gradcam.cam.settings import Settings
 from lightning_gradcam.cam.trees import Path, Rows
 

@@ -7,7 +7,6 @@ import torchvision
 from torch import Tensor, nn
 
 from lightning_gradcam.cam.calls import Inputs
-from lightning_gradcam.cam.compute import make_plan
 from lightning_gradcam.cam.layers import (
     Capture,
     Layout,
@@ -18,6 +17,7 @@ from lightning_gradcam.cam.layers import (
     read_layout,
 )
 from lightning_gradcam.cam.lend import Lender
+from lightning_gradcam.cam.plan import make_plan
 from lightning_gradcam.cam.settings import Settings
 
 from ..conftest import small_cnn

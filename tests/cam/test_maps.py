@@ -5,9 +5,10 @@ import torch
 
 from lightning_gradcam import GradCAMCallback, explain
 from lightning_gradcam.cam.calls import Inputs
-from lightning_gradcam.cam.compute import compute_cams, make_plan
+from lightning_gradcam.cam.compute import compute_cams
 from lightning_gradcam.cam.lend import Lender
 from lightning_gradcam.cam.maps import Cams, Heatmaps, to_heatmaps
+from lightning_gradcam.cam.plan import make_plan
 from lightning_gradcam.cam.settings import Settings
 
 from ..conftest import Classifier, Events, scalars, small_cnn

@@ -14,9 +14,10 @@ from pytorch_lightning.utilities import rank_zero_info
 from torch import Tensor, nn
 
 from lightning_gradcam.cam.calls import Call
-from lightning_gradcam.cam.compute import Known, Plan, compute_cams, make_plan
+from lightning_gradcam.cam.compute import compute_cams
 from lightning_gradcam.cam.lend import Lender
 from lightning_gradcam.cam.maps import Maps, joined
+from lightning_gradcam.cam.plan import Known, Plan, make_plan
 from lightning_gradcam.cam.settings import Settings
 from lightning_gradcam.errors import SettingError
 from lightning_gradcam.logs.events import Events
