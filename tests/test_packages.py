@@ -4,6 +4,7 @@ import pytest
 import segmentation_models_pytorch as smp
 import torch
 import torchmetrics
+import torchvision
 import transformers
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -148,3 +149,17 @@ def test_torchmetrics_of_the_module_settle_what_labels_do_not(make_trainer, tmp_
         make_trainer(callback, max_epochs=1).fit(Measured(network, metric), loader, loader)
         assert told == [kind]
     assert "the task is taken to be" not in caplog.text
+
+
+def test_retinanets_rows_of_anchors_are_no_layer() -> None:
+    """A level of its feature pyramid is, whose map is as large as the level."""
+
+    def classes(model: nn.Module, images: Tensor) -> Tensor:
+        return model.head(list(model.backbone(images).values()))["cls_logits"].amax(1)
+
+    model = torchvision.models.detection.retinanet_resnet50_fpn(weights=None, weights_backbone=None, num_classes=4)
+    found = explain(model, torch.rand(2, 3, 128, 128), output=classes)
+    assert found.layer.startswith("backbone.fpn.")
+    assert found.raw.shape[1] == found.raw.shape[2] in (16, 8, 4, 2)
+    with pytest.raises(ValueError, match=r"of a detector output=lambda model, images: torch.stack"):
+        explain(model, torch.rand(2, 3, 128, 128))
