@@ -137,9 +137,7 @@ def _raw(
 def _map(activations: Tensor, gradients: Tensor, method: Method, eigen_smooth: bool) -> Tensor:
     """One target's map, (N, h, w) >= 0; NaN where not all that it is made of is finite, which no method hides."""
     finite = activations.isfinite().flatten(1).all(1) & gradients.isfinite().flatten(1).all(1)
-    known = finite[:, None, None, None]
-    found = method(torch.where(known, activations, 0), torch.where(known, gradients, 0), eigen_smooth).relu()
-    return torch.where(finite[:, None, None], found, torch.nan)
+    return torch.where(finite[:, None, None], method(activations, gradients, eigen_smooth).relu(), torch.nan)
 
 
 def _augmented(model: nn.Module, inputs: Inputs, known: Known, plan: Plan, rows: slice) -> list[Maps]:

@@ -91,7 +91,7 @@ def _first_component(weighted: Tensor) -> Tensor:
     A principal component's sign is arbitrary, and libraries' differ; the one here has its largest value positive
     (eq. 13 of Seg-Eigen-CAM, https://doi.org/10.3390/app15137562), on every device.
     """
-    positions = weighted.flatten(2).transpose(1, 2)
+    positions = weighted.flatten(2).transpose(1, 2).nan_to_num(0, 0, 0)  # which no decomposition takes
     positions = positions - positions.mean(1, keepdim=True)
     _, _, components = torch.linalg.svd(positions, full_matrices=False)
     projection = (positions @ components[:, 0, :, None])[..., 0]
