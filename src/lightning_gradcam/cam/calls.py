@@ -221,8 +221,12 @@ def _only_child(model: nn.Module) -> str:
     """The one child that has weights, of a module without a forward; "" else."""
     if has_forward(model):
         return ""
-    weighty = [name for name, child in model.named_children() if next(child.parameters(), None) is not None]
-    return weighty[0] if len(weighty) == 1 else ""
+    children = _with_weights(model)
+    return children[0] if len(children) == 1 else ""
+
+
+def _with_weights(model: nn.Module) -> list[str]:
+    return [name for name, child in model.named_children() if next(child.parameters(), None) is not None]
 
 
 def has_forward(model: nn.Module) -> bool:
@@ -242,7 +246,7 @@ def cannot_be_called(model: nn.Module, inputs: Inputs, tried: list[tuple[Call, E
     kind = SettingError if all(isinstance(fault, _MISMATCH) for fault in faults) else RuntimeError
     name, batch = type(model).__name__, held_by(inputs.batch.tree) if inputs.batch else {}
     if not has_forward(model):
-        children = [child for child, one in model.named_children() if next(one.parameters(), None) is not None]
+        children = _with_weights(model)
         inner = "images"
         for child in children or ["network"]:
             inner = f"model.{child}({inner})"

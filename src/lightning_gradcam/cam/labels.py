@@ -26,13 +26,10 @@ def tidied(labels: Tensor, columns: int, is_dense: bool) -> Tensor:
     if labels.dim() == 4 and labels.shape[-1] in (1, 3, columns) and labels.shape[1] not in (1, 3, columns):
         labels = labels.movedim(-1, 1)
     if labels.dim() == 4 and labels.shape[1] == 3 and bool((labels == labels[:, :1]).all()):
-        is_picture = columns == 3 and bool((known_of(as_numbers(labels)) >= columns).any() | _is_broken(labels))
+        numbers = as_numbers(labels)
+        is_picture = columns == 3 and (numbers.is_floating_point() or bool((known_of(numbers) >= columns).any()))
         labels = labels if is_picture else labels[:, :1]
     return labels
-
-
-def _is_broken(labels: Tensor) -> Tensor:
-    return (labels != labels.round()).any()
 
 
 def as_numbers(labels: Tensor) -> Tensor:
@@ -78,7 +75,7 @@ def are_masks(labels: Tensor) -> bool:
     if labels.is_floating_point():
         return bool((((labels >= 0) & (labels <= 1)) | labels.isnan()).all())
     values = torch.unique(labels)
-    if is_subset(values, (0, 1, 255, NO_CLASS, *VOID)) or (len(values) == 2 and int(values[0]) == 0):
+    if is_subset(values, (0, 1, NO_CLASS, *VOID)) or (len(values) == 2 and int(values[0]) == 0):
         return True
     near = ((labels.abs() <= _NEAR) | ((labels - 255).abs() <= _NEAR)).float().mean()
     return int(values[-1]) > 127 and bool(near > 0.9) and int(values[0]) >= 0
@@ -92,7 +89,7 @@ def as_masks(labels: Tensor) -> Tensor:
     if labels.is_floating_point():
         return torch.where(labels.isnan(), NO_CLASS, (labels > 0.5).long())
     values = torch.unique(labels).tolist()
-    if 1 in values or not set(values) - {0, NO_CLASS, *VOID} - {255}:
+    if 1 in values or not set(values) - {0, NO_CLASS, *VOID}:
         thing = 1 if 1 in values or 255 not in values else 255
         return torch.where((labels == thing) | (labels == 0), (labels == thing).long(), NO_CLASS)
     return (labels > (127 if max(values) > 127 else 0)).long()

@@ -30,7 +30,7 @@ def at(output: Any, place: Path) -> Tensor:
     try:
         found = trees.at(output, place)
     except LookupError as error:
-        raise RuntimeError(f"the model's output has no {'.'.join(map(str, place))} any more") from error
+        raise RuntimeError(f"the model's output has no {trees.dotted(place)} any more") from error
     if not isinstance(found, Tensor):
         raise RuntimeError(f"the model returned a {type(found).__name__} where its scores were")
     return found

@@ -23,9 +23,7 @@ from lightning_gradcam.cam.outputs import (
     reaches,
 )
 from lightning_gradcam.cam.settings import Settings
-from lightning_gradcam.cam.targets import (
-    check_target_fits,
-)
+from lightning_gradcam.cam.targets import check_target_fits
 from lightning_gradcam.cam.tasks import CLASSES, Task
 from lightning_gradcam.cam.telling import Evidence, decide, evidence_of
 from lightning_gradcam.cam.trees import Path

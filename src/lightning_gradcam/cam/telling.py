@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from lightning_gradcam.cam.labels import (
     NO_CLASS,
+    VOID,
     are_maps,
     are_masks,
     as_numbers,
@@ -44,6 +45,11 @@ class Evidence:
         """Whether the module's own words are of these kinds, and of no other."""
         return bool(self.words) and set(self.words) <= set(kinds)
 
+    @property
+    def is_of_classes(self) -> bool:
+        """Whether any of the module's own words is of classes."""
+        return bool(set(CLASSES) & set(self.words))
+
     def reason(self, kind: str) -> str:
         """Say which loss or metric tells a task."""
         return f"its {self.words[kind]}"
@@ -68,9 +74,8 @@ _LOSSES = {
 _EMBEDDING = ("pytorch_metric_learning.", "lightly.loss")  # packages whose losses are of embeddings
 _OF_PROBABILITIES = ("BCELoss", "binary_cross_entropy")
 _OF_LOSSES = {name: kind for kind, names in _LOSSES.items() for name in names}
-_VOID_PIXEL = 255
+_VOID_PIXEL, _USUALLY_IGNORED = VOID  # the second is torch's default, which is no word of the module's
 _MANY = 16  # outputs: more are an embedding rather than classes of which few are seen
-_USUALLY_IGNORED = -100  # torch's default, which is no word of the module's
 _STEPS = ("training_step", "validation_step", "shared_step", "_shared_step", "step", "_step", "loss", "compute_loss")
 
 
@@ -294,7 +299,7 @@ def _are_planes(labels: Tensor) -> bool:
     """Whether images of several planes are of what is there and what is not, and no pictures."""
     if labels.is_floating_point():  # soft ones sum to one at each pixel
         return bool(((labels.sum(1) - 1).abs() < 1e-3).all())
-    return is_subset(labels, (0, 1, _VOID_PIXEL, NO_CLASS, _USUALLY_IGNORED))
+    return is_subset(labels, (0, 1, NO_CLASS, *VOID))
 
 
 def _highest(labels: Tensor) -> int:
@@ -339,7 +344,7 @@ def _of_several_alone(evidence: Evidence) -> _Told:
         return "multilabel", f"its {next(iter(evidence.words.values()))}", ""
     if evidence.says("regression"):
         return "regression", evidence.reason("regression"), ""
-    is_unknown = evidence.trains and not set(CLASSES) & set(evidence.words) and not evidence.counts
+    is_unknown = evidence.trains and not evidence.is_of_classes and not evidence.counts
     return "multiclass", "several scores an image", _IF_EMBEDDING if is_unknown else ""
 
 
@@ -362,7 +367,7 @@ def _of_class_labels(count: int, known: Tensor, evidence: Evidence) -> _Told:
         if is_wide:
             return "none", reason, "task='multiclass' if the outputs are scores of classes"
         return "multiclass", f"whole labels below {count}", f"task='regression' if they are values, as {reason} may say"
-    is_unknown = evidence.trains and not set(CLASSES) & set(evidence.words) and count > highest + 1
+    is_unknown = evidence.trains and not evidence.is_of_classes and count > highest + 1
     doubt = _IF_EMBEDDING if count not in evidence.counts and (is_wide or is_unknown) else ""
     return "multiclass", f"whole labels below {count}", doubt
 

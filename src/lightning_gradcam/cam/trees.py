@@ -34,6 +34,11 @@ def held_by(tree: Any) -> dict[Any, Any]:
     return named if any(isinstance(one, Tensor) for one in named.values()) else {}
 
 
+def dotted(path: Path) -> str:
+    """Say a path as keys are given."""
+    return ".".join(map(str, path))
+
+
 def at(tree: Any, path: Path) -> Any:
     """Return what is at a path.
 
@@ -45,7 +50,7 @@ def at(tree: Any, path: Path) -> Any:
             by_name = isinstance(step, str) and not isinstance(tree, Mapping)
             tree = getattr(tree, str(step)) if by_name else tree[step]
         except (AttributeError, KeyError, IndexError, TypeError) as error:
-            raise LookupError(f"there is no {'.'.join(map(str, path))}") from error
+            raise LookupError(f"there is no {dotted(path)}") from error
     return tree
 
 
@@ -106,7 +111,8 @@ class Rows:
     def at(self, rows: Sequence[int] | slice) -> "Rows":
         """Return some images' batch, in containers of its own; a row may come several times."""
         picked = list(range(self.count)[rows]) if isinstance(rows, slice) else list(rows)
-        return Rows(self._at_paths(lambda one: _picked(one, picked)), len(picked), self.paths)
+        values = {path: _picked(at(self.tree, path), picked) for path in self.paths}
+        return Rows(_with_rows(self.tree, values), len(picked), self.paths)
 
     def on(self, device: torch.device) -> "Rows":
         """Return the batch with its tensors on a device."""
@@ -117,12 +123,6 @@ class Rows:
         """Return the batch's tree with containers and tensors of its own, which a forward may change."""
         return mapped(self.tree, lambda one: one.clone() if isinstance(one, Tensor) else one)
 
-    def _at_paths(self, function: Callable[[Any], Any]) -> Any:
-        tree = self.tree
-        for path in self.paths:
-            tree = replaced(tree, path, function(at(self.tree, path)))
-        return tree
-
 
 def joined(parts: Sequence[Rows]) -> Rows:
     """Return several batches as one; what goes with each image is the first one's."""
@@ -130,10 +130,14 @@ def joined(parts: Sequence[Rows]) -> Rows:
     if len(parts) == 1:
         return first
     paths = frozenset.intersection(*(one.paths for one in parts))
-    tree = first.tree
-    for path in paths:
-        tree = replaced(tree, path, _together([at(one.tree, path) for one in parts], path))
-    return Rows(tree, sum(one.count for one in parts), paths)
+    values = {path: _together([at(one.tree, path) for one in parts], path) for path in paths}
+    return Rows(_with_rows(first.tree, values), sum(one.count for one in parts), paths)
+
+
+def _with_rows(tree: Any, values: Mapping[Path, Any]) -> Any:
+    for path, value in values.items():
+        tree = replaced(tree, path, value)
+    return tree
 
 
 def _together(rows: list[Any], path: Path) -> Any:
@@ -147,11 +151,11 @@ def _together(rows: list[Any], path: Path) -> Any:
     if len(sizes) == 1:
         return torch.cat(rows)
     if len({one.dim() for one in rows}) > 1:
-        raise SettingError(f"the batches' entry {'.'.join(map(str, path))} has other axes from batch to batch")
+        raise SettingError(f"the batches' entry {dotted(path)} has other axes from batch to batch")
     size = tuple(max(lengths) for lengths in zip(*sizes, strict=True))
     if first.dim() < 4:  # images are brought to one size where they are read
         told = "the batches' entry %s is of several sizes: where it is smaller than %s it is filled up with zeros"
-        logger.warning(told, ".".join(map(str, path)), size)
+        logger.warning(told, dotted(path), size)
     filled = first.new_zeros((sum(map(len, rows)), *size))
     start = 0
     for one in rows:

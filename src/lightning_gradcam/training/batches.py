@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lightning_gradcam.cam.trees import Path, at, held_by, leaves
+from lightning_gradcam.cam.trees import Path, at, dotted, held_by, leaves
 from lightning_gradcam.errors import SettingError, nearest
 
 logger = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ class Places:
         if found is None or len(found) == count:
             return found
         told = "the batch's entry %s, of %s, is not read: it has no row for each of the %d images"
-        logger.warning(told, ".".join(map(str, path or ())), tuple(found.shape), count)
+        logger.warning(told, dotted(path or ()), tuple(found.shape), count)
         return None
 
 
@@ -114,14 +114,14 @@ def _unnamed_images(batch: Any) -> Path | None:
 
 
 def _path_of(batch: Any, role: str, key: Key) -> Path:
-    dotted = tuple(int(step) if step.isdecimal() else step for step in str(key).split("."))
-    for path in ((key,), dotted):
+    steps = tuple(int(step) if step.isdecimal() else step for step in str(key).split("."))
+    for path in ((key,), steps):
         try:
             at(batch, path)
         except LookupError:
             continue
         return path
-    names = [".".join(map(str, path)) for path, _ in leaves(batch)]
+    names = [dotted(path) for path, _ in leaves(batch)]
     raise SettingError(f"{role}_key={key!r} is not in the batch, {described(batch)}{nearest(str(key), names)}")
 
 
@@ -207,7 +207,7 @@ def _say_which_labels(batch: Any, places: Places) -> None:
     found = [(path, one) for path, one in leaves(batch) if _may_be_labels(one, count)]
     alike = [path for path, one in found if path != places.mask or one.dim() == 1]
     if places.label is None and alike:
-        key = ".".join(map(str, alike[0]))
+        key = dotted(alike[0])
         logger.warning(
             "no labels are found in the batch, %s; label_key= names them, as label_key=%s",
             described(batch),
@@ -216,8 +216,8 @@ def _say_which_labels(batch: Any, places: Places) -> None:
         return
     others = [path for path in alike if path != places.label]
     if places.label and others and not any(isinstance(step, str) for path in [places.label, *others] for step in path):
-        keys = [".".join(map(str, path)) for path in sorted([places.label, *others], key=str)]
-        taken = ".".join(map(str, places.label))
+        keys = [dotted(path) for path in sorted([places.label, *others], key=str)]
+        taken = dotted(places.label)
         named = " or ".join(f"label_key={key if key.isdecimal() else repr(key)}" for key in keys if key != taken)
         told = "the labels are taken to be the batch's entry %s, of [%s]; %s takes another"
         logger.warning(told, taken, ", ".join(keys), named)
@@ -230,8 +230,5 @@ def _may_be_labels(one: Any, count: int) -> bool:
 def described(batch: Any) -> str:
     """Say what a batch holds, with the shapes of its tensors."""
     held: Iterator[tuple[Path, Any]] = islice(leaves(batch), 12)
-    shapes = {
-        ".".join(map(str, path)): tuple(one.shape) if isinstance(one, Tensor) else type(one).__name__
-        for path, one in held
-    }
+    shapes = {dotted(path): tuple(one.shape) if isinstance(one, Tensor) else type(one).__name__ for path, one in held}
     return f"a {type(batch).__name__} of {shapes}"
