@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
-from pytorch_lightning import Callback, Trainer, callbacks, seed_everything
+from pytorch_lightning import Callback, Trainer, seed_everything
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch import nn
 from torch.utils import checkpoint
@@ -277,20 +277,3 @@ def test_channels_last() -> None:
     expected = explain(model, images)
     found = explain(model.to(memory_format=torch.channels_last), images.to(memory_format=torch.channels_last))
     assert torch.allclose(found.raw, expected.raw, atol=1e-6)
-
-
-@pytest.mark.skipif(not hasattr(callbacks, "WeightAveraging"), reason="pytorch-lightning 2.6 brought it")
-def test_weight_averaging_draws_the_weights_that_train(make_trainer, events, loader) -> None:
-    """It has swapped its own out again when the epoch ends."""
-    seen = []
-
-    class Spy(GradCAMCallback):
-        def on_train_epoch_end(self, trainer, pl_module) -> None:
-            seen.append(pl_module.network[9].weight.clone())
-            super().on_train_epoch_end(trainer, pl_module)
-
-    average = callbacks.WeightAveraging(avg_fn=lambda old, new, count: old)  # stays at the first weights
-    module = Classifier()
-    make_trainer(Spy(images=2), average).fit(module, loader, loader)
-    assert events().steps(TAG) == [0, 1, 2]
-    assert not torch.equal(seen[0], seen[1])

@@ -17,10 +17,11 @@ from lightning_gradcam.cam.targets import Target, classes_of
 from lightning_gradcam.pictures.shown import Statistics
 from lightning_gradcam.training.arguments import Arguments
 from lightning_gradcam.training.batches import Key, Keys
+from lightning_gradcam.training.fit import DryRun, FitWatch
 from lightning_gradcam.training.memory import Memory
 from lightning_gradcam.training.probe_set import Images, asked_for, plain_images
 from lightning_gradcam.training.session import is_dry_run
-from lightning_gradcam.training.watch import DryRun, FitWatch, Watch
+from lightning_gradcam.training.watch import Watch
 from lightning_gradcam.values import plain
 
 _Callback = Callback
@@ -222,8 +223,15 @@ class GradCAMCallback(_Callback):
         if self._evaluation:
             self._evaluation.prepare()
 
+    def on_validation_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Look at the weights that validation measures."""
+        if watch := self._watch_beginning(trainer, batch_idx, dataloader_idx):
+            watch.see()
+
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Look in `trainer.validate`, and in a fit where looks follow validations."""
+        """Log the look of `trainer.validate`, and of a fit where looks follow validations."""
         if self._evaluation:
             self._evaluation.look(trainer.current_epoch)
         elif self._fit and not trainer.sanity_checking:
@@ -234,8 +242,15 @@ class GradCAMCallback(_Callback):
         if self._evaluation:
             self._evaluation.prepare()
 
+    def on_test_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Look at the weights that the test measures."""
+        if watch := self._watch_beginning(trainer, batch_idx, dataloader_idx):
+            watch.see()
+
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Look in `trainer.test`."""
+        """Log the look of `trainer.test`."""
         if self._evaluation:
             self._evaluation.look(trainer.current_epoch)
 
@@ -258,6 +273,11 @@ class GradCAMCallback(_Callback):
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Finish writing; hold on to no model, and only to what a checkpoint saved from now on should have."""
         self._finish()
+
+    def _watch_beginning(self, trainer: Trainer, batch_idx: int, dataloader_idx: int) -> Watch | None:
+        """The stage whose evaluation has its first batch; a sanity check is none."""
+        is_first = batch_idx == dataloader_idx == 0 and not trainer.sanity_checking
+        return self._evaluation or self._fit if is_first else None
 
     def _finish(self) -> None:
         for watch in (self._fit, self._evaluation):

@@ -262,7 +262,7 @@ def test_a_resumed_fits_strip_contains_the_epochs_before(make_trainer, events, l
 
 def test_in_mid_run_the_strip_is_drawn_anew_ever_more_rarely(make_trainer, events, loader, monkeypatch) -> None:
     """Where epochs take minutes: after 8 looks, and half as many again."""
-    monkeypatch.setattr("lightning_gradcam.training.watch._SECONDS_BETWEEN_FILMS", 0.0)
+    monkeypatch.setattr("lightning_gradcam.training.fit._SECONDS_BETWEEN_FILMS", 0.0)
     make_trainer(GradCAMCallback(images=1), max_epochs=20).fit(Classifier(), loader, loader)
     assert events().steps(f"{TAG}/filmstrip") == [7, 11, 17, 20]
     assert events().steps(f"{TAG}/timelapse") == [20]

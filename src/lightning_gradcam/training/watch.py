@@ -1,12 +1,12 @@
 """One stage's looking: what the callback's hooks call."""
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, fields, replace
 from functools import cached_property, partial
 from pathlib import Path
-from time import monotonic
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
@@ -23,7 +23,7 @@ from lightning_gradcam.errors import SettingError
 from lightning_gradcam.logs.events import Events
 from lightning_gradcam.logs.record import fingerprints
 from lightning_gradcam.logs.run_log import Moment, RunLog
-from lightning_gradcam.logs.schema import MASK_AREA, PROBE_SET, grid_tag, part_tag, root_tag
+from lightning_gradcam.logs.schema import PROBE_SET, grid_tag, part_tag, root_tag
 from lightning_gradcam.logs.trackers import Tracker, trackers_of
 from lightning_gradcam.logs.writer import BackgroundWriter, Job
 from lightning_gradcam.pictures.shown import show_images
@@ -32,10 +32,10 @@ from lightning_gradcam.training.arguments import Arguments
 from lightning_gradcam.training.choosing import names_of_classes
 from lightning_gradcam.training.faults import Faults
 from lightning_gradcam.training.memory import Memory
-from lightning_gradcam.training.monitors import check_monitors, hold_numbers, log_numbers
+from lightning_gradcam.training.monitors import check_monitors, log_numbers
 from lightning_gradcam.training.probe_set import ProbeSet, given_probe_set
 from lightning_gradcam.training.ranks import gathered, let_rank_zero_speak, said_by_rank_zero, shares_of, together
-from lightning_gradcam.training.schedule import Schedule, schedule_of
+from lightning_gradcam.training.schedule import Schedule
 from lightning_gradcam.training.session import (
     Spectator,
     check_strategy,
@@ -48,8 +48,9 @@ from lightning_gradcam.training.session import (
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 _LONGEST_WAIT = 1.0  # seconds, for pictures that have to be logged at the step that they are of
-_FIRST_FILM, _SECONDS_BETWEEN_FILMS = 8, 60.0  # looks, and seconds, before a film strip is drawn in mid-run
 
 
 @dataclass(eq=False)
@@ -82,6 +83,7 @@ class Watch:
         self.faults = Faults()
         self.schedule = Schedule("epoch")
         self._numbers_held: dict[str, float] = {}
+        self._seen: tuple[int, Future[list[Maps]]] | None = None
         self._events, self._trackers = Events([], Path()), list[Tracker]()
         self._is_wanted = said_by_rank_zero(self.trainer, self._find_loggers)
         self._lender = Lender(self.module, partial(Spectator, self.trainer))
@@ -102,6 +104,17 @@ class Watch:
             raise
         except Exception as fault:  # the user's own code, on these images: no reason not to train
             self.faults(fault)
+
+    def see(self) -> None:
+        """Make the maps of the look that follows a validation, or a test, whose first batch this is.
+
+        All that puts other weights in the place of those that train, as averages are, has done so by now, and may have
+        undone it when the look is logged.
+        """
+        plan = vars(self).get("plan")
+        if plan:
+            probe_set = self.probe_set
+            self._seen = self.trainer.global_step, _done(lambda: self._share(plan, probe_set))
 
     def look(self, step: int) -> None:
         """Explain the images, let their maps be drawn, and log their numbers, on all ranks."""
@@ -271,7 +284,8 @@ class Watch:
             return {}
         try:
             plan, probe_set = self.plan, self.probe_set
-            parts = gathered(self.trainer, lambda: self._share(plan, probe_set))
+            seen = self._taken()
+            parts = gathered(self.trainer, seen.result if seen else lambda: self._share(plan, probe_set))
             if not self.trainer.is_global_zero:
                 return {}
             self._events.make_folders()  # for the numbers, which Lightning writes
@@ -292,6 +306,11 @@ class Watch:
             return compute_cams(model, probe_set.inputs, self.known, lent, rows)
 
         return look(self.trainer, self._lender, explained, plan)
+
+    def _taken(self) -> "Future[list[Maps]] | None":
+        """What was seen on these weights' validation."""
+        seen, self._seen = self._seen, None
+        return seen[1] if seen and seen[0] == self.trainer.global_step else None
 
     def _share(self, plan: Plan, probe_set: ProbeSet) -> list[Maps]:
         """This rank's maps, on the CPU; the device is waited for here, since Lightning's log asks for the numbers."""
@@ -339,102 +358,11 @@ class Watch:
         return grid_tag(layer, self.arguments.name, test=self.trainer.testing)
 
 
-@dataclass(eq=False)
-class FitWatch(Watch):
-    """A fit, whose looks make a film."""
-
-    _is_played: ClassVar[bool] = True
-    _is_kept: ClassVar[bool] = True
-    _filmed: int = 0  # looks
-    _looked_at: int = -1
-    _filmed_at: float = field(default_factory=monotonic)
-
-    def begin(self) -> None:
-        """Read the images, find the layer, and look once before any learning."""
-        self.schedule = self._scheduled()
-        self.prepare()
-        numbers = self._numbers(step=0) if self.trainer.global_step == 0 else {}
-        self._numbers_held, self._looked_at = numbers, self.trainer.global_step
-        if self.trainer.is_global_zero:
-            self._log_first(numbers)
-
-    def look_if_due(self, hook: str) -> None:
-        """Look at the end of a "step", a "validation" or an "epoch", if it is time to."""
-        trainer, step = self.trainer, self.schedule.now(self.trainer)
-        if self.schedule.is_due(hook, trainer) and (self.schedule.unit == "epoch" or step != self._looked_at):
-            self._looked_at = step
-            self.look(step)
-            self.show_film_if_due()
-        elif hook != "step" and self.schedule.unit == "step":
-            hold_numbers(trainer, self._numbers_held)
-
-    def _scheduled(self) -> Schedule:
-        return schedule_of(self.trainer, self.arguments.every_n_epochs, self.arguments.every_n_train_steps)
-
-    def show_film_if_due(self) -> None:
-        """Draw the film strip in mid-run, once enough looks were added to be worth its bytes: of 1,000 a dozen are."""
-        grown = self.memory.looks >= max(_FIRST_FILM, 1.5 * self._filmed)
-        if grown and monotonic() - self._filmed_at >= _SECONDS_BETWEEN_FILMS:
-            self.show_film(moving=False)
-
-    def show_film(self, moving: bool = True) -> None:
-        """Let the film strip of all looks so far be drawn, if there are several, and the time-lapse if `moving`."""
-        if not self.trainer.is_global_zero or self.memory.looks < 2:
-            return
-        self._filmed, self._filmed_at = self.memory.looks, monotonic()
-        try:
-            log_film, histories = self.log.log_film, self.memory.histories.items()
-            self._writer.submit(
-                *(
-                    partial(log_film, history, tag, self._moment(history.looks[-1].step), moving)
-                    for tag, history in histories
-                )
-            )
-        except Exception as fault:
-            self.faults(fault)
-
-    def _when(self, step: int) -> str:
-        return f"{self.schedule.unit} {step}"
-
-    def _moment(self, step: int) -> Moment:
-        return Moment(self.trainer.global_step, step if self.schedule.unit == "epoch" else self.trainer.current_epoch)
-
-    def _open_log(self) -> RunLog:
-        log = super()._open_log()
-        if self._events.are_own:
-            rank_zero_info(f"pictures and the Attention tab's data: tensorboard --logdir {self._events.folder}")
-        is_epoch = self.schedule.unit == "epoch"
-        self._writer.submit(
-            partial(log.log_images, self.trainer.current_epoch if is_epoch else self.trainer.global_step)
-        )
-        return log
-
-    def _log_first(self, numbers: dict[str, float]) -> None:
-        """Log the first numbers to all loggers: Lightning's own log has no place before the first epoch."""
-        try:
-            if self.probe_set.masks is not None and self.plan.task.kind != "segmentation":
-                by_chance = float(self.probe_set.masks.float().mean())  # what in_mask then is
-                numbers[part_tag(self.log.root, MASK_AREA)] = by_chance
-            for sink in self.trainer.loggers if numbers else []:
-                sink.log_metrics(numbers, self.trainer.global_step)
-        except Exception as fault:
-            self.faults(fault)
-
-
-@dataclass(eq=False)
-class DryRun(FitWatch):
-    """A `fast_dev_run`: all settings are checked with the model and the data, and nothing is written."""
-
-    def begin(self) -> None:
-        """Read the images and plan the looking."""
-        self.schedule = self._scheduled()
-        self.prepare()
-
-    def look_if_due(self, hook: str) -> None:
-        """It never is."""
-
-    def show_film(self, moving: bool = True) -> None:
-        """There is none."""
-
-    def _open_log(self) -> RunLog:
-        return Watch._open_log(self)
+def _done(make: Callable[[], T]) -> "Future[T]":
+    """Make something; whoever asks for it gets what went wrong."""
+    future: Future[T] = Future()
+    try:
+        future.set_result(make())
+    except Exception as fault:
+        future.set_exception(fault)
+    return future

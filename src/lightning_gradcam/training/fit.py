@@ -1,0 +1,139 @@
+"""A fit's looking: when, from the first look to the film of all."""
+
+from dataclasses import dataclass, field
+from functools import partial
+from time import monotonic
+from typing import ClassVar
+
+from pytorch_lightning.utilities import rank_zero_info
+
+from lightning_gradcam.logs.run_log import Moment, RunLog
+from lightning_gradcam.logs.schema import MASK_AREA, part_tag
+from lightning_gradcam.training.monitors import hold_numbers
+from lightning_gradcam.training.schedule import Schedule, schedule_of
+from lightning_gradcam.training.validated import ValidatedWeights
+from lightning_gradcam.training.watch import Watch
+
+_FIRST_FILM, _SECONDS_BETWEEN_FILMS = 8, 60.0  # looks, and seconds, before a film strip is drawn in mid-run
+
+
+@dataclass(eq=False)
+class FitWatch(Watch):
+    """A fit, whose looks make a film."""
+
+    _is_played: ClassVar[bool] = True
+    _is_kept: ClassVar[bool] = True
+    _filmed: int = 0  # looks
+    _looked_at: int = -1
+    _filmed_at: float = field(default_factory=monotonic)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._weights = ValidatedWeights(self.module)
+
+    def begin(self) -> None:
+        """Read the images, find the layer, and look once before any learning."""
+        self.schedule = self._scheduled()
+        self._weights.begin()
+        self.prepare()
+        numbers = self._numbers(step=0) if self.trainer.global_step == 0 else {}
+        self._numbers_held, self._looked_at = numbers, self.trainer.global_step
+        if self.trainer.is_global_zero:
+            self._log_first(numbers)
+
+    def see(self) -> None:
+        """Make the maps of the look that follows this validation, if one does."""
+        self._weights.see()
+        if self.schedule.is_due_after_validation(self.trainer):
+            super().see()
+
+    def deliver(self) -> None:
+        """Do what is to be done between batches."""
+        super().deliver()
+        self._weights.compare()
+
+    def look_if_due(self, hook: str) -> None:
+        """Look at the end of a "step", a "validation" or an "epoch", if it is time to."""
+        if hook == "epoch":
+            self._weights.compare()
+        trainer, step = self.trainer, self.schedule.now(self.trainer)
+        if self.schedule.is_due(hook, trainer) and (self.schedule.unit == "epoch" or step != self._looked_at):
+            self._looked_at = step
+            self.look(step)
+            self.show_film_if_due()
+        elif hook != "step" and self.schedule.unit == "step":
+            hold_numbers(trainer, self._numbers_held)
+
+    def _scheduled(self) -> Schedule:
+        return schedule_of(self.trainer, self.arguments.every_n_epochs, self.arguments.every_n_train_steps)
+
+    def show_film_if_due(self) -> None:
+        """Draw the film strip in mid-run, once enough looks were added to be worth its bytes: of 1,000 a dozen are."""
+        grown = self.memory.looks >= max(_FIRST_FILM, 1.5 * self._filmed)
+        if grown and monotonic() - self._filmed_at >= _SECONDS_BETWEEN_FILMS:
+            self.show_film(moving=False)
+
+    def show_film(self, moving: bool = True) -> None:
+        """Let the film strip of all looks so far be drawn, if there are several, and the time-lapse if `moving`."""
+        if not self.trainer.is_global_zero or self.memory.looks < 2:
+            return
+        self._filmed, self._filmed_at = self.memory.looks, monotonic()
+        try:
+            log_film, histories = self.log.log_film, self.memory.histories.items()
+            self._writer.submit(
+                *(
+                    partial(log_film, history, tag, self._moment(history.looks[-1].step), moving)
+                    for tag, history in histories
+                )
+            )
+        except Exception as fault:
+            self.faults(fault)
+
+    def _when(self, step: int) -> str:
+        return f"{self.schedule.unit} {step}"
+
+    def _moment(self, step: int) -> Moment:
+        return Moment(self.trainer.global_step, step if self.schedule.unit == "epoch" else self.trainer.current_epoch)
+
+    def _open_log(self) -> RunLog:
+        log = super()._open_log()
+        if self._events.are_own:
+            rank_zero_info(f"pictures and the Attention tab's data: tensorboard --logdir {self._events.folder}")
+        is_epoch = self.schedule.unit == "epoch"
+        self._writer.submit(
+            partial(log.log_images, self.trainer.current_epoch if is_epoch else self.trainer.global_step)
+        )
+        return log
+
+    def _log_first(self, numbers: dict[str, float]) -> None:
+        """Log the first numbers to all loggers: Lightning's own log has no place before the first epoch."""
+        try:
+            if self.probe_set.masks is not None and self.plan.task.kind != "segmentation":
+                by_chance = float(self.probe_set.masks.float().mean())  # what in_mask then is
+                numbers[part_tag(self.log.root, MASK_AREA)] = by_chance
+            for sink in self.trainer.loggers if numbers else []:
+                sink.log_metrics(numbers, self.trainer.global_step)
+        except Exception as fault:
+            self.faults(fault)
+
+
+@dataclass(eq=False)
+class DryRun(FitWatch):
+    """A `fast_dev_run`: all settings are checked with the model and the data, and nothing is written."""
+
+    def begin(self) -> None:
+        """Read the images and plan the looking."""
+        self.schedule = self._scheduled()
+        self.prepare()
+
+    def see(self) -> None:
+        """Nothing is."""
+
+    def look_if_due(self, hook: str) -> None:
+        """It never is."""
+
+    def show_film(self, moving: bool = True) -> None:
+        """There is none."""
+
+    def _open_log(self) -> RunLog:
+        return Watch._open_log(self)
