@@ -23,7 +23,7 @@ from lightning_gradcam.cam.plan import make_plan
 from lightning_gradcam.cam.settings import Settings, check_tensor
 from lightning_gradcam.cam.targets import Target
 from lightning_gradcam.cam.tasks import Task
-from lightning_gradcam.errors import SettingError
+from lightning_gradcam.errors import SettingError, quoted
 from lightning_gradcam.pictures.captions import to_header
 from lightning_gradcam.pictures.grid import grid
 from lightning_gradcam.pictures.render import overlay
@@ -176,7 +176,9 @@ def _prepared(
     if isinstance(images, Tensor):
         check_tensor(images)
         if size is not None:
-            raise SettingError(f"size={size!r} is for pictures; a tensor is taken as it is, so pass it at its size")
+            raise SettingError(
+                f"size={quoted(size)} is for pictures; a tensor is taken as it is, so pass it at its size"
+            )
         ready = images.detach().clone()  # a clone: what was made in inference mode cannot be differentiated
         return ready, ready, (mean, std)
     pictures = _stack([_load(picture, place) for place, picture in enumerate(_checked_list(images))], size)
@@ -252,7 +254,7 @@ def _stack(pictures: list[Tensor], size: Size | None) -> Tensor:
 def _checked_size(size: Size) -> tuple[int, int]:
     sides = (size, size) if isinstance(size, int) else tuple(size) if isinstance(size, (tuple, list)) else ()
     if len(sides) != 2 or not all(type(side) is int and side > 0 for side in sides):
-        raise SettingError(f"size={size!r}; accepted is (height, width) or one number for both, in pixels")
+        raise SettingError(f"size={quoted(size)}; accepted is (height, width) or one number for both, in pixels")
     return sides[0], sides[1]
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lightning_gradcam.cam.layers import LayerOfModel, Layout, Reader
 from lightning_gradcam.cam.methods import METHODS, full_precision
 from lightning_gradcam.cam.targets import Objective
-from lightning_gradcam.errors import SettingError
+from lightning_gradcam.errors import SettingError, quoted
 
 # grad-cam ships no types, and is imported only when a method of its is asked for: it takes seconds
 CamClass = type[Any]
@@ -49,7 +49,9 @@ def borrowed_class(method: object) -> CamClass:
     if isinstance(method, str) and method in _classes():
         return _classes()[method]
     if not (inspect.isclass(method) and _is_cam(method)):
-        raise TypeError(f"method={method!r}: accepted are a method's name or a subclass of pytorch_grad_cam's BaseCAM")
+        raise TypeError(
+            f"method={quoted(method)}: accepted are a method's name or a subclass of pytorch_grad_cam's BaseCAM"
+        )
     return method
 
 
@@ -79,8 +81,8 @@ def check_method_fits(method: str | CamClass, columns: int) -> None:
 
     if columns < 2 and issubclass(borrowed_class(method), FinerCAM):
         raise SettingError(
-            f"method={method!r} tells a class from those that are most like it, and this model has a single value an "
-            "image; accepted here is one of the others, as 'gradcam'"
+            f"method={quoted(method)} tells a class from those that are most like it, and this model has a single "
+            "value an image; accepted here is one of the others, as 'gradcam'"
         )
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_gradcam.cam.maps import size_of
-from lightning_gradcam.errors import SettingError, nearest
+from lightning_gradcam.errors import SettingError, nearest, quoted
 
 Reader = Callable[[Tensor], Tensor]  # a layer's output -> (N, C, h, w)
 LayerChoice = str | nn.Module
@@ -165,10 +165,11 @@ def _look_up(choice: LayerChoice, layers: dict[str, nn.Module], names: dict[nn.M
         return names[choice], choice
     name = _WRAPPER.sub("", f"{choice}.").rstrip(".")
     if name not in layers:
-        raise SettingError(f"target_layer={choice!r} is not a layer of the model{nearest(name, layers)}")
+        raise SettingError(f"target_layer={quoted(choice)} is not a layer of the model{nearest(name, layers)}")
     if isinstance(layers[name], torch.jit.ScriptModule):
         raise SettingError(
-            f"target_layer={choice!r} is TorchScript, which calls no hooks on its layers; name a layer outside of it"
+            f"target_layer={quoted(choice)} is TorchScript, which calls no hooks on its layers; name a layer "
+            "outside of it"
         )
     return name, layers[name]
 

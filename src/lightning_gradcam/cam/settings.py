@@ -11,7 +11,7 @@ from lightning_gradcam.cam.layers import LayerChoice, Reader
 from lightning_gradcam.cam.methods import METHODS
 from lightning_gradcam.cam.targets import Target, check_target, classes_of
 from lightning_gradcam.cam.tasks import check_task
-from lightning_gradcam.errors import SettingError, nearest
+from lightning_gradcam.errors import SettingError, nearest, quoted
 from lightning_gradcam.values import plain
 
 LayerChoices = LayerChoice | Sequence[LayerChoice | Sequence[LayerChoice]]
@@ -39,17 +39,17 @@ class Settings:
         _check_layers(self.target_layer)
         if isinstance(self.batch_size, bool) or not isinstance(self.batch_size, int):
             raise TypeError(
-                f"batch_size={self.batch_size!r} is not an int; accepted are images a forward pass, 1 or more"
+                f"batch_size={quoted(self.batch_size)} is not an int; accepted are images a forward pass, 1 or more"
             )
         if self.batch_size < 1:
             raise SettingError(f"batch_size={self.batch_size} is less than 1; accepted are images a forward pass")
         for name in ("reshape_transform", "output"):
             value = getattr(self, name)
             if not (value is None or callable(value) or (name == "output" and isinstance(value, str))):
-                raise TypeError(f"{name}={value!r} is not callable")
+                raise TypeError(f"{name}={quoted(value)} is not callable")
         for name in ("aug_smooth", "eigen_smooth"):
             if not isinstance(getattr(self, name), bool):
-                raise TypeError(f"{name}={getattr(self, name)!r} is neither True nor False")
+                raise TypeError(f"{name}={quoted(getattr(self, name))} is neither True nor False")
         _check_method(self)
 
     @property
@@ -82,7 +82,7 @@ class Settings:
         if isinstance(self.output, str) and not callable(getattr(model, self.output, None)):
             methods = [name for name in dir(type(model)) if not name.startswith("_")]
             near = nearest(self.output, methods)
-            raise SettingError(f"output={self.output!r} is no method of {type(model).__name__}{near}")
+            raise SettingError(f"output={quoted(self.output)} is no method of {type(model).__name__}{near}")
 
 
 def check_tensor(images: Tensor) -> None:
@@ -101,30 +101,33 @@ def _check_method(settings: Settings) -> None:
         return
     if isinstance(method, str) and method not in borrowed_names():
         known = list(dict.fromkeys([*METHODS, *borrowed_names()]))
-        raise SettingError(f"method={method!r} is unknown{nearest(method, known)}; known are {', '.join(known)}")
+        raise SettingError(f"method={quoted(method)} is unknown{nearest(method, known)}; known are {', '.join(known)}")
     cam_class = borrowed_class(method)
     if settings.aug_smooth and not augments(cam_class):
-        raise SettingError(f"aug_smooth=True: grad-cam's {method!r} takes none; accepted with it is aug_smooth=False")
+        raise SettingError(
+            f"aug_smooth=True: grad-cam's {quoted(method)} takes none; accepted with it is aug_smooth=False"
+        )
     groups = [one for one in settings.layer_groups if not (one is None or isinstance(one, (str, nn.Module)))]
     if any(len(group) > 1 for group in groups) and differentiates_twice(cam_class):
         raise SettingError(
-            f"target_layer={settings.target_layer!r}: grad-cam's {method!r} averages no layers; accepted with it are "
-            "layers of a map each"
+            f"target_layer={quoted(settings.target_layer)}: grad-cam's {quoted(method)} averages no layers; accepted "
+            "with it are layers of a map each"
         )
     if callable(settings.target):
         raise SettingError(
-            f"target={settings.target!r}: method={method!r} is run by grad-cam, which asks for targets image by image; "
-            f"pass a list of target objects, one an image, or one of the methods {', '.join(METHODS)}"
+            f"target={quoted(settings.target)}: method={quoted(method)} is run by grad-cam, which asks for "
+            "targets image by image; pass a list of target objects, one an image, or one of the methods "
+            f"{', '.join(METHODS)}"
         )
 
 
 def _check_layers(choices: object, depth: int = 0) -> None:
     if (choices is None and depth == 0) or isinstance(choices, nn.Module) or (isinstance(choices, str) and choices):
         return
-    if depth > 2 or isinstance(choices, str) or not isinstance(choices, Sequence):
+    if depth > 1 or isinstance(choices, str) or not isinstance(choices, Sequence):
         raise TypeError(
-            f"target_layer={choices!r}: accepted are a dotted name, a module, a sequence of them, sequences within it "
-            "whose maps are averaged, or None"
+            f"target_layer={quoted(choices)}: accepted are a dotted name, a module, a sequence of them, sequences "
+            "within it whose maps are averaged, or None"
         )
     if not choices:
         raise SettingError("target_layer=[] names no layer; None finds one")

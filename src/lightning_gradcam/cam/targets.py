@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from lightning_gradcam.cam.labels import NO_CLASS
 from lightning_gradcam.cam.tasks import Task, intersection_over_union
-from lightning_gradcam.errors import SettingError, nearest
+from lightning_gradcam.errors import SettingError, nearest, quoted
 
 Target = str | int | Sequence[int] | Callable[[Any, Tensor | None], Tensor] | Sequence[Callable[[Tensor], Tensor]]
 
@@ -131,12 +131,12 @@ def check_target(target: Target) -> None:
     """
     if isinstance(target, str):
         if target not in WORDS:
-            raise SettingError(f"target={target!r} is neither 'label' nor 'predicted'{nearest(target, WORDS)}")
+            raise SettingError(f"target={quoted(target)} is neither 'label' nor 'predicted'{nearest(target, WORDS)}")
     elif isinstance(target, Sequence) and not len(target):
         raise SettingError("target=[] names no class; accepted are one or several classes")
     elif not (classes_of(target) or objects_of(target) or callable(target)):
         raise TypeError(
-            f"target={target!r}: accepted are 'label', 'predicted', a class, several classes, "
+            f"target={quoted(target)}: accepted are 'label', 'predicted', a class, several classes, "
             "callable(output, labels) -> (N,), or a list of grad-cam targets, one an image"
         )
     for one in classes_of(target):
@@ -153,7 +153,7 @@ def check_target_fits(target: Target, task: Task, images: int) -> None:
     for one in classes_of(target):
         if one >= task.columns:
             raise SettingError(
-                f"target={target!r}{'' if target == one else f': {one}'} is no class of this model, which has "
+                f"target={quoted(target)}{'' if target == one else f': {one}'} is no class of this model, which has "
                 f"{task.columns} (0 to {task.columns - 1})"
             )
     objects = objects_of(target)
@@ -275,7 +275,7 @@ def _called(target: Callable[[Any, Tensor | None], Tensor], batch: Batch) -> Ten
     value = target(batch.output, None if labels is None else labels.to(batch.scores.values.device))
     if not isinstance(value, Tensor) or value.shape != (images,):
         got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-        raise SettingError(f"target={target!r} returned {got}, not one value an image, ({images},)")
+        raise SettingError(f"target={quoted(target)} returned {got}, not one value an image, ({images},)")
     return value
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lightning_gradcam.cam.labels import NO_CLASS, as_masks, as_numbers, is_signed, tidied
-from lightning_gradcam.errors import SettingError, nearest
+from lightning_gradcam.errors import SettingError, nearest, quoted
 
 TASKS = ("binary", "multiclass", "multilabel", "regression", "segmentation", "none")
 CLASSES = TASKS[:3]
@@ -184,7 +184,7 @@ def check_task(task: object) -> None:
     """
     if task is not None and task not in TASKS:
         raise SettingError(
-            f"task={task!r} is unknown{nearest(str(task), TASKS)}; known are {', '.join(TASKS)}, or None"
+            f"task={quoted(task)} is unknown{nearest(str(task), TASKS)}; known are {', '.join(TASKS)}, or None"
         )
 
 

@@ -20,7 +20,7 @@ from lightning_gradcam.cam.labels import (
 )
 from lightning_gradcam.cam.maps import size_of
 from lightning_gradcam.cam.tasks import CLASSES, TASKS, Task
-from lightning_gradcam.errors import SettingError
+from lightning_gradcam.errors import SettingError, quoted
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ def decide(scores: Tensor, images: Tensor, labels: Tensor | None, evidence: Evid
     if kind in (CLASSES if is_dense else ("segmentation",)):
         few = f"(N, {', '.join(map(str, scores.shape[1:]))})"
         fitting = "segmentation, regression, none" if is_dense else ", ".join(one for one in TASKS if one != kind)
-        raise SettingError(f"task={given!r} does not fit scores {few}; with them are accepted: {fitting}")
+        raise SettingError(f"task={quoted(given)} does not fit scores {few}; with them are accepted: {fitting}")
     single = columns == 1 and kind in ("binary", "segmentation")
     is_open = kind == "segmentation" and not single
     overlaps = several or (is_open and _overlap(known, columns, evidence, is_named=bool(given)))

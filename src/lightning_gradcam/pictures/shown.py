@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lightning_gradcam.cam.maps import Maps, channels_first
 from lightning_gradcam.cam.tasks import Task
-from lightning_gradcam.errors import SettingError
+from lightning_gradcam.errors import SettingError, quoted
 from lightning_gradcam.pictures.captions import Answer, Caption, Truth, name_of, to_caption
 from lightning_gradcam.pictures.render import Floats, Pixels, Sides, fitted
 
@@ -125,9 +125,9 @@ def check_names(class_names: object) -> None:
     if class_names is None:
         return
     if isinstance(class_names, str) or not isinstance(class_names, Sequence):
-        raise TypeError(f"class_names={class_names!r}; accepted is a sequence of names, one a class")
+        raise TypeError(f"class_names={quoted(class_names)}; accepted is a sequence of names, one a class")
     if not class_names or not all(isinstance(name, str) for name in class_names):
-        raise TypeError(f"class_names={class_names!r}; accepted are strings, one a class")
+        raise TypeError(f"class_names={quoted(class_names)}; accepted are strings, one a class")
 
 
 def check_statistics(mean: Statistics | None, std: Statistics | None) -> None:
@@ -138,16 +138,16 @@ def check_statistics(mean: Statistics | None, std: Statistics | None) -> None:
         TypeError: other than numbers.
     """
     if (mean is None) != (std is None):
-        raise SettingError(f"mean={mean!r} and std={std!r}: accepted are both or neither")
+        raise SettingError(f"mean={quoted(mean)} and std={quoted(std)}: accepted are both or neither")
     for name, values in (("mean", mean), ("std", std)):
         numbers = [] if values is None else [values] if isinstance(values, (int, float)) else values
         if not isinstance(numbers, Sequence) or not all(type(number) in (int, float) for number in numbers):
-            raise TypeError(f"{name}={values!r}: accepted is a number, or a number a channel")
+            raise TypeError(f"{name}={quoted(values)}: accepted is a number, or a number a channel")
         if values is not None and not numbers:
-            raise SettingError(f"{name}={values!r} is empty; accepted is a number, or a number a channel")
+            raise SettingError(f"{name}={quoted(values)} is empty; accepted is a number, or a number a channel")
         if not all(math.isfinite(number) and (name == "mean" or number > 0) for number in numbers):
             raise SettingError(
-                f"{name}={values!r}: accepted are finite numbers" + (" above 0" if name == "std" else "")
+                f"{name}={quoted(values)}: accepted are finite numbers" + (" above 0" if name == "std" else "")
             )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from lightning_gradcam.cam.settings import Settings
 from lightning_gradcam.cam.tasks import Task
-from lightning_gradcam.errors import SettingError, nearest
+from lightning_gradcam.errors import SettingError, nearest, quoted
 from lightning_gradcam.pictures.captions import to_header
 from lightning_gradcam.pictures.shown import Statistics, check_names, check_statistics
 from lightning_gradcam.training.batches import Keys
@@ -58,7 +58,7 @@ def _check_every(epochs: object, steps: object) -> None:
         if value is None and name == "every_n_train_steps":
             continue
         if isinstance(value, bool) or not isinstance(value, int):
-            raise TypeError(f"{name}={value!r} is not an int; accepted is 1 or more")
+            raise TypeError(f"{name}={quoted(value)} is not an int; accepted is 1 or more")
         if value < 1:
             raise SettingError(f"{name}={value}; accepted is 1 or more")
     if steps is not None and epochs != 1:
@@ -69,14 +69,14 @@ def _check_name(name: object) -> None:
     if name is None:
         return
     if not isinstance(name, str):
-        raise TypeError(f"name={name!r} is a {type(name).__name__}; accepted is a word that stands in the tags")
+        raise TypeError(f"name={quoted(name)} is a {type(name).__name__}; accepted is a word that stands in the tags")
     if not name.strip() or "/" in name or not name.isprintable():
-        raise SettingError(f"name={name!r} cannot stand in a tag; accepted is a word without a slash")
+        raise SettingError(f"name={quoted(name)} cannot stand in a tag; accepted is a word without a slash")
 
 
 def _check_scale(scale: object, settings: Settings) -> None:
     if scale not in SCALES:
-        raise SettingError(f"scale={scale!r} is neither 'image' nor 'run'{nearest(str(scale), SCALES)}")
+        raise SettingError(f"scale={quoted(scale)} is neither 'image' nor 'run'{nearest(str(scale), SCALES)}")
     if scale == "run" and not settings.has_peaks:
         cause = "aug_smooth=True" if settings.aug_smooth else f"method={settings.method_name!r}"
         raise SettingError(

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lightning_gradcam.cam.trees import Path, at, dotted, held_by, leaves
-from lightning_gradcam.errors import SettingError, nearest
+from lightning_gradcam.errors import SettingError, nearest, quoted
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class Keys:
         for role, key in vars(self).items():
             if key is not None and (isinstance(key, bool) or not isinstance(key, (str, int))):
                 raise TypeError(
-                    f"{role}_key={key!r}; accepted is a key, a place, or several of them, from outside in, with dots"
+                    f"{role}_key={quoted(key)}; accepted is a key, a place, or a path with dots, as 'inputs.rgb'"
                 )
 
 
@@ -96,7 +96,7 @@ def _find(batch: Any, role: str, key: Key | None, fits: Callable[[Any], bool], p
             if role == "image":
                 return None
             raise SettingError(
-                f"{role}_key={key!r} is a {type(found).__name__}; accepted is a tensor, an image an entry"
+                f"{role}_key={quoted(key)} is a {type(found).__name__}; accepted is a tensor, an image an entry"
             )
         return (*path, *within)
     if isinstance(batch, Tensor):
@@ -122,7 +122,7 @@ def _path_of(batch: Any, role: str, key: Key) -> Path:
             continue
         return path
     names = [dotted(path) for path, _ in leaves(batch)]
-    raise SettingError(f"{role}_key={key!r} is not in the batch, {described(batch)}{nearest(str(key), names)}")
+    raise SettingError(f"{role}_key={quoted(key)} is not in the batch, {described(batch)}{nearest(str(key), names)}")
 
 
 def _by_place(batch: Any, place: int, fits: Callable[[Any], bool], deep: bool) -> Path | None:

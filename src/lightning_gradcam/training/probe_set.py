@@ -18,7 +18,7 @@ from lightning_gradcam.cam.lend import preserved_rng
 from lightning_gradcam.cam.maps import size_of
 from lightning_gradcam.cam.settings import check_tensor
 from lightning_gradcam.cam.trees import Rows, joined, mapped
-from lightning_gradcam.errors import SettingError
+from lightning_gradcam.errors import SettingError, quoted
 from lightning_gradcam.logs.record import fingerprint_of_set, fingerprints
 from lightning_gradcam.training.batches import Keys, Places, find_places, of_one_size
 from lightning_gradcam.training.choosing import Indices, chosen, count_of_classes, names_of_classes
@@ -107,10 +107,11 @@ def check_images(images: object) -> None:
             raise SettingError(f"images={images}; accepted is 1 or more")
     elif isinstance(images, Sequence) and all(isinstance(item, int) and not isinstance(item, bool) for item in items):
         if not items or min(items) < 0:
-            raise SettingError(f"images={images!r}; accepted are dataset indices, 0 or more, at least one")
+            raise SettingError(f"images={quoted(images)}; accepted are dataset indices, 0 or more, at least one")
     else:
         raise TypeError(
-            f"images={images!r}; accepted are how many, dataset indices, a tensor (N, C, H, W), or (tensor, labels)"
+            f"images={quoted(images)}; accepted are how many, dataset indices, a tensor (N, C, H, W), or "
+            "(tensor, labels)"
         )
 
 
@@ -249,7 +250,9 @@ def _batches(loader: Any, images: Indices, limit: int | None) -> tuple[list[Any]
     }
     if isinstance(loader.dataset, IterableDataset):
         if not isinstance(images, int):
-            raise SettingError(f"images={images!r}: an iterable dataset has no indices; pass how many, or a tensor")
+            raise SettingError(
+                f"images={quoted(images)}: an iterable dataset has no indices; pass how many, or a tensor"
+            )
         return [], DataLoader(loader.dataset, batch_size=loader.batch_size, **options)
     wanted = chosen(loader, images, limit)
     if loader.batch_sampler is None:  # each item of the dataset is a batch

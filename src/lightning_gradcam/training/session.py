@@ -16,7 +16,7 @@ from pytorch_lightning.utilities import CombinedLoader
 from torch import Tensor, nn
 
 from lightning_gradcam.cam.lend import Lender
-from lightning_gradcam.errors import SettingError
+from lightning_gradcam.errors import SettingError, quoted
 from lightning_gradcam.training.batches import Keys
 from lightning_gradcam.training.probe_set import Images, ProbeSet, read_probe_set
 
@@ -168,7 +168,7 @@ def loader_of(trainer: Trainer, lender: Lender, images: Images) -> Any:
         logger.warning(told, images)
     if not found:
         raise SettingError(
-            f"images={images!r}: there is no validation data to take them from; pass a validation loader, or "
+            f"images={quoted(images)}: there is no validation data to take them from; pass a validation loader, or "
             "images=<tensor (N, C, H, W)>"
         )
     if len(found) > 1:
