@@ -141,6 +141,10 @@ def test_labels_are_for_captions_and_for_the_target(model) -> None:
         ([pixels(8, 8)], {"target": 9}, "target=9 is no class of this model, which has 3"),
         ([pixels(8, 8)], {"mean": [0.5] * 2, "std": [1.0] * 3}, "mean has 2 numbers; the images have 3 channels"),
         ([pixels(8, 8)], {"mean": 0.5}, "accepted are both or neither"),
+        ([pixels(8, 8)], {"mean": 123.7, "std": 58.4}, "are of images of 0..255; pictures are scaled to 0..1"),
+        ([pixels(8, 8)], {"channels": 3}, r"channels=3: the images have no channel 3; they have 3 \(0 to 2\)"),
+        ([Image.new("RGB", (8, 8))], {"channels": (3, 2, 1)}, r"images\[0\] has red, green and blue alone"),
+        ([pixels(8, 8)], {"channels": (0, 1)}, r"channels=\(0, 1\): accepted are the three"),
         ([pixels(8, 8)], {"method": "gradcamm"}, "method='gradcamm' is unknown; did you mean 'gradcam'"),
     ],
 )
@@ -149,6 +153,31 @@ def test_bad_input_is_refused_in_one_sentence(model, images, options, message) -
     with pytest.raises((ValueError, TypeError), match=message) as refused:
         explain(model, images, **options)
     assert "\n" not in str(refused.value)
+
+
+def test_a_model_of_bgr(model, tmp_path) -> None:
+    """Files are given to it as it knows them, arrays as they are; both are shown in their own colours."""
+    picture = pixels(16, 16)
+    Image.fromarray(picture).save(tmp_path / "one.png")
+    tensor = torch.tensor(picture[..., ::-1].copy()).permute(2, 0, 1)[None] / 255
+    expected = explain(model, tensor, channels=(2, 1, 0), mean=0.0, std=1.0)
+    for one in (tmp_path / "one.png", Image.fromarray(picture), picture[..., ::-1]):
+        found = explain(model, [one], channels=(2, 1, 0))
+        assert torch.equal(found.raw, expected.raw)
+        assert (found._images.pictures[0] == picture).all()
+    assert (expected._images.pictures[0] == picture).all()
+    turned = explain(model, [tmp_path / "one.png"], channels=(1, 2, 0))  # its channel 1 is red
+    assert torch.equal(turned.raw, explain(model, [np.ascontiguousarray(picture[..., [2, 0, 1]])]).raw)
+    assert not torch.equal(expected.raw, explain(model, [tmp_path / "one.png"]).raw)
+
+
+def test_many_channels(caplog) -> None:
+    """Which are shown, is said."""
+    images = torch.rand(2, 5, 16, 16)
+    explain(small_cnn(5), images)
+    assert "of the images' 5 channels the first three are shown as red, green, blue; channels= names" in caplog.text
+    found = explain(small_cnn(5), images, channels=4, mean=0.0, std=1.0)
+    assert np.abs(found._images.pictures[0] / 255 - images[0, 4, :, :, None].numpy()).max() < 0.003
 
 
 def test_pictures_of_16_bits_are_not_cut_off(tmp_path) -> None:

@@ -14,7 +14,7 @@ from lightning_gradcam.cam.calls import Output
 from lightning_gradcam.cam.layers import Reader
 from lightning_gradcam.cam.settings import LayerChoices, Settings
 from lightning_gradcam.cam.targets import Target, classes_of
-from lightning_gradcam.pictures.shown import Statistics
+from lightning_gradcam.pictures.appearance import Appearance, Channels, Statistics
 from lightning_gradcam.training.arguments import Arguments
 from lightning_gradcam.training.batches import Key, Keys
 from lightning_gradcam.training.fit import DryRun, FitWatch
@@ -64,8 +64,11 @@ class GradCAMCallback(_Callback):
             optimizer steps, as they are where looks follow validations.
         name: of several callbacks in one run, what tells them apart: tags become `gradcam/{name}/{layer}`.
         mean: what normalising subtracted, to show the images as people see them; one number a channel, or one for all.
-            Without mean and std each image is stretched to its own range.
+            None takes what the data say (a Normalize in the data set's transform or in the transfer hooks, or a mean
+            and std of the data module or the loader); where they say nothing each image is stretched to its own range.
         std: what normalising divided by.
+        channels: which of the model's channels are red, green and blue, as (3, 2, 1) for Sentinel-2 and (2, 1, 0) for
+            BGR, or the one that is gray; None takes the bands that the data set says, else the first three.
         class_names: a name for each class; None takes those that the data set, the data module or the model say.
         scale: "image" shows each map on its own, as Grad-CAM papers do; "run" by the highest peak the image has had so
             far, so that epochs compare; not with grad-cam's own methods and `aug_smooth`, whose maps have no peaks.
@@ -99,6 +102,7 @@ class GradCAMCallback(_Callback):
         name: str | None = None,
         mean: Statistics | None = None,
         std: Statistics | None = None,
+        channels: Channels | None = None,
         class_names: Sequence[str] | None = None,
         scale: str = "image",
         batch_size: int = 32,
@@ -127,8 +131,7 @@ class GradCAMCallback(_Callback):
             images=plain_images(images),
             every_n_epochs=plain(every_n_epochs),
             every_n_train_steps=plain(every_n_train_steps),
-            mean=plain(mean),
-            std=plain(std),
+            appearance=Appearance(plain(mean), plain(std), plain(channels)),
             class_names=plain(class_names),
             scale=scale,
             name=name,

@@ -24,10 +24,11 @@ from lightning_gradcam.cam.settings import Settings, check_tensor
 from lightning_gradcam.cam.targets import Target
 from lightning_gradcam.cam.tasks import Task
 from lightning_gradcam.errors import SettingError, quoted
+from lightning_gradcam.pictures.appearance import Appearance, Channels, Statistics
 from lightning_gradcam.pictures.captions import to_header
 from lightning_gradcam.pictures.grid import grid
 from lightning_gradcam.pictures.render import overlay
-from lightning_gradcam.pictures.shown import ShownImages, Statistics, check_channels, check_statistics, show_images
+from lightning_gradcam.pictures.shown import ShownImages, show_images
 from lightning_gradcam.values import plain
 
 logger = logging.getLogger(__name__)
@@ -91,6 +92,7 @@ def explain(
     task: str | None = None,
     mean: Statistics | None = None,
     std: Statistics | None = None,
+    channels: Channels | None = None,
     size: Size | None = None,
     batch_size: int = 32,
     output: Output | None = None,
@@ -111,6 +113,8 @@ def explain(
         task: as in `GradCAMCallback`.
         mean: what normalising subtracts, in units of 0..1, one number a channel, or one for all.
         std: what normalising divides by.
+        channels: which of the model's channels are red, green and blue, or the one that is gray; with (2, 1, 0) it is
+            given files and PIL images as BGR.
         size: (height, width) or one number for both; None leaves images as they are, which then are of one size.
         batch_size: images a forward pass.
         output: as in `GradCAMCallback`.
@@ -136,9 +140,8 @@ def explain(
         aug_smooth=aug_smooth,
         eigen_smooth=eigen_smooth,
     )
-    mean, std, size = plain(mean), plain(std), plain(size)
-    check_statistics(mean, std)
-    ready, shown, undo = _prepared(images, size, mean, std)
+    appearance = Appearance(plain(mean), plain(std), plain(channels))
+    ready, shown, appearance = _prepared(images, plain(size), appearance)
     known = _checked_labels(labels, len(ready))
 
     def explained(lent: nn.Module, settings: Settings) -> tuple[Task, Tensor | None, Maps]:
@@ -150,7 +153,8 @@ def explain(
     if told.doubt:
         logger.warning("the task is taken to be %s; %s", told.kind, told.doubt)
     about = to_header(settings, told, truth is not None, None)
-    return _explanation(found, show_images(shown, truth, told, *undo, about, column_classes=settings.column_classes))
+    columns = settings.column_classes
+    return _explanation(found, show_images(shown, truth, told, appearance, about, column_classes=columns))
 
 
 def _explanation(found: Maps, images: ShownImages) -> Explanation:
@@ -170,9 +174,9 @@ def _explanation(found: Maps, images: ShownImages) -> Explanation:
 
 
 def _prepared(
-    images: Tensor | Sequence[Picture], size: Size | None, mean: Statistics | None, std: Statistics | None
-) -> tuple[Tensor, Tensor, tuple[Statistics | None, Statistics | None]]:
-    """What the model gets, what is shown, and the statistics that showing has to undo."""
+    images: Tensor | Sequence[Picture], size: Size | None, appearance: Appearance
+) -> tuple[Tensor, Tensor, Appearance]:
+    """What the model gets, what is shown, and how that is to be shown."""
     if isinstance(images, Tensor):
         check_tensor(images)
         if size is not None:
@@ -180,13 +184,25 @@ def _prepared(
                 f"size={quoted(size)} is for pictures; a tensor is taken as it is, so pass it at its size"
             )
         ready = images.detach().clone()  # a clone: what was made in inference mode cannot be differentiated
-        return ready, ready, (mean, std)
-    pictures = _stack([_load(picture, place) for place, picture in enumerate(_checked_list(images))], size)
+        return ready, ready, appearance
+    order, (mean, std) = appearance.channels, _of_pictures(appearance)
+    pictures = _stack([_load(picture, place, order) for place, picture in enumerate(_checked_list(images))], size)
+    appearance.check_fits(pictures.shape[1])
+    return (pictures - mean) / std, pictures, Appearance(0.0, 1.0, order)
+
+
+def _of_pictures(appearance: Appearance) -> tuple[Tensor, Tensor]:
+    """What is to be subtracted from pictures, which are in 0..1, and divided by."""
+    mean, std = appearance.mean, appearance.std
     if mean is None or std is None:
-        return pictures, pictures, (0.0, 1.0)
-    check_channels(mean, std, pictures.shape[1])
+        return torch.zeros(()), torch.ones(())
+    if max(np.max(mean), np.max(std)) > 1:
+        raise SettingError(
+            f"mean={quoted(mean)} and std={quoted(std)} are of images of 0..255; pictures are scaled to 0..1: accepted "
+            "are a 255th of these"
+        )
     shift, scale = (torch.as_tensor(values, dtype=torch.float32).reshape(1, -1, 1, 1) for values in (mean, std))
-    return (pictures - shift) / scale, pictures, (0.0, 1.0)
+    return shift, scale
 
 
 def _checked_list(images: object) -> Sequence[Picture]:
@@ -200,17 +216,17 @@ def _checked_list(images: object) -> Sequence[Picture]:
     return images
 
 
-def _load(picture: Picture, place: int) -> Tensor:
-    """One picture as (C, H, W) in 0..1; files and PIL images become RGB, arrays keep their channels."""
+def _load(picture: Picture, place: int, order: Channels | None) -> Tensor:
+    """One picture as (C, H, W) in 0..1; files and PIL images in the model's order of RGB, arrays as they are."""
     name = f"images[{place}]"
     if isinstance(picture, (str, PathLike)):
         try:
             with Image.open(Path(picture)) as file:
-                return _load(file.copy(), place)
+                return _load(file.copy(), place, order)
         except (OSError, UnidentifiedImageError) as error:
             raise SettingError(f"{name}={str(picture)!r} cannot be read as an image: {error}") from error
     if isinstance(picture, Image.Image):
-        picture = _pixels(picture)
+        picture = _ordered(_pixels(picture), order, name)
     if not isinstance(picture, np.ndarray):
         raise TypeError(f"{name} is a {type(picture).__name__}; accepted are paths, PIL images and arrays (H, W, C)")
     if picture.ndim not in (2, 3) or not picture.size:
@@ -224,6 +240,17 @@ def _load(picture: Picture, place: int) -> Tensor:
         low, high = float(pixels.min()), float(pixels.max())
         raise SettingError(f"{name} holds floats from {low:.3g} to {high:.3g}; accepted are 0..1, or uint8")
     return pixels.float()
+
+
+def _ordered(pixels: np.ndarray[Any, Any], order: Channels | None, name: str) -> np.ndarray[Any, Any]:
+    """Red, green and blue, (H, W, 3), at the channels at which the model has them."""
+    if order is None or isinstance(order, int) or len(order) == 1:
+        return pixels
+    if sorted(order) != [0, 1, 2]:
+        raise SettingError(
+            f"channels={quoted(order)}: {name} has red, green and blue alone; accepted with it is an order of 0, 1, 2"
+        )
+    return pixels[..., np.argsort(order)]
 
 
 def _pixels(picture: Image.Image) -> np.ndarray[Any, Any]:

@@ -11,7 +11,6 @@ from lightning_gradcam.cam.tasks import Task
 from lightning_gradcam.pictures.captions import Answer, Caption, to_caption
 from lightning_gradcam.pictures.grid import GRID_SIDES, Tile, draw_grid
 from lightning_gradcam.pictures.render import GAP, HEADER, fitted, overlay, to_jpeg
-from lightning_gradcam.pictures.shown import check_statistics, to_pictures
 
 
 def tile(size: int = 32, heat: float = 0.5, state: int = SHOWN, caption: str = "true 1", wrong: bool = False) -> Tile:
@@ -19,30 +18,6 @@ def tile(size: int = 32, heat: float = 0.5, state: int = SHOWN, caption: str = "
     picture = fitted(original, GRID_SIDES)
     heatmaps = np.full((1, *picture.shape[:2]), heat, np.float32)
     return Tile(picture, heatmaps, np.array([state], np.uint8), Caption("", caption, wrong))
-
-
-def test_normalising_is_undone() -> None:
-    """x * std + mean, in 0..255."""
-    original = np.random.default_rng(0).random((2, 3, 4, 4), dtype=np.float32)
-    mean, std = np.float32([0.4, 0.5, 0.6]), np.float32([0.2, 0.3, 0.4])
-    normalised = (original - mean[:, None, None]) / std[:, None, None]
-    pictures = to_pictures(normalised, mean.tolist(), std.tolist())
-    assert np.abs(pictures[1] - (original[1] * 255).round().transpose(1, 2, 0)).max() <= 1
-
-
-def test_without_statistics_each_image_is_stretched() -> None:
-    """From its darkest to its brightest value; a constant one is black, not noise."""
-    images = np.stack([np.linspace(-3, 5, 48).reshape(3, 4, 4), np.full((3, 4, 4), 7.0)])
-    first, second = to_pictures(images, None, None)
-    assert (first.min(), first.max()) == (0, 255)
-    assert second.max() == 0
-
-
-@pytest.mark.parametrize(("channels", "shown"), [(1, [0, 0, 0]), (2, [0, 0, 0]), (3, [0, 1, 2]), (7, [0, 1, 2])])
-def test_any_number_of_channels(channels, shown) -> None:
-    """One is gray, of more than three the first three; whole numbers are pixel values."""
-    image = np.arange(channels, dtype=np.uint8)[None, :, None, None] * np.ones((1, 1, 2, 2), np.uint8)
-    assert to_pictures(image, None, None)[0][0, 0].tolist() == shown
 
 
 def test_heat_is_red_where_strong_and_the_picture_where_not() -> None:
@@ -127,12 +102,3 @@ def test_long_and_hostile_names_stay_within_their_tile() -> None:
     page = np.asarray(draw_grid([tile(caption="<b>" + "W" * 500)], "x" * 500, "y" * 500))
     assert (page[HEADER:, -GAP:] == 255).all()
     assert (page[:HEADER, -GAP:] == 255).all()
-
-
-@pytest.mark.parametrize(
-    ("mean", "std"), [(0.5, None), ([], []), ("a", "b"), ([0.5], [0.0]), (0.5, -1), (float("nan"), 1.0), (True, 1.0)]
-)
-def test_bad_statistics_are_refused(mean, std) -> None:
-    """By name."""
-    with pytest.raises((ValueError, TypeError), match=r"mean|std"):
-        check_statistics(mean, std)

@@ -24,8 +24,9 @@ from torch.utils.data import (
 
 from lightning_gradcam.training import choosing
 from lightning_gradcam.training.batches import Keys
-from lightning_gradcam.training.choosing import chosen, count_of_classes, drawn, labels_of, names_of_classes, scattered
+from lightning_gradcam.training.choosing import chosen, drawn, labels_of, scattered
 from lightning_gradcam.training.probe_set import read_probe_set
+from lightning_gradcam.training.said import count_of_classes, names_of_classes
 
 
 class Plain(Dataset):

@@ -83,15 +83,16 @@ def evidence_of(model: nn.Module, counts: Collection[int], maker: str) -> Eviden
     """Ask a model for its losses and metrics: what it holds, and the functions that its steps name."""
     words: dict[str, str] = {}
     counts = set(counts)
+    losses = [one for one in model.modules() if _of_loss(one)]
+    parts = {part for one in losses for part in one.modules() if part is not one}  # of other losses: none of their own
     for one in model.modules():
-        kind = _of_metric(one) or _of_loss(one)
+        kind = None if one in parts else _of_metric(one) or _of_loss(one)
         if kind:
             words.setdefault(kind, type(one).__name__)
             counts |= {int(count) for count in (getattr(one, "num_classes", 0), getattr(one, "num_labels", 0)) if count}
     for function in (*_functions_held(model), *_functions_named(model)):
         if function in _OF_LOSSES:
             words.setdefault(_OF_LOSSES[function], function)
-    losses = [one for one in model.modules() if _of_loss(one)]
     ignored = {getattr(one, "ignore_index", None) for one in losses} - {None, _USUALLY_IGNORED}
     trains = any(_step_code(model, step) for step in _STEPS[:2])
     return Evidence(words, frozenset(counts), maker, ignored.pop() if len(ignored) == 1 else None, trains)

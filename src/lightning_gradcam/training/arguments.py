@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from lightning_gradcam.cam.settings import Settings
 from lightning_gradcam.cam.tasks import Task
 from lightning_gradcam.errors import SettingError, nearest, quoted
+from lightning_gradcam.pictures.appearance import Appearance
 from lightning_gradcam.pictures.captions import to_header
-from lightning_gradcam.pictures.shown import Statistics, check_names, check_statistics
+from lightning_gradcam.pictures.shown import check_names
 from lightning_gradcam.training.batches import Keys
 from lightning_gradcam.training.probe_set import Images, check_images
 
@@ -16,7 +17,7 @@ SCALES = ("image", "run")
 
 @dataclass(frozen=True)
 class Arguments:
-    """The callback's arguments, under their names; `settings` and `keys` hold those of maps and of batches.
+    """The callback's arguments, under their names; `settings`, `keys` and `appearance` hold several of them.
 
     Raises:
         SettingError: a value that cannot work.
@@ -27,8 +28,7 @@ class Arguments:
     keys: Keys
     images: Images
     every_n_epochs: int
-    mean: Statistics | None
-    std: Statistics | None
+    appearance: Appearance
     class_names: Sequence[str] | None
     scale: str
     name: str | None = None
@@ -36,7 +36,6 @@ class Arguments:
 
     def __post_init__(self) -> None:
         check_images(self.images)
-        check_statistics(self.mean, self.std)
         _check_every(self.every_n_epochs, self.every_n_train_steps)
         check_names(self.class_names)
         _check_scale(self.scale, self.settings)

@@ -156,28 +156,3 @@ def _classes(held: Any, dataset: Any) -> Sequence[Any] | None:
     labels = [one.item() if getattr(one, "ndim", 1) == 0 else one for one in labels]  # NumPy's and torch's numbers
     are_names = len(labels) > _FEW and len(set(map(str, labels))) == len(labels)
     return labels if all(isinstance(one, (int, str)) for one in labels) and not are_names else None
-
-
-def names_of_classes(source: Any) -> tuple[str, ...]:
-    """Return the names of classes that a data set, a data module or a model says that it has, in order; or none."""
-    while isinstance(source, Subset):
-        source = source.dataset
-    by_index = getattr(getattr(source, "config", None), "id2label", None)  # as transformers' models have them
-    if isinstance(by_index, dict) and not all(str(name).startswith("LABEL_") for name in by_index.values()):
-        return tuple(str(by_index[index]) for index in sorted(by_index))
-    for name in ("classes", "class_names"):
-        held = getattr(source, name, None)
-        if isinstance(held, (list, tuple)) and len(held) > 1 and all(isinstance(one, str) for one in held):
-            return tuple(held)
-    indices = getattr(source, "class_to_idx", None)
-    if isinstance(indices, dict) and sorted(indices.values()) == list(range(len(indices))):
-        return tuple(sorted(indices, key=lambda name: int(indices[name])))
-    return ()
-
-
-def count_of_classes(dataset: Any) -> int | None:
-    """Return how many classes a data set says that it has."""
-    while isinstance(dataset, Subset):
-        dataset = dataset.dataset
-    classes = getattr(dataset, "classes", None)
-    return len(classes) if isinstance(classes, (list, tuple)) and len(classes) > 1 else None

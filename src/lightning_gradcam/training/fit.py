@@ -97,8 +97,7 @@ class FitWatch(Watch):
 
     def _open_log(self) -> RunLog:
         log = super()._open_log()
-        if self._events.are_own:
-            rank_zero_info(f"pictures and the Attention tab's data: tensorboard --logdir {self._events.folder}")
+        rank_zero_info(f"pictures and the Attention tab's data: tensorboard --logdir {self._events.folder}")
         is_epoch = self.schedule.unit == "epoch"
         self._writer.submit(
             partial(log.log_images, self.trainer.current_epoch if is_epoch else self.trainer.global_step)

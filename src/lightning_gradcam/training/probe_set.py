@@ -21,10 +21,13 @@ from lightning_gradcam.cam.trees import Rows, joined, mapped
 from lightning_gradcam.errors import SettingError, quoted
 from lightning_gradcam.logs.record import fingerprint_of_set, fingerprints
 from lightning_gradcam.training.batches import Keys, Places, find_places, of_one_size
-from lightning_gradcam.training.choosing import Indices, chosen, count_of_classes, names_of_classes
+from lightning_gradcam.training.choosing import Indices, chosen
+from lightning_gradcam.training.said import colours_of, count_of_classes, names_of_classes
 from lightning_gradcam.values import plain
 
 logger = logging.getLogger(__name__)
+
+_SAID = 12  # indices that a message names
 
 Images = int | Sequence[int] | Tensor | tuple[Tensor, Tensor]
 
@@ -40,6 +43,9 @@ class ProbeSet:
         indices: (N,) where in the dataset they are, or None.
         classes: how many classes the dataset says that it has, or None.
         names: the names of classes that it says, or none.
+        mean: what normalising subtracted, as the data say, or None.
+        std: what it divided by.
+        colours: which channels are red, green and blue, as the dataset says, or None.
         batch: the whole batch that they came in; None where they were given, or nothing else of it is needed.
         places: where in the batch they are, or None.
         is_whole: whether all is there that looking needs; not of a checkpoint, whose batch is to be read again.
@@ -51,6 +57,9 @@ class ProbeSet:
     indices: Tensor | None = None
     classes: int | None = None
     names: tuple[str, ...] = ()
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    colours: tuple[int, int, int] | None = None
     batch: Rows | None = None
     places: Places | None = None
     is_whole: bool = True
@@ -61,6 +70,14 @@ class ProbeSet:
         if self.batch is None or self.places is None:
             return Inputs(self.images)
         return Inputs(self.images, self.batch, self.places.image, self.places.label)
+
+    @property
+    def where(self) -> str:
+        """Which images of a data set they are, in words."""
+        if self.indices is None:
+            return f"the first {len(self.images)}"
+        first = ", ".join(map(str, self.indices[:_SAID].tolist()))
+        return f"indices {first}{', ...' if len(self.indices) > _SAID else ''}"
 
     def without_batch(self) -> "ProbeSet":
         """Return the set of a model that takes its images alone."""
@@ -181,7 +198,14 @@ def read_probe_set(
     kept, batch = _masks_of(masks, images_read, keys), joined([part.batch for part in found])
     dataset = getattr(loader, "dataset", None)
     classes, names = count_of_classes(dataset), names_of_classes(dataset)
-    return ProbeSet(images_read, labels, kept, indices, classes, names, batch, found[0].places)
+    return ProbeSet(
+        *(images_read, labels, kept, indices),
+        classes=classes,
+        names=names,
+        colours=colours_of(dataset),
+        batch=batch,
+        places=found[0].places,
+    )
 
 
 def to_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:

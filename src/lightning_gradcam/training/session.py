@@ -13,11 +13,12 @@ from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.loggers.logger import DummyLogger
 from pytorch_lightning.trainer.states import RunningStage, TrainerState
 from pytorch_lightning.utilities import CombinedLoader
-from torch import Tensor, nn
+from torch import nn
 
 from lightning_gradcam.cam.lend import Lender
 from lightning_gradcam.errors import SettingError, quoted
 from lightning_gradcam.training.batches import Keys
+from lightning_gradcam.training.choosing import Indices
 from lightning_gradcam.training.probe_set import Images, ProbeSet, read_probe_set
 
 logger = logging.getLogger(__name__)
@@ -176,7 +177,27 @@ def loader_of(trainer: Trainer, lender: Lender, images: Images) -> Any:
     return found[0]
 
 
-def probe_set_of(trainer: Trainer, lender: Lender, loader: Any, images: Images, keys: Keys) -> ProbeSet:
+def sources_of(trainer: Trainer, loader: Any = None) -> list[Any]:
+    """Return what may say how the images were normalised, the nearest to them first.
+
+    Args:
+        trainer: with its data module, and its module, whose hooks may normalise.
+        loader: that the images are read through; None takes those that the trainer has by now.
+    """
+    known = trainer.test_dataloaders if trainer.testing else trainer.val_dataloaders
+    loaders = [loader] if loader is not None else [] if known is None else CombinedLoader(known).flattened
+    module, data = trainer.lightning_module, _data_module(trainer)
+    hooks = ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer")
+    has_hooks = any(_is_own(getattr(module, hook)) for hook in hooks)
+    return [*loaders, *([] if data is None else [data]), *([module] if has_hooks else [])]
+
+
+def _is_own(hook: Any) -> bool:
+    """Whether a hook is none of Lightning's, in whichever of its packages."""
+    return ".core.hooks" not in str(hook.__module__)
+
+
+def probe_set_of(trainer: Trainer, lender: Lender, loader: Any, images: Indices, keys: Keys) -> ProbeSet:
     """Read the probe set from a loader.
 
     The state of data sets, samplers, loaders, data modules and modules is put back: nothing was read, as far as they
@@ -185,7 +206,6 @@ def probe_set_of(trainer: Trainer, lender: Lender, loader: Any, images: Images, 
     Raises:
         SettingError: what `read_probe_set` refuses.
     """
-    assert not isinstance(images, (Tensor, tuple))  # those are the set itself
     with lender.itself(loader=loader, data=_data_module(trainer)), _as_validation(trainer):
         return read_probe_set(loader, images, keys, partial(_transfer, trainer), _limit(trainer, loader))
 

@@ -19,22 +19,23 @@ from lightning_gradcam.cam.lend import Lender
 from lightning_gradcam.cam.maps import Maps, joined
 from lightning_gradcam.cam.plan import Known, Plan, make_plan
 from lightning_gradcam.cam.settings import Settings
-from lightning_gradcam.errors import SettingError
+from lightning_gradcam.errors import SettingError, quoted
 from lightning_gradcam.logs.events import Events
 from lightning_gradcam.logs.record import fingerprints
 from lightning_gradcam.logs.run_log import Moment, RunLog
 from lightning_gradcam.logs.schema import PROBE_SET, grid_tag, part_tag, root_tag
 from lightning_gradcam.logs.trackers import Tracker, trackers_of
 from lightning_gradcam.logs.writer import BackgroundWriter, Job
+from lightning_gradcam.pictures.appearance import Appearance
 from lightning_gradcam.pictures.shown import show_images
 from lightning_gradcam.timeline.metrics import means, measure, names
 from lightning_gradcam.training.arguments import Arguments
-from lightning_gradcam.training.choosing import names_of_classes
 from lightning_gradcam.training.faults import Faults
 from lightning_gradcam.training.memory import Memory
 from lightning_gradcam.training.monitors import check_monitors, log_numbers
 from lightning_gradcam.training.probe_set import ProbeSet, given_probe_set
 from lightning_gradcam.training.ranks import gathered, let_rank_zero_speak, said_by_rank_zero, shares_of, together
+from lightning_gradcam.training.said import names_of_classes, normalising_of
 from lightning_gradcam.training.schedule import Schedule
 from lightning_gradcam.training.session import (
     Spectator,
@@ -44,6 +45,7 @@ from lightning_gradcam.training.session import (
     look,
     own_folder,
     probe_set_of,
+    sources_of,
 )
 
 logger = logging.getLogger(__name__)
@@ -166,18 +168,30 @@ class Watch:
     def probe_set(self) -> ProbeSet:
         """The images: given, remembered, or read; all ranks have rank zero's."""
         trainer, lender, images = self.trainer, self._lender, self.arguments.images
-        found = said_by_rank_zero(trainer, lambda: given_probe_set(images) or self.memory.whole_probe_set)
+        given = given_probe_set(images)
+        found = said_by_rank_zero(trainer, lambda: self._as_said(given) if given else self.memory.whole_probe_set)
         if not found:
             loader = together(trainer, lambda: loader_of(trainer, lender, images))  # hooks may wait for others
-            found = said_by_rank_zero(
-                trainer,
-                lambda: (
-                    probe_set_of(trainer, lender, loader, images, self.arguments.keys).portable()
-                    if trainer.world_size > 1
-                    else probe_set_of(trainer, lender, loader, images, self.arguments.keys)
-                ),
-            )
+            found = said_by_rank_zero(trainer, lambda: self._read(loader))
         return together(trainer, found.pinned) if trainer.strategy.root_device.type == "cuda" else found
+
+    def _read(self, loader: Any) -> ProbeSet:
+        assert not isinstance(self.arguments.images, (Tensor, tuple))  # those are the set itself
+        found = probe_set_of(self.trainer, self._lender, loader, self.arguments.images, self.arguments.keys)
+        rank_zero_info(f"images={quoted(self.arguments.images)}: {found.where} of {_name_of_data(loader)}")
+        return self._as_said(found.portable() if self.trainer.world_size > 1 else found, loader)
+
+    def _as_said(self, found: ProbeSet, loader: Any = None) -> ProbeSet:
+        """The set with the normalising that the data say, where none is given."""
+        if self.arguments.appearance.mean is not None:
+            return found
+        said = normalising_of(found.images, sources_of(self.trainer, loader))
+        if said is None:
+            return found
+        mean, std, source = said
+        told = f"mean={_rounded(mean)}, std={_rounded(std)}, as {source} says"
+        rank_zero_info(f"mean=None: images are shown as they were before normalising with {told}")
+        return replace(found, mean=mean, std=std)
 
     @cached_property
     def plan(self) -> Plan:
@@ -247,10 +261,17 @@ class Watch:
         arguments, probe_set, task = self.arguments, self.probe_set, self.plan.task
         about = arguments.about(task, labelled=self.known.truth is not None, class_names=self.class_names)
         naming = self.class_names, arguments.settings.column_classes
-        shown = arguments.mean, arguments.std, about, *naming
+        shown = self._appearance, about, *naming
         images = show_images(probe_set.images, self.known.truth, task, *shown, unit=self.schedule.unit)
         known, root = fingerprints(probe_set.images), root_tag(arguments.name)
         return RunLog(images, known, self._events, self._trackers, root, arguments.by_run)
+
+    @property
+    def _appearance(self) -> Appearance:
+        """How the images are shown: as given, else as the data say."""
+        given, probe_set = self.arguments.appearance, self.probe_set
+        mean, std = (probe_set.mean, probe_set.std) if given.mean is None else (given.mean, given.std)
+        return Appearance(mean, std, probe_set.colours if given.channels is None else given.channels)
 
     @property
     def tags(self) -> dict[str, str]:
@@ -260,7 +281,7 @@ class Watch:
 
     def _tags(self, plan: Plan) -> dict[str, str]:
         images = part_tag(root_tag(self.arguments.name), PROBE_SET)
-        shown = f"{self.log.fingerprints} {self.log.images.about} {self.log.images.class_names}"
+        shown = f"{self.log.fingerprints} {self.log.images.about} {self.log.images.class_names} {self._appearance}"
         return {self._tag(layer): str(id(self)) for layer in plan.names} | {images: shown}
 
     def _check_others(self, plan: Plan) -> None:
@@ -356,6 +377,14 @@ class Watch:
 
     def _tag(self, layer: str) -> str:
         return grid_tag(layer, self.arguments.name, test=self.trainer.testing)
+
+
+def _rounded(numbers: Sequence[float]) -> str:
+    return quoted(tuple(float(f"{one:.4g}") for one in numbers))
+
+
+def _name_of_data(loader: Any) -> str:
+    return type(getattr(loader, "dataset", loader)).__name__
 
 
 def _done(make: Callable[[], T]) -> "Future[T]":

@@ -1,0 +1,290 @@
+"""What data sets, data modules and models say of themselves."""
+
+import functools
+import logging
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from pytorch_lightning import LightningDataModule
+from torch import Tensor, nn
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset, random_split
+from torchvision import transforms
+from torchvision.datasets import FakeData
+from torchvision.transforms import v2
+
+from lightning_gradcam import GradCAMCallback
+from lightning_gradcam.training.said import colours_of, names_of_classes, normalising_of
+
+from ..conftest import Classifier, make_pairs, small_cnn
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+PIXELS = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+PIXELS[0, :, 0, 0], PIXELS[0, :, 0, 1] = 0, 1
+NORMALISED = transforms.Normalize(MEAN, STD)(PIXELS)
+
+
+class Holder:
+    """Anything of a user's, with whatever attributes."""
+
+    def __init__(self, **held: object) -> None:
+        vars(self).update(held)
+
+
+class Wrapping(Dataset):
+    def __init__(self, inner: object, transform: object = None) -> None:
+        self.subset = inner
+        self.transform = transform
+
+
+def reading(transform: object) -> object:
+    def read(picture: object) -> object:
+        return transform(picture)
+
+    return read
+
+
+def sources() -> dict[str, object]:
+    normalize = transforms.Normalize(MEAN, STD)
+    whole = transforms.Compose([transforms.ToTensor(), normalize])
+    data = FakeData(10, transform=whole)
+    modern = v2.Compose([v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(MEAN, STD)])
+    return {
+        "a data set": data,
+        "of the second version": FakeData(10, transform=modern),
+        "in a sequence of modules": FakeData(10, transform=nn.Sequential(v2.Resize(8), v2.Normalize(MEAN, STD))),
+        "a subset": Subset(data, [0, 1]),
+        "a part": random_split(data, [5, 5])[0],
+        "several": ConcatDataset([data, data]),
+        "a wrapper's": Wrapping(FakeData(10), whole),
+        "a wrapped one's": Wrapping(Subset(data, [1])),
+        "a loader": DataLoader(Subset(data, [0, 1]), batch_size=2),
+        "a function's": Holder(read=reading(whole)),
+        "a function's with arguments": Holder(read=functools.partial(reading, transform=whole)),
+        "by stage": Holder(transforms={"train": None, "val": whole}),
+        "tensors": Holder(transform=transforms.Normalize(torch.tensor(MEAN), torch.tensor(STD))),
+        "in a method": Holder(read=Wrapping(FakeData(1), whole).__getitem__),
+        "numbers of its own": Holder(mean=MEAN, std=list(STD)),
+        "arrays of its own": Holder(mean=np.array(MEAN).reshape(1, 3, 1, 1), std=torch.tensor(STD)),
+    }
+
+
+@pytest.mark.parametrize("kind", sources())
+def test_normalising(kind: str) -> None:
+    """It is found wherever it is held."""
+    found = normalising_of(NORMALISED, [sources()[kind]])
+    assert found is not None
+    assert found.mean == pytest.approx(MEAN)
+    assert found.std == pytest.approx(STD)
+
+
+def broken() -> object:
+    class Broken:
+        @property
+        def mean(self) -> object:
+            raise RuntimeError("not yet")
+
+        def __getattr__(self, name: str) -> object:
+            raise RuntimeError(name)
+
+    return Broken()
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        Holder(),
+        Holder(transform=transforms.ToTensor()),
+        Holder(mean=0.5),
+        Holder(mean=(0.1, 0.2), std=(0.3, 0.4)),  # of other channels
+        Holder(mean="mean", std="std"),
+        Holder(mean=(0.5, 0.5, 0.5), std=(1.0, 1.0, 0.0)),
+        Holder(mean=(0.5, 0.5, 0.5), std=(1.0, 1.0, 1.0)),  # would have been darker than black
+        Holder(mean=lambda: 0.5, std=lambda: 0.5),
+        Holder(read=list(range(1000)), inner=[[[[[[[[[[transforms.Normalize(MEAN, STD)]]]]]]]]]]),
+        pytest.param(broken(), id="broken"),
+        None,
+        3,
+    ],
+)
+def test_nothing_is_found(source: object) -> None:
+    """Where nothing is said, or what the images cannot have come from."""
+    assert normalising_of(NORMALISED, [source]) is None
+
+
+def test_the_nearest_counts_and_what_cannot_be_is_passed_over() -> None:
+    first, second = Holder(mean=MEAN, std=STD), Holder(mean=0.5, std=0.5)
+    assert normalising_of(NORMALISED, [Holder(mean=(0.5,) * 4, std=(0.5,) * 4), first, second]).mean == MEAN
+    assert normalising_of(NORMALISED, [Holder(mean=0.9, std=0.9), first]).mean == MEAN
+    assert normalising_of(PIXELS, [first]) is None  # nothing was subtracted from these
+    assert normalising_of((PIXELS * 255).byte(), [first]) is None
+    assert normalising_of(NORMALISED.permute(0, 2, 3, 1), [first]).mean == MEAN
+
+
+def test_cycles_and_crowds_end() -> None:
+    """Objects that hold each other, and many of them."""
+    one, other = Holder(), Holder()
+    one.inner, other.inner = other, one
+    one.many = [Holder(inner=one, at=at) for at in range(60)]
+    for held in one.many:
+        held.many = one.many
+    assert normalising_of(NORMALISED, [one]) is None
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        (Holder(rgb_bands=("B04", "B03", "B02"), bands=("B02", "B03", "B04", "B08")), (2, 1, 0)),
+        (Holder(rgb_bands=["B04", "B03", "B02"], all_bands=["B01", "B02", "B03", "B04"]), (3, 2, 1)),
+        (Subset(Holder(rgb_bands=("r", "g", "b"), bands=("r", "g", "b", "n")), [0]), (0, 1, 2)),
+        (Holder(rgb_bands=("B04", "B03", "B02"), bands=("B08", "B11")), None),
+        (Holder(rgb_bands=("NO2",), all_bands=("NO2",)), None),
+        (Holder(rgb_bands=None, bands=None), None),
+    ],
+)
+def test_colours(said: object, expected: object) -> None:
+    assert colours_of(said) == expected
+
+
+def test_names_through_wrappers() -> None:
+    assert names_of_classes(Wrapping(Subset(Holder(classes=["cat", "dog"]), [0]))) == ("cat", "dog")
+    assert names_of_classes(ConcatDataset([[1], [2]])) == ()
+
+
+class InHook(Classifier):
+    """Normalises on the device, as kornia's users do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.normalize = v2.Normalize(MEAN, STD)
+
+    def on_after_batch_transfer(self, batch: object, dataloader_idx: int) -> object:
+        return [self.normalize(batch[0]), *batch[1:]]
+
+
+class Module(LightningDataModule):
+    """Has the numbers, and hooks that use them."""
+
+    mean, std = torch.tensor(0.0), torch.tensor(255.0)
+
+    def __init__(self, loader: DataLoader) -> None:
+        super().__init__()
+        self.loader = loader
+
+    def train_dataloader(self) -> DataLoader:
+        return self.loader
+
+    val_dataloader = train_dataloader
+
+    def on_after_batch_transfer(self, batch: object, dataloader_idx: int) -> object:
+        return [(batch[0] - self.mean) / self.std, *batch[1:]]
+
+
+class Pairs(Dataset):
+    """Pixels that a transform makes what the model gets."""
+
+    def __init__(self, transform: object, factor: float = 1.0) -> None:
+        self.transform, self.factor = transform, factor
+
+    def __len__(self) -> int:
+        return 12
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        image = PIXELS[index % 4] * self.factor
+        return (self.transform(image) if self.transform else image), index % 3
+
+
+def shown(callback: GradCAMCallback, trainer: object, *fitted: object, **options: object) -> list[np.ndarray]:
+    kept = []
+
+    class Keeping(type(callback)):
+        def teardown(self, trainer, pl_module, stage: str) -> None:
+            kept.extend(self._fit.log.images.pictures)
+            super().teardown(trainer, pl_module, stage)
+
+    callback.__class__ = Keeping
+    trainer.fit(*fitted, **options)
+    return kept
+
+
+@pytest.mark.parametrize("kind", ["data set", "hook", "data module", "given tensor"])
+def test_pictures_are_as_before_normalising(make_trainer, caplog, kind: str) -> None:
+    """Of each way, as the image was: read back, within the rounding."""
+    caplog.set_level(logging.INFO)
+    callback = GradCAMCallback(images=[0, 1] if kind != "given tensor" else NORMALISED[:2])
+    trainer, module = make_trainer(callback, max_epochs=1), Classifier()
+    if kind in ("data set", "given tensor"):
+        loader = DataLoader(Pairs(transforms.Normalize(MEAN, STD)), batch_size=4)
+        found = shown(callback, trainer, module, loader, loader)
+    elif kind == "hook":
+        loader = DataLoader(Pairs(None), batch_size=4)
+        found = shown(callback, trainer, InHook(), loader, loader)
+    else:
+        found = shown(callback, trainer, module, datamodule=Module(DataLoader(Pairs(None, 255.0), batch_size=4)))
+    for picture, image in zip(found, PIXELS, strict=False):
+        assert np.abs(picture / 255 - image.permute(1, 2, 0).numpy()).max() < 0.005
+    assert len(found) == 2
+    assert caplog.text.count("images are shown as they were before normalising with mean=") == 1
+
+
+def test_given_values_win(make_trainer, caplog) -> None:
+    caplog.set_level(logging.INFO)
+    callback = GradCAMCallback(images=[0], mean=0.0, std=0.5)
+    loader = DataLoader(Pairs(transforms.Normalize(MEAN, STD)), batch_size=4)
+    (picture,) = shown(callback, make_trainer(callback, max_epochs=1), Classifier(), loader, loader)
+    assert np.abs(picture / 255 - (NORMALISED[0] * 0.5).clip(0, 1).permute(1, 2, 0).numpy()).max() < 0.005
+    assert "before normalising" not in caplog.text
+
+
+def test_a_resumed_run_shows_the_same(make_trainer, tmp_path) -> None:
+    """Also where its data say nothing any more."""
+    callback = GradCAMCallback(images=[0, 1])
+    loader = DataLoader(Pairs(transforms.Normalize(MEAN, STD)), batch_size=4)
+    trainer = make_trainer(callback, max_epochs=1)
+    before = shown(callback, trainer, Classifier(), loader, loader)
+    trainer.save_checkpoint(tmp_path / "one.ckpt")
+    silent, again = DataLoader(make_pairs(12), batch_size=4), GradCAMCallback(images=[0, 1])
+    trainer = make_trainer(again, max_epochs=2)
+    after = shown(again, trainer, Classifier(), silent, silent, ckpt_path=tmp_path / "one.ckpt")
+    assert all((one == other).all() for one, other in zip(before, after, strict=True))
+
+
+def test_bands(make_trainer, caplog) -> None:
+    """A data set that knows its bands' names is shown in true colours; without them it is said what is shown."""
+
+    class Bands(Dataset):
+        bands = ("B02", "B03", "B04", "B08", "B11")
+
+        def __len__(self) -> int:
+            return 12
+
+        def __getitem__(self, index: int) -> tuple[Tensor, int]:
+            return torch.arange(5.0)[:, None, None].expand(5, 8, 8) / 4, index % 3
+
+    def run(dataset: Dataset, **options: object) -> np.ndarray:
+        callback = GradCAMCallback(images=[0], mean=0.0, std=1.0, **options)
+        loader = DataLoader(dataset, batch_size=4)
+        module = Classifier(small_cnn(5))
+        return shown(callback, make_trainer(callback, max_epochs=1), module, loader, loader)[0][0, 0]
+
+    assert run(Bands()).tolist() == [0, 64, 128]
+    assert "of the images' 5 channels the first three are shown as red, green, blue" in caplog.text
+    caplog.clear()
+    Bands.rgb_bands = ("B04", "B03", "B02")
+    assert run(Bands()).tolist() == [128, 64, 0]
+    assert run(Bands(), channels=4).tolist() == [255, 255, 255]
+    assert "channels=None" not in caplog.text
+    with pytest.raises(ValueError, match=r"channels=\(5, 4, 3\): the images have no channel 5"):
+        run(Bands(), channels=(5, 4, 3))
+
+
+def test_an_image_processor() -> None:
+    """transformers' say it in their own words."""
+    transformers = pytest.importorskip("transformers")
+    processor = transformers.ViTImageProcessor(size={"height": 8, "width": 8}, image_mean=MEAN, image_std=STD)
+    pictures = [Image.fromarray((one.permute(1, 2, 0) * 255).byte().numpy()) for one in PIXELS]
+    images = processor(pictures, return_tensors="pt")["pixel_values"]
+    assert normalising_of(images, [Holder(processor=processor)]).mean == pytest.approx(MEAN)
+    silent = transformers.ViTImageProcessor(do_normalize=False)
+    assert normalising_of(images, [Holder(processor=silent)]) is None
