@@ -6,6 +6,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
+from lightning_gradcam import explain
 from lightning_gradcam.cam.calls import Inputs
 from lightning_gradcam.cam.layers import (
     Capture,
@@ -310,3 +311,34 @@ def test_registers_in_front_of_patches_that_no_convolution_made_are_told_too() -
             return self.head(self.block(torch.cat([self.registers.expand(len(patches), -1, -1), patches], 1)).mean(1))
 
     assert found(Registers(), torch.rand(2, 3, 56, 84)) == TargetLayer("block", Layout("NLC", (4, 6), prefix=5))
+
+
+class Inner(nn.Module):
+    """Returns a map, and what it made of that map by itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 4, 3, padding=1)
+        self.last = nn.Conv2d(4, 5, 3, padding=1)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        found = self.first(images)
+        return found, self.last(found).mean((2, 3))
+
+
+class Outer(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head = Inner(), nn.Linear(5, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.body(images)[1])
+
+
+def test_what_a_layer_made_of_its_own_output_is_not_behind_it() -> None:
+    """The layer found is one whose output, once returned, reaches the scores; another is refused by name."""
+    images = torch.rand(2, 3, 8, 8)
+    assert explain(Outer(), images).layer == "body.last"
+    for method in ("gradcam", "eigencam"):
+        with pytest.raises(ValueError, match="target_layer='body': the scores do not depend on what it returns"):
+            explain(Outer(), images, "body", method=method)

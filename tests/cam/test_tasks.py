@@ -4,10 +4,12 @@ import math
 from types import SimpleNamespace
 
 import pytest
+import pytorch_lightning
 import segmentation_models_pytorch as smp
 import torch
 import torchmetrics
-from torch import nn
+import transformers
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lightning_gradcam.cam.outputs import candidates, maker_of, one_an_image, per_image
@@ -438,3 +440,47 @@ def test_probabilities_stay_such_behind_what_leaves_them_between_0_and_1() -> No
     assert maker_of(F.interpolate(logits.reshape(2, 1, 2, 2).sigmoid(), (4, 4), mode="bilinear")) == "Sigmoid"
     assert maker_of(logits.sigmoid() * logits) == ""
     assert maker_of(nn.Linear(4, 4)(logits.sigmoid())) == ""
+
+
+def _helper(scores: Tensor, labels: Tensor) -> Tensor:
+    return F.cross_entropy(scores, labels)
+
+
+class _WithHelpers(pytorch_lightning.LightningModule):
+    """Its step calls a method, which calls a function of the program's, which names the loss."""
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        return self.one_step(batch)
+
+    def one_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+        return _helper(self(batch[0]), batch[1]) if batch else self.one_step(batch)
+
+    def unused(self, scores: Tensor) -> Tensor:
+        return F.mse_loss(scores, scores)
+
+
+def test_losses_are_found_behind_what_steps_call() -> None:
+    """Methods and functions of the same program, and no others; a loss's own parts are none of the module's."""
+    assert evidence_of(_WithHelpers(), (), "").words == {"multiclass": "cross_entropy"}
+
+    class NTXentLoss(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cross_entropy = nn.CrossEntropyLoss()
+
+    NTXentLoss.__module__ = "lightly.loss.ntx_ent_loss"
+    assert evidence_of(nn.Sequential(NTXentLoss()), (), "").words == {"none": "NTXentLoss"}
+
+
+def test_a_single_score_without_a_known_loss_may_have_a_threshold_of_its_own() -> None:
+    """As an anomaly's has; said where the module trains, and its losses tell nothing of classes."""
+    one, labels = torch.randn(2, 1), torch.tensor([0, 1, 1, 0])
+    assert "task='regression'" in decide(one, IMAGES, labels, Evidence({}, trains=True), None).doubt
+    assert not decide(one, IMAGES, labels, Evidence({"binary": "BCELoss"}, trains=True), None).doubt
+    assert not decide(one, IMAGES, labels, Evidence({}), None).doubt
+
+
+def test_a_classifier_of_transformers_knows_how_many_classes_it_has() -> None:
+    config = transformers.ResNetConfig(embedding_size=8, hidden_sizes=[8], depths=[1], num_labels=5)
+    assert evidence_of(transformers.ResNetForImageClassification(config), (), "").counts == {5}
+    assert evidence_of(transformers.ResNetModel(config), (), "").counts == set()

@@ -38,6 +38,18 @@ class Wrapping(Dataset):
         self.transform = transform
 
 
+whole = transforms.Compose([transforms.ToTensor(), transforms.Normalize(MEAN, STD)])
+
+
+class OfClass(Dataset):
+    transform = whole
+
+
+class OfProgram(Dataset):
+    def __getitem__(self, index: int) -> object:
+        return whole(index)
+
+
 def reading(transform: object) -> object:
     def read(picture: object) -> object:
         return transform(picture)
@@ -46,8 +58,6 @@ def reading(transform: object) -> object:
 
 
 def sources() -> dict[str, object]:
-    normalize = transforms.Normalize(MEAN, STD)
-    whole = transforms.Compose([transforms.ToTensor(), normalize])
     data = FakeData(10, transform=whole)
     modern = v2.Compose([v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(MEAN, STD)])
     return {
@@ -65,6 +75,8 @@ def sources() -> dict[str, object]:
         "by stage": Holder(transforms={"train": None, "val": whole}),
         "tensors": Holder(transform=transforms.Normalize(torch.tensor(MEAN), torch.tensor(STD))),
         "in a method": Holder(read=Wrapping(FakeData(1), whole).__getitem__),
+        "its class's": OfClass(),
+        "its program's": OfProgram(),
         "numbers of its own": Holder(mean=MEAN, std=list(STD)),
         "arrays of its own": Holder(mean=np.array(MEAN).reshape(1, 3, 1, 1), std=torch.tensor(STD)),
     }

@@ -104,20 +104,27 @@ class Capture:
 
 
 class _Survey(Capture):
-    """A capture of many layers that also tells which of them pool."""
+    """A capture of many layers that also tells which of them pool, and what each handed on.
+
+    A look sees what becomes of that alone: not what a layer made of its own output before it returned it.
+    """
 
     def __init__(self) -> None:
         super().__init__()
+        self.handed_on: dict[nn.Module, Tensor] = {}
         self.pooled: set[nn.Module] = set()
         self._pools_made: dict[int, Tensor] = {}  # holds the tensors, so that no id is given out twice
 
     def __call__(self, module: nn.Module, inputs: object, output: Any) -> Any:
         handed_on = super().__call__(module, inputs, output)
         self.pooled.discard(module)
+        copy = _tensor_of(handed_on)
+        if copy is not None:
+            self.handed_on[module] = copy
         # A container whose last child pools returns the very tensor that its child handed on.
         if "pool" in type(module).__name__.lower() or id(_tensor_of(output)) in self._pools_made:
             self.pooled.add(module)
-            if (copy := _tensor_of(handed_on)) is not None:
+            if copy is not None:
                 self._pools_made[id(copy)] = copy
         return handed_on
 
@@ -252,7 +259,7 @@ def resolve_layers(
     reader = _LayoutReader.of(captured, len(images), size_of(images), reshape_transform)
     if choice is None:
         return [_find({module: name for name, module in named}, captured, scores, reader)]
-    return [TargetLayer(name, reader.require(name, captured, module)) for name, module in named]
+    return [reader.target(name, captured, module, scores) for name, module in named]
 
 
 @dataclass(frozen=True)
@@ -285,7 +292,17 @@ class _LayoutReader:
     def read(self, module: nn.Module) -> Reader | None:
         return self.layouts.get(module) if self.transform is None else self.transform
 
-    def require(self, name: str, captured: Capture, module: nn.Module) -> Layout | None:
+    def target(self, name: str, captured: _Survey, module: nn.Module, scores: Tensor) -> TargetLayer:
+        """A layer that the user names."""
+        layout = self._required(name, captured, module)
+        if scores.requires_grad and not _reached(captured, {module: layout or self.transform or _whole}, scores):
+            raise SettingError(
+                f"target_layer={name!r}: the scores do not depend on what it returns by operations that can be "
+                "differentiated; name a layer on the way to them"
+            )
+        return TargetLayer(name, layout)
+
+    def _required(self, name: str, captured: Capture, module: nn.Module) -> Layout | None:
         if module not in captured.outputs:
             raise SettingError(
                 f"target_layer={name!r} ({type(module).__name__}) gave no tensor: it is not called in the forward "
@@ -342,6 +359,10 @@ def _find(names: dict[nn.Module, str], captured: _Survey, scores: Tensor, reader
     return TargetLayer(names[chosen], _layout_of(maps[chosen]))
 
 
+def _whole(output: Tensor) -> Tensor:
+    return output
+
+
 def _layout_of(read: Reader) -> Layout | None:
     return read if isinstance(read, Layout) else None
 
@@ -372,7 +393,7 @@ def _is_attention(name: str, output: Tensor, read: Reader, captured: Capture, na
     return len(shape) == 3 and read.grid[0] in shape[:2]
 
 
-def _reached(captured: Capture, maps: dict[nn.Module, Reader], scores: Tensor) -> list[nn.Module]:
+def _reached(captured: _Survey, maps: dict[nn.Module, Reader], scores: Tensor) -> list[nn.Module]:
     """Layers from which any position of the map reaches the scores.
 
     Told by where a gradient of NaN arrives, not by gradients' values: a head that starts as zeros (torchvision's ViT)
@@ -381,10 +402,10 @@ def _reached(captured: Capture, maps: dict[nn.Module, Reader], scores: Tensor) -
     if not maps or not scores.requires_grad:
         return []
     modules = list(maps)
-    outputs = [captured.outputs[module] for module in modules]
+    outputs = [captured.handed_on[module] for module in modules]
     nan = torch.full_like(scores, torch.nan)
     with torch.autograd.set_detect_anomaly(False):
-        gradients = torch.autograd.grad(scores, outputs, grad_outputs=nan, allow_unused=True)
+        gradients = torch.autograd.grad(scores, outputs, nan, retain_graph=True, allow_unused=True)
     pairs = zip(modules, gradients, strict=True)
     return [m for m, gradient in pairs if gradient is not None and bool(maps[m](gradient).isnan().any())]
 

@@ -76,7 +76,7 @@ _OF_PROBABILITIES = ("BCELoss", "binary_cross_entropy")
 _OF_LOSSES = {name: kind for kind, names in _LOSSES.items() for name in names}
 _VOID_PIXEL, _USUALLY_IGNORED = VOID  # the second is torch's default, which is no word of the module's
 _MANY = 16  # outputs: more are an embedding rather than classes of which few are seen
-_STEPS = ("training_step", "validation_step", "shared_step", "_shared_step", "step", "_step", "loss", "compute_loss")
+_STEPS = ("training_step", "validation_step")
 
 
 def evidence_of(model: nn.Module, counts: Collection[int], maker: str) -> Evidence:
@@ -89,12 +89,13 @@ def evidence_of(model: nn.Module, counts: Collection[int], maker: str) -> Eviden
         kind = None if one in parts else _of_metric(one) or _of_loss(one)
         if kind:
             words.setdefault(kind, type(one).__name__)
+        if kind or hasattr(one, "config"):  # transformers' classifiers know their number
             counts |= {int(count) for count in (getattr(one, "num_classes", 0), getattr(one, "num_labels", 0)) if count}
     for function in (*_functions_held(model), *_functions_named(model)):
         if function in _OF_LOSSES:
             words.setdefault(_OF_LOSSES[function], function)
     ignored = {getattr(one, "ignore_index", None) for one in losses} - {None, _USUALLY_IGNORED}
-    trains = any(_step_code(model, step) for step in _STEPS[:2])
+    trains = any(_steps(model))
     return Evidence(words, frozenset(counts), maker, ignored.pop() if len(ignored) == 1 else None, trains)
 
 
@@ -124,15 +125,33 @@ def _functions_held(model: nn.Module) -> Iterator[str]:
 
 
 def _functions_named(model: nn.Module) -> Iterator[str]:
+    """The names in its steps, and in the functions of the same package that these call."""
+    waiting, seen = list(_steps(model)), set[types.FunctionType]()
+    while waiting:
+        function = waiting.pop()
+        if function in seen:
+            continue
+        seen.add(function)
+        for name in _names_in(function.__code__):
+            yield name
+            called = getattr(type(model), name, None) or function.__globals__.get(name)
+            if isinstance(called, types.FunctionType) and name != "forward" and _are_together(function, called):
+                waiting.append(called)
+
+
+def _steps(model: nn.Module) -> Iterator[types.FunctionType]:
     for step in _STEPS:
-        code = _step_code(model, step)
-        yield from _names_in(code) if code else ()
+        function = getattr(type(model), step, None)
+        if isinstance(function, types.FunctionType) and not _is_lightnings(function):
+            yield function
 
 
-def _step_code(model: nn.Module, step: str) -> types.CodeType | None:
-    function = getattr(type(model), step, None)
-    is_own = function is not None and not str(function.__module__).startswith(("pytorch_lightning.", "lightning."))
-    return getattr(function, "__code__", None) if is_own else None
+def _are_together(*functions: types.FunctionType) -> bool:
+    return len({str(one.__module__).partition(".")[0] for one in functions}) == 1
+
+
+def _is_lightnings(function: types.FunctionType) -> bool:
+    return str(function.__module__).startswith(("pytorch_lightning.", "lightning."))
 
 
 def _names_in(code: types.CodeType) -> Iterator[str]:
@@ -317,7 +336,8 @@ def _of_one(labels: Tensor | None, evidence: Evidence) -> _Told:
     known = known_of(labels, signed=is_signed(known_of(labels, signed=True)))
     is_share = known.is_floating_point() and bool(((known >= 0) & (known <= 1)).all())
     if is_subset(known, (-1, 0, 1)) or (is_share and evidence.says("binary")):
-        return "binary", "labels of 0 and 1", ""
+        is_unknown = evidence.trains and not evidence.is_of_classes
+        return "binary", "labels of 0 and 1", _IF_SCORE if is_unknown else ""
     doubt = "task='binary' if they are soft labels" if is_share else ""
     return "regression", "labels other than 0 and 1", doubt
 
@@ -349,6 +369,7 @@ def _of_several_alone(evidence: Evidence) -> _Told:
     return "multiclass", "several scores an image", _IF_EMBEDDING if is_unknown else ""
 
 
+_IF_SCORE = "task='regression' if it is a score with a threshold of its own"
 _IF_EMBEDDING = "task='none' if the output is an embedding"
 
 

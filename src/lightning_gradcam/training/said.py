@@ -18,6 +18,15 @@ from lightning_gradcam.pictures.appearance import Appearance
 _WRAPPED = ("dataset", "subset", "datasets", "loader")  # under which a data set holds the one that it reads
 _BANDS = ("bands", "all_bands", "all_band_names")
 _DEEPEST, _LONGEST, _MOST = 8, 64, 5_000  # steps from a data set to its transform, entries of a list, objects looked at
+_LIBRARIES = {"builtins", "torch", "torchvision", "pytorch_lightning", "lightning"}
+_READING = {
+    "__getitem__",
+    "__getitems__",
+    "__iter__",
+    "__call__",
+    "on_before_batch_transfer",
+    "on_after_batch_transfer",
+}
 _PLAIN = (str, bytes, int, float, Tensor, np.ndarray, type, ModuleType)
 _MARGIN = 0.05  # beyond black and white, where images were resized
 
@@ -154,7 +163,16 @@ def _contents(one: Any) -> Iterable[Any]:
             return [*known.nonlocals.values(), *known.globals.values()]
         return ()
     inner = list(one.children()) if isinstance(one, nn.Module) else []
-    return [*inner, *vars(one).values()] if hasattr(one, "__dict__") else inner
+    return [*inner, *getattr(one, "__dict__", {}).values(), *_of_class(type(one))]
+
+
+def _of_class(kind: type) -> Iterator[Any]:
+    """What a class of the user's holds, and its methods that make of an item what the model gets."""
+    if kind.__module__.partition(".")[0] not in _LIBRARIES:
+        for name, held in vars(kind).items():
+            is_code = isinstance(held, (FunctionType, classmethod, staticmethod, property, type))
+            if name in _READING or not (name.startswith("__") or is_code):
+                yield held
 
 
 def _explains(said: Normalising, images: Tensor) -> bool:
