@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lightning_gradcam.training.batches import Keys, Places, find_places, of_one_size
+from lightning_gradcam.training.probe_set import read_probe_set
 
 IMAGES, LABELS, MASKS = torch.rand(2, 3, 8, 8), torch.tensor([0, 1]), torch.zeros(2, 1, 8, 8)
 
@@ -108,12 +109,11 @@ def test_where_no_labels_are_found_it_is_said_what_there_is(caplog) -> None:
     assert caplog.text == ""
 
 
-def test_images_of_several_sizes_are_brought_to_the_firsts(caplog) -> None:
-    """And said; classes of pixels stay classes."""
+def test_images_of_several_sizes_are_brought_to_the_firsts() -> None:
+    """Classes of pixels stay classes."""
     images = of_one_size([torch.zeros(1, 3, 4, 8), torch.ones(2, 3, 9, 9)], of_images=True)
     assert [tuple(one.shape) for one in images] == [(1, 3, 4, 8), (2, 3, 4, 8)]
     assert float(images[1].min()) == pytest.approx(1)
-    assert "the images are of several sizes: all are brought to the first's, 4x8" in caplog.text
     maps = of_one_size([torch.zeros(1, 4, 4, dtype=torch.long), torch.tensor([[[7, 9], [9, 7]]])])
     assert maps[1][0].tolist() == [[7, 7, 9, 9], [7, 7, 9, 9], [9, 9, 7, 7], [9, 9, 7, 7]]
 
@@ -140,3 +140,17 @@ def test_of_entries_that_may_be_labels_it_is_said_which_was_taken(batch, told, c
     find_places(batch, Keys())
     assert told in caplog.text
     assert bool(told) == bool(caplog.text)
+
+
+def test_several_sizes_are_said_once(caplog) -> None:
+    """Of the images that are taken, however many batches they come in."""
+
+    def batches(*heights: int) -> list[dict[str, object]]:
+        return [{"image": [torch.zeros(3, height, 8), torch.zeros(3, 4, 8)], "label": [0, 1]} for height in heights]
+
+    found = read_probe_set(batches(4, 6, 9, 12), 5, Keys(), lambda batch: batch)
+    assert found.images.shape == (5, 3, 4, 8)
+    assert caplog.text.count("the images are of 3 sizes: all are brought to the first's, 4x8") == 1
+    caplog.clear()
+    assert read_probe_set(batches(4, 9), 2, Keys(), lambda batch: batch).images.shape == (2, 3, 4, 8)
+    assert "sizes" not in caplog.text

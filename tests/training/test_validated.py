@@ -195,3 +195,19 @@ def test_weights_that_cannot_be_read(make_trainer, loader) -> None:
     callback = GradCAMCallback(images=IMAGES)
     make_trainer(callback, max_epochs=1).fit(module, loader, loader)
     assert same(looked_at(callback)[1:], module.measured)
+
+
+@pytest.mark.parametrize("average", [Ema, OfEpoch, pytest.param(lightning_ema, marks=needs_averages)])
+def test_averages_and_training_are_untouched(make_trainer, loader, average) -> None:
+    """Losses, weights and averages, with the callback and without."""
+
+    def fitted(*watching: Callback) -> tuple[list[float], dict[str, Tensor], list[Tensor]]:
+        torch.manual_seed(0)
+        averaging, module = average(), Recorder()
+        make_trainer(*watching, averaging, max_epochs=3, val_check_interval=1).fit(module, loader, loader)
+        return module.losses, module.state_dict(), [value for one in module.measured for value in one.parameters()]
+
+    plain, watched = fitted(), fitted(GradCAMCallback(images=IMAGES))
+    assert plain[0] == watched[0]
+    assert all(torch.equal(one, watched[1][name]) for name, one in plain[1].items())
+    assert all(torch.equal(one, other) for one, other in zip(plain[2], watched[2], strict=True))

@@ -56,6 +56,11 @@ class Places:
         images = _as_one(at(batch, self.image), of_images=True)
         return images, self._of_each(batch, self.label, len(images)), self._of_each(batch, self.mask, len(images))
 
+    def sizes(self, batch: Any) -> list[tuple[int, int]]:
+        """Return each image's (H, W), as they are in the batch."""
+        held = at(batch, self.image)
+        return [(one.shape[-2], one.shape[-1]) for one in held]
+
     @staticmethod
     def _of_each(batch: Any, path: Path | None, count: int) -> Tensor | None:
         found = None if path is None else _as_one(at(batch, path))
@@ -189,8 +194,6 @@ def of_one_size(parts: Sequence[Tensor], of_images: bool = False) -> list[Tensor
     if len(sizes) < 2:
         return list(parts)
     size = tuple(parts[0].shape[-2:])
-    if of_images:
-        logger.warning("the images are of several sizes: all are brought to the first's, %dx%d", *size)
     return [_resized(one, size, of_images) for one in parts]
 
 

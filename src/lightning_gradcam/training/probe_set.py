@@ -190,6 +190,10 @@ def read_probe_set(
     columns = zip(*(part.fields for part in found), strict=True)
     images_read, labels, masks = (_joined(parts, of_images=place == 0) for place, parts in enumerate(columns))
     assert images_read is not None
+    sizes = {size for part in found for size in part.sizes}
+    if len(sizes) > 1:
+        told = "the images are of %d sizes: all are brought to the first's, %dx%d"
+        logger.warning(told, len(sizes), *size_of(images_read))
     if not read and len(images_read) < _count(images):
         logger.warning("images=%d, but the validation data has only %d: these are used", images, len(images_read))
     if labels is None and masks is not None and masks.dim() > 2:  # maps, which of a segmentation are what is true
@@ -314,16 +318,17 @@ def _read(
 
 @dataclass(frozen=True)
 class _Part:
-    """A batch as it was read, with its images, labels and masks, and where they are in it."""
+    """A batch as it was read, with its images, labels and masks, where they are in it, and of which sizes."""
 
     batch: Rows
     places: Places
     fields: tuple[Tensor, Tensor | None, Tensor | None]
+    sizes: list[tuple[int, int]]
 
     def first(self, count: int) -> "_Part":
         images, labels, masks = (None if one is None else one[:count] for one in self.fields)
         assert images is not None
-        return _Part(self.batch.at(slice(count)), self.places, (images, labels, masks))
+        return _Part(self.batch.at(slice(count)), self.places, (images, labels, masks), self.sizes[:count])
 
 
 def _parts(batches: Iterable[Any], keys: Keys, transfer: Callable[[Any], Any]) -> Iterator[_Part]:
@@ -333,7 +338,7 @@ def _parts(batches: Iterable[Any], keys: Keys, transfer: Callable[[Any], Any]) -
         places = places or find_places(seen, keys)
         fields = places.read(seen)
         own = mapped(seen, lambda one: one.detach().cpu().clone() if isinstance(one, Tensor) else one)
-        yield _Part(Rows(own, len(fields[0])), places, fields)
+        yield _Part(Rows(own, len(fields[0])), places, fields, places.sizes(seen))
 
 
 def _take(parts: Iterator[_Part], count: int) -> list[_Part]:
