@@ -249,7 +249,7 @@ def test_several_validation_loaders_use_the_first_and_say_so(make_trainer, event
 
     with caplog.at_level(logging.INFO, logger="lightning_gradcam"):
         make_trainer(GradCAMCallback(images=2), max_epochs=1).fit(Two(), loader, [loader, other])
-    assert any("2 validation loaders" in record.message for record in caplog.records)
+    assert any("2 loaders: the images are the first" in record.message for record in caplog.records)
     assert events().steps(TAG) == [0, 1]
 
 

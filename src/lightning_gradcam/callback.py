@@ -20,7 +20,7 @@ from lightning_gradcam.training.batches import Key, Keys
 from lightning_gradcam.training.fit import DryRun, FitWatch
 from lightning_gradcam.training.memory import Memory
 from lightning_gradcam.training.probe_set import Images, asked_for, plain_images
-from lightning_gradcam.training.session import is_dry_run
+from lightning_gradcam.training.session import epochs_of, is_dry_run
 from lightning_gradcam.training.watch import Watch
 from lightning_gradcam.values import plain
 
@@ -236,7 +236,7 @@ class GradCAMCallback(_Callback):
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the look of `trainer.validate`, and of a fit where looks follow validations."""
         if self._evaluation:
-            self._evaluation.look(trainer.current_epoch)
+            self._evaluation.look_after_evaluation()
         elif self._fit and not trainer.sanity_checking:
             self._fit.look_if_due("validation")
 
@@ -255,7 +255,7 @@ class GradCAMCallback(_Callback):
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the look of `trainer.test`."""
         if self._evaluation:
-            self._evaluation.look(trainer.current_epoch)
+            self._evaluation.look_after_evaluation()
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Let all that was logged reach the disk before a checkpoint says that it was."""
@@ -263,8 +263,10 @@ class GradCAMCallback(_Callback):
             self._fit.drain()
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Go on from what a resumed run's checkpoint has, whose state is loaded next."""
-        if self._fit:
+        """Go on from what a resumed checkpoint has, whose state is loaded next; of one evaluated note the epoch."""
+        if self._evaluation:
+            self._evaluation.epochs = epochs_of(checkpoint)
+        elif self._fit:
             self._fit.memory.begin_from(self.state_key, checkpoint["callbacks"])
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:

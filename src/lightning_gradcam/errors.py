@@ -37,7 +37,8 @@ def nearest(given: str, known: Iterable[str], most: int = 3) -> str:
     A dotted name is compared by as many of its last parts as were given: 'layer4' finds 'backbone.layer4'.
     """
     names = list(known)
-    matches = get_close_matches(given, names, n=most, cutoff=0.6)
+    matches = [name for name in names if name.lower() == given.lower()][:most]
+    matches += [name for name in get_close_matches(given, names, n=most, cutoff=0.6) if name not in matches]
     parts = given.count(".") + 1
     ends = {name: ".".join(name.split(".")[-parts:]) for name in names if name not in matches}
     close = get_close_matches(given, set(ends.values()), n=most, cutoff=0.6)

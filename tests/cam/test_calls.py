@@ -10,6 +10,7 @@ from lightning_gradcam.cam.lend import Lender
 from lightning_gradcam.cam.plan import make_plan
 from lightning_gradcam.cam.settings import Settings
 from lightning_gradcam.cam.trees import Path, Rows
+from lightning_gradcam.cam.ways import required_inputs
 
 from ..conftest import small_cnn
 
@@ -86,6 +87,30 @@ class TakesMore(Net):
         return self.scores(image, 0.0 if row is None else row.sum(1, keepdim=True))
 
 
+class TakesMeta(Net):
+    def forward(self, image, meta=None):
+        return self.scores(image, 0.0 if meta is None else meta.sum(1, keepdim=True))
+
+
+class NeedsMeta(Net):
+    def forward(self, img, meta):
+        return self.scores(img, meta.sum(1, keepdim=True))
+
+
+class TakesTabular(Net):
+    def forward(self, image, tabular):
+        return self.scores(image, tabular.sum(1, keepdim=True))
+
+
+class Generates(Net):
+    def __init__(self) -> None:
+        super().__init__()
+        self.noise = nn.Linear(7, 3)
+
+    def forward(self, noise):
+        return self.noise(noise)
+
+
 class TakesRest(Net):
     def forward(self, photo, row):
         return self.scores(photo, row.sum(1, keepdim=True))
@@ -156,6 +181,25 @@ CASES: dict[str, tuple[type[Net], object, Path, Path | None, str, Tensor, Tensor
         *(TakesRest, {"id": LABELS, "row": ROWS, "image": IMAGES}, ("image",), None),
         *("TakesRest(photo=batch['image'], row=batch['row'])", IMAGES, SUM),
     ),
+    "an optional one by a name like its own": (
+        *(TakesMeta, {"image": IMAGES, "metadata": ROWS, "label": LABELS}, ("image",), ("label",)),
+        *("TakesMeta(image=batch['image'], meta=batch['metadata'])", IMAGES, SUM),
+    ),
+    "an optional one beside the images": (
+        *(TakesMeta, ((IMAGES, ROWS), LABELS), (0, 0), (1,), "TakesMeta(batch[0][0], batch[0][1])", IMAGES, SUM),
+    ),
+    "a name like its own, and other entries": (
+        *(NeedsMeta, {"image": IMAGES, "id": LABELS, "metadata": ROWS, "label": LABELS}, ("image",), ("label",)),
+        *("NeedsMeta(img=batch['image'], meta=batch['metadata'])", IMAGES, SUM),
+    ),
+    "an optional one by such a name, and the images by none": (
+        *(TakesMeta, {"photo": IMAGES, "metadata": ROWS}, ("photo",), None),
+        *("TakesMeta(image=batch['photo'], meta=batch['metadata'])", IMAGES, SUM),
+    ),
+    "names within": (
+        *(TakesTabular, {"inputs": {"image": IMAGES, "tabular": ROWS}, "label": LABELS}, ("inputs", "image")),
+        *(("label",), "TakesTabular(batch['inputs']['image'], batch['inputs']['tabular'])", IMAGES, SUM),
+    ),
     "a batch that is spoilt": (
         *(Spoils, (IMAGES, {"gain": torch.ones(1), "row": ROWS}), (0,), None, "Spoils(batch)", IMAGES, 2 * SUM),
     ),
@@ -207,6 +251,12 @@ def test_a_callable_may_take_the_batch() -> None:
         (TakesPlaces, TABLE, ("image",), ("label",), "in an order that no names tell"),
         (TakesLabels, (IMAGES, LABELS), (0,), (1,), "with the labels"),
         (TakesNamed, TABLE, ("image",), ("label",), ""),
+        (TakesTabular, {"inputs": {"image": IMAGES, "tabular": ROWS}}, ("inputs", "image"), None, ""),
+        (TakesMeta, {"image": IMAGES, "metadata": ROWS}, ("image",), None, "by names that are alike"),
+        (TakesMeta, {"image": IMAGES, "row": ROWS}, ("image",), None, "without its meta"),
+        (TakesMeta, {"image": IMAGES, "label": LABELS}, ("image",), ("label",), ""),
+        (TakesMeta, (IMAGES, LABELS), (0,), (1,), ""),
+        (TakesPixels, {"pixel_values": IMAGES, "row": ROWS}, ("pixel_values",), None, ""),
     ],
 )
 def test_what_no_name_tells_is_a_guess(kind, batch, place, label, guess) -> None:
@@ -241,13 +291,14 @@ class Nothing(nn.Module):
             r"TakesThree\(images\): TypeError: .*missing 2 required.*batch: model\(images, batch",
         ),
         (Fails(), RuntimeError, "a fault of the user's own"),
+        (Generates(), RuntimeError, r"Generates\(images\): RuntimeError.*batch: model\(images, batch\['row'\]\)"),
         (
             Nothing(),
             ValueError,
             r"Nothing has no forward, and 2 children .*model, images: model.head\(model.backbone\(images\)\)",
         ),
     ],
-    ids=["three", "own", "no forward"],
+    ids=["three", "own", "generates", "no forward"],
 )
 def test_where_no_way_works_the_line_to_paste_is_said(model, kind, message) -> None:
     """How it was called, and never the model's repr."""
@@ -255,6 +306,29 @@ def test_where_no_way_works_the_line_to_paste_is_said(model, kind, message) -> N
     with Lender(model).twin(None) as (lent, _), pytest.raises(kind, match=message) as told:
         make_plan(lent, Inputs(IMAGES, Rows(batch, 5), ("image",)), None, Settings())
     assert "Conv2d(" not in str(told.value)
+
+
+def test_the_line_to_paste_is_none_that_was_tried() -> None:
+    """Where nothing else came with the images it is of a child that has weights."""
+    with Lender(Generates()).twin(None) as (lent, _), pytest.raises(RuntimeError, match=r"model\.network\(images\)$"):
+        make_plan(lent, Inputs(IMAGES, Rows([IMAGES], 5), (0,)), None, Settings())
+
+
+@pytest.mark.parametrize(
+    ("kind", "output", "count"),
+    [
+        (TakesPlaces, None, 2),
+        (TakesMeta, None, 1),
+        (TakesLabels, None, 1),
+        (TakesKeywords, None, 1),
+        (WithoutForward, None, 1),
+        (TakesPlaces, lambda model, images: model(images), 1),
+        (TakesPlaces, "scores", 1),
+        (TakesPlaces, "no_such", 1),
+    ],
+)
+def test_how_many_inputs_a_model_needs(kind, output, count) -> None:
+    assert required_inputs(kind(), output) == count
 
 
 def test_images_alone_need_no_batch() -> None:

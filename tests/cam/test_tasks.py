@@ -251,6 +251,8 @@ SCORES = torch.randn(2, 4)
         ({"out": SCORES, "aux": SCORES + 1}, [("out",)]),
         ({"pred": (SCORES, None)}, [("pred", 0)]),
         ({"anything": SCORES}, [("anything",)]),
+        ({"age": SCORES, "species": SCORES + 1, "loss": torch.zeros(())}, [("age",), ("species",)]),
+        ({"features": SCORES, "class_logits": SCORES + 1}, [("class_logits",)]),
         (SimpleNamespace(logits=SCORES), [("logits",)]),
         (SimpleNamespace(output=SCORES), [("output",)]),
     ],
@@ -260,7 +262,7 @@ def test_scores_are_found_in_any_usual_output(output, places) -> None:
     assert [place for place, _ in candidates(output)] == places
 
 
-@pytest.mark.parametrize("output", [{"a": SCORES, "b": SCORES}, object(), (), None, [{"boxes": SCORES}]])
+@pytest.mark.parametrize("output", [{"a": {"b": SCORES}, "c": 1}, object(), (), None, [{"boxes": SCORES}]])
 def test_other_outputs_are_refused_with_what_came(output) -> None:
     """And with what to pass."""
     with pytest.raises(ValueError, match=r"output=None found no scores.*output=callable"):

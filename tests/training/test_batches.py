@@ -154,3 +154,23 @@ def test_several_sizes_are_said_once(caplog) -> None:
     caplog.clear()
     assert read_probe_set(batches(4, 9), 2, Keys(), lambda batch: batch).images.shape == (2, 3, 4, 8)
     assert "sizes" not in caplog.text
+
+
+def test_labels_stand_behind_what_the_model_needs(caplog) -> None:
+    """Of (image, row, label) for a model of two inputs the third; nothing of its inputs is taken for labels."""
+    row, label = torch.rand(2, 4), torch.tensor([1, 2])
+    assert find_places((IMAGES, row, label), Keys(), inputs=2) == Places((0,), (2,), None)
+    assert find_places((IMAGES, IMAGES, label), Keys(), inputs=2) == Places((0,), (2,), None)
+    assert find_places(((IMAGES, row), label), Keys(), inputs=2) == Places((0, 0), (1,), None)
+    assert find_places((IMAGES, row), Keys(), inputs=2) == Places((0,), None, None)
+    assert caplog.text == ""
+    assert find_places((IMAGES, row, label), Keys()).label == (1,)
+    assert "label_key=2 takes another" in caplog.text
+
+
+def test_words_are_no_labels(caplog) -> None:
+    """And where the images are named as labels none are read: both are said."""
+    assert find_places({"image": IMAGES, "label": ["cat", "dog"]}, Keys()).label is None
+    assert "no labels are read: label holds words, and accepted are numbers" in caplog.text
+    assert find_places((IMAGES, LABELS), Keys(label=0)).label is None
+    assert "label_key=0 is where the images are: no labels are read" in caplog.text

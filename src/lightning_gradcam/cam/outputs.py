@@ -12,6 +12,8 @@ from lightning_gradcam.errors import SettingError
 
 NAMES = ("logits", "out", "pred", "preds", "prediction", "predictions", "scores", "output", "y_hat")
 
+_LIKE = ("logit", "score", "pred")
+
 # what brings scores into another shape, size or precision, or leaves probabilities between 0 and 1: seen through
 _KEEPING = (
     *("View", "Reshape", "Squeeze", "Unsqueeze", "Slice", "Select", "Transpose", "Permute", "ToCopy", "Clone", "Index"),
@@ -60,8 +62,7 @@ def _tensors(output: Any, place: Path) -> Iterator[tuple[Path, Tensor]]:
         if output.dim() or not place:
             yield place, output
     elif _is_mapping(output):
-        names = [name for name in NAMES if name in output][:1] or list(output)[: len(output) == 1 and not place]
-        for name in names:
+        for name in _names_in(output, is_outermost=not place):
             yield from _tensors(output[name], (*place, name))
     elif (name := next((name for name in NAMES if isinstance(getattr(output, name, None), Tensor)), None)) is not None:
         yield (*place, name), getattr(output, name)  # a dataclass, a named tuple
@@ -69,6 +70,15 @@ def _tensors(output: Any, place: Path) -> Iterator[tuple[Path, Tensor]]:
         is_a_dict_an_image = isinstance(output, list) and any(map(_is_mapping, output))  # detectors'
         for number, item in enumerate(output if not is_a_dict_an_image else ()):
             yield from _tensors(item, (*place, number))
+
+
+def _names_in(output: Mapping[Any, Any], is_outermost: bool) -> list[Any]:
+    """The entry of a usual name, else those whose names are like one, else all there is of tensors."""
+    if usual := [name for name in NAMES if name in output]:
+        return usual[:1]
+    tensors = [name for name, one in output.items() if isinstance(one, Tensor) and one.dim()]
+    like = [name for name in tensors if any(word in str(name).lower() for word in _LIKE)]
+    return (like or tensors) if is_outermost and tensors else list(output)[: len(output) == 1 and is_outermost]
 
 
 def _is_mapping(output: object) -> bool:
@@ -163,6 +173,8 @@ def per_image(scores: Tensor, images: Tensor, alone: Callable[[], Tensor]) -> st
         SettingError: none of these.
     """
     count = len(images)
+    if not scores.dim():
+        raise SettingError(f"output= gave a single number for {count} images; accepted are scores, (N, ...)")
     if scores.dim() == 3 and scores.shape[1] == count > 1 and _owners(scores[0, 1], images) == [1]:
         return "stacked"
     if len(scores) == count:

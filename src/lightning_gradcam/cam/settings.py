@@ -1,5 +1,6 @@
 """What a map is to be made of, checked as far as that goes without a model."""
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -46,7 +47,9 @@ class Settings:
         for name in ("reshape_transform", "output"):
             value = getattr(self, name)
             if not (value is None or callable(value) or (name == "output" and isinstance(value, str))):
-                raise TypeError(f"{name}={quoted(value)} is not callable")
+                also = ", nor the name of a method" if name == "output" else ""
+                raise TypeError(f"{name}={quoted(value)} is not callable{also}")
+        _check_takes(self.output)
         for name in ("aug_smooth", "eigen_smooth"):
             if not isinstance(getattr(self, name), bool):
                 raise TypeError(f"{name}={quoted(getattr(self, name))} is neither True nor False")
@@ -93,6 +96,25 @@ def check_tensor(images: Tensor) -> None:
     """
     if images.dim() != 4 or not images.numel():
         raise SettingError(f"images is a tensor {tuple(images.shape)}; accepted is (N, C, H, W) with N >= 1")
+
+
+def _check_takes(output: object) -> None:
+    """Refuse a callable that cannot be given a model and images, where its signature tells."""
+    if not callable(output):
+        return
+    try:
+        signature = inspect.signature(output)
+    except (TypeError, ValueError):
+        return
+    for given in ((0, 0), (0, 0, 0)):
+        try:
+            signature.bind(*given)
+        except TypeError:
+            continue
+        return
+    raise SettingError(
+        f"output={quoted(output)} takes {signature}; accepted are (model, images) or (model, images, batch)"
+    )
 
 
 def _check_method(settings: Settings) -> None:

@@ -1,7 +1,7 @@
 """Telling the task, once: from scores and labels, and from what the module says of itself."""
 
 import types
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -124,9 +124,21 @@ def _functions_held(model: nn.Module) -> Iterator[str]:
             yield one.__name__
 
 
-def _functions_named(model: nn.Module) -> Iterator[str]:
+def validated_alone(model: nn.Module) -> list[str]:
+    """Return the children that validation uses and neither training nor `forward` do, copies of another: averages."""
+    said = {step: set(_functions_named(model, (step,))) for step in (*_STEPS, "forward")}
+    shapes = {name: [one.shape for one in child.parameters()] for name, child in model.named_children()}
+    alone = said["validation_step"] - said["training_step"] - said["forward"]
+    return [
+        name
+        for name, own in shapes.items()
+        if name in alone and own and any(own == other for one, other in shapes.items() if one != name)
+    ]
+
+
+def _functions_named(model: nn.Module, steps: Sequence[str] = _STEPS) -> Iterator[str]:
     """The names in its steps, and in the functions of the same package that these call."""
-    waiting, seen = list(_steps(model)), set[types.FunctionType]()
+    waiting, seen = list(_steps(model, steps)), set[types.FunctionType]()
     while waiting:
         function = waiting.pop()
         if function in seen:
@@ -139,8 +151,8 @@ def _functions_named(model: nn.Module) -> Iterator[str]:
                 waiting.append(called)
 
 
-def _steps(model: nn.Module) -> Iterator[types.FunctionType]:
-    for step in _STEPS:
+def _steps(model: nn.Module, steps: Sequence[str] = _STEPS) -> Iterator[types.FunctionType]:
+    for step in steps:
         function = getattr(type(model), step, None)
         if isinstance(function, types.FunctionType) and not _is_lightnings(function):
             yield function
@@ -338,6 +350,13 @@ def _of_one(labels: Tensor | None, evidence: Evidence) -> _Told:
     if is_subset(known, (-1, 0, 1)) or (is_share and evidence.says("binary")):
         is_unknown = evidence.trains and not evidence.is_of_classes
         return "binary", "labels of 0 and 1", _IF_SCORE if is_unknown else ""
+    if evidence.says("binary"):
+        told = "the labels are other than 0 and 1, which its loss is of"
+        return (
+            "binary",
+            evidence.reason("binary"),
+            f"{told}: label_key= names others, task='regression' if it is a value",
+        )
     doubt = "task='binary' if they are soft labels" if is_share else ""
     return "regression", "labels other than 0 and 1", doubt
 

@@ -84,7 +84,8 @@ class Appearance:
     def unit(self, undone: Numbers) -> int | None:
         """Return what is white: 1, or 255; None where the numbers are of another kind, as reflectances are."""
         if self.mean is None or self.std is None:
-            return 255 if np.issubdtype(undone.dtype, np.integer) else None
+            is_of_bytes = np.issubdtype(undone.dtype, np.integer) and np.min(undone) >= 0 and np.max(undone) <= 255
+            return 255 if is_of_bytes else None
         if np.max(np.abs(self.mean)) <= 1 and np.max(self.std) <= 1:
             return 1
         low, high = _BRIGHTEST

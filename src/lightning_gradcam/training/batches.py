@@ -71,8 +71,13 @@ class Places:
         return None
 
 
-def find_places(batch: Any, keys: Keys) -> Places:
+def find_places(batch: Any, keys: Keys, inputs: int = 1) -> Places:
     """Find where the images, labels and masks are; say so where it is not clear.
+
+    Args:
+        batch: as the model's own code gets it.
+        keys: where they are said to be.
+        inputs: so many entries, from the images on, the model cannot do without: labels stand behind them.
 
     Raises:
         SettingError: there are no images (N, C, H, W), or nothing at a key that was given.
@@ -84,11 +89,15 @@ def find_places(batch: Any, keys: Keys) -> Places:
             f"image_key={keys.image!r}: the batch, {described(batch)}, has no images (N, C, H, W) there{asked}"
         )
     first = int(image[0]) if image and isinstance(image[0], int) else 0  # in a tuple labels stand behind the images
-    label = _find(batch, "label", keys.label, _is_tensor, first + 1)
-    mask = _find(batch, "mask", keys.mask, _is_tensor, first + 2)
+    behind = first + (inputs if len(image) < 2 else 1)
+    label = _find(batch, "label", keys.label, _is_tensor, behind)
+    mask = _find(batch, "mask", keys.mask, _is_tensor, behind + 1)
     places = Places(image, None if label == image else label, mask)
     if keys.label is None:
-        _say_which_labels(batch, places)
+        _say_which_labels(batch, places, range(first, behind))
+    elif label == image:
+        told = "label_key=%r is where the images are: no labels are read"
+        logger.warning(told, keys.label)
     return places
 
 
@@ -204,11 +213,12 @@ def _resized(one: Tensor, size: tuple[int, ...], of_images: bool) -> Tensor:
     return found if one.dim() == 4 else found[:, 0]
 
 
-def _say_which_labels(batch: Any, places: Places) -> None:
+def _say_which_labels(batch: Any, places: Places, inputs: range) -> None:
     """Say so where several entries may be the labels, as in (image, domain, label), and where none is known as such."""
     count = len(at(batch, places.image))
     found = [(path, one) for path, one in leaves(batch) if _may_be_labels(one, count)]
     alike = [path for path, one in found if path != places.mask or one.dim() == 1]
+    alike = [path for path in alike if not path or path[0] not in inputs]  # which are the model's
     if places.label is None and alike:
         key = dotted(alike[0])
         logger.warning(
@@ -217,6 +227,8 @@ def _say_which_labels(batch: Any, places: Places) -> None:
             key if key.isdecimal() else repr(key),
         )
         return
+    if places.label is None and (words := _by_name(batch, _USUAL["label"], _are_words)):
+        logger.warning("no labels are read: %s holds words, and accepted are numbers", dotted(words))
     others = [path for path in alike if path != places.label]
     if places.label and others and not any(isinstance(step, str) for path in [places.label, *others] for step in path):
         keys = [dotted(path) for path in sorted([places.label, *others], key=str)]
@@ -224,6 +236,10 @@ def _say_which_labels(batch: Any, places: Places) -> None:
         named = " or ".join(f"label_key={key if key.isdecimal() else repr(key)}" for key in keys if key != taken)
         told = "the labels are taken to be the batch's entry %s, of [%s]; %s takes another"
         logger.warning(told, taken, ", ".join(keys), named)
+
+
+def _are_words(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and len(value) > 0 and all(isinstance(one, str) for one in value)
 
 
 def _may_be_labels(one: Any, count: int) -> bool:

@@ -52,7 +52,7 @@ def chosen(loader: DataLoader[Any], images: Indices, limit: int | None = None) -
         return list(images)
     pool = drawn(loader, limit)
     if images > len(pool):
-        logger.warning("images=%d, but the validation data have only %d: all of them are used", images, len(pool))
+        logger.warning("images=%d, but validation reads only %d: all of them are used", images, len(pool))
         images = len(pool)
     labels = labels_of(loader.dataset)
     are_indices = labels is not None and all(type(one) is int and 0 <= one < len(labels) for one in pool)

@@ -90,7 +90,8 @@ class FitWatch(Watch):
             self.faults(fault)
 
     def _when(self, step: int) -> str:
-        return f"{self.schedule.unit} {step}"
+        is_cut = step > 0 and self.schedule.by == "epoch" and not self.trainer.is_last_batch
+        return f"{self.schedule.unit} {step}{', which ended early' if is_cut else ''}"
 
     def _moment(self, step: int) -> Moment:
         return Moment(self.trainer.global_step, step if self.schedule.unit == "epoch" else self.trainer.current_epoch)

@@ -122,7 +122,11 @@ def check_images(images: object) -> None:
     elif isinstance(images, int) and not isinstance(images, bool):
         if images < 1:
             raise SettingError(f"images={images}; accepted is 1 or more")
-    elif isinstance(images, Sequence) and all(isinstance(item, int) and not isinstance(item, bool) for item in items):
+    elif (
+        isinstance(images, Sequence)
+        and not isinstance(images, str)
+        and all(isinstance(item, int) and not isinstance(item, bool) for item in items)
+    ):
         if not items or min(items) < 0:
             raise SettingError(f"images={quoted(images)}; accepted are dataset indices, 0 or more, at least one")
     else:
@@ -160,7 +164,12 @@ def asked_for(images: Images, keys: Keys) -> str:
 
 
 def read_probe_set(
-    loader: Any, images: Indices, keys: Keys, transfer: Callable[[Any], Any], limit: int | None = None
+    loader: Any,
+    images: Indices,
+    keys: Keys,
+    transfer: Callable[[Any], Any],
+    limit: int | None = None,
+    inputs: int = 1,
 ) -> ProbeSet:
     """Read images through a loader's own reading and collating, whatever its sampler does, and no random state moves.
 
@@ -174,6 +183,7 @@ def read_probe_set(
         keys: where in a batch to look.
         transfer: what makes of a collated batch what the model sees.
         limit: how many batches validation reads, where these are not all.
+        inputs: how many entries of a batch the model cannot do without.
 
     Raises:
         SettingError: an index that the dataset does not have, a batch without images (N, C, H, W), or masks that are
@@ -184,7 +194,7 @@ def read_probe_set(
         np.random.seed(0)
         torch.default_generator.manual_seed(0)  # torch.manual_seed would move every device's
         read, batches = _batches(loader, images, limit)
-        found = _take(_parts(batches, keys, transfer), len(read) if read else _count(images))
+        found = _take(_parts(batches, keys, transfer, inputs), len(read) if read else _count(images))
     if not found:
         raise SettingError("images: the validation data is empty; pass images=<tensor (N, C, H, W)>")
     columns = zip(*(part.fields for part in found), strict=True)
@@ -253,7 +263,7 @@ def _boxes_to_masks(boxes: Tensor, size: tuple[int, int]) -> Tensor:
 
 def _masks_of(found: Tensor | None, images: Tensor, keys: Keys) -> Tensor | None:
     """The masks; None where nobody said that what lies in a mask's usual place is one, and it is none."""
-    if found is None:
+    if found is None or (found.dim() < 2 and keys.mask is None):  # what is in their place, but none
         return None
     try:
         return to_masks(found, size_of(images))
@@ -331,11 +341,11 @@ class _Part:
         return _Part(self.batch.at(slice(count)), self.places, (images, labels, masks), self.sizes[:count])
 
 
-def _parts(batches: Iterable[Any], keys: Keys, transfer: Callable[[Any], Any]) -> Iterator[_Part]:
+def _parts(batches: Iterable[Any], keys: Keys, transfer: Callable[[Any], Any], inputs: int) -> Iterator[_Part]:
     places: Places | None = None
     for batch in batches:
         seen = transfer(batch)
-        places = places or find_places(seen, keys)
+        places = places or find_places(seen, keys, inputs)
         fields = places.read(seen)
         own = mapped(seen, lambda one: one.detach().cpu().clone() if isinstance(one, Tensor) else one)
         yield _Part(Rows(own, len(fields[0])), places, fields, places.sizes(seen))

@@ -139,8 +139,8 @@ def _normalisers(source: Any) -> Iterator[tuple[Any, Any, Any]]:
 def _statistics(one: Any) -> tuple[Any, Any] | None:
     if inspect.getattr_static(one, "image_mean", None) is not None:  # an image processor
         return (one.image_mean, one.image_std) if _held(one, "do_normalize") is not False else None
-    if not type(one).__name__.startswith("Normalize"):
-        return None
+    if not type(one).__name__.startswith("Normalize") or _held(one, "normalization") not in (None, "standard"):
+        return None  # albumentations' others have a mean and a std that they do not use
     flags = _held(one, "flags")  # kornia's
     held = flags if isinstance(flags, Mapping) else {name: _held(one, name) for name in ("mean", "std")}
     return (held["mean"], held["std"]) if held.get("mean") is not None and held.get("std") is not None else None

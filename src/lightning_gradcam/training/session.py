@@ -15,7 +15,9 @@ from pytorch_lightning.trainer.states import RunningStage, TrainerState
 from pytorch_lightning.utilities import CombinedLoader
 from torch import nn
 
+from lightning_gradcam.cam.calls import Output
 from lightning_gradcam.cam.lend import Lender
+from lightning_gradcam.cam.ways import required_inputs
 from lightning_gradcam.errors import SettingError, quoted
 from lightning_gradcam.training.batches import Keys
 from lightning_gradcam.training.choosing import Indices
@@ -60,6 +62,12 @@ def check_tags(trainer: Trainer, callback: Callback, tags: Mapping[str, str]) ->
                 f"two {type(callback).__name__} write to {clashing[0]!r}; pass one of them a name=, which its tags "
                 "then have"
             )
+
+
+def epochs_of(checkpoint: Mapping[str, Any]) -> int:
+    """Return how many epochs the weights of a checkpoint were trained for."""
+    progress = checkpoint.get("loops", {}).get("fit_loop", {}).get("epoch_progress", {}).get("total", {})
+    return int(progress.get("processed", checkpoint.get("epoch", -1) + 1))
 
 
 def is_dry_run(trainer: Trainer) -> bool:
@@ -173,7 +181,7 @@ def loader_of(trainer: Trainer, lender: Lender, images: Images) -> Any:
             "images=<tensor (N, C, H, W)>"
         )
     if len(found) > 1:
-        logger.info("%d validation loaders: the images are the first one's", len(found))
+        logger.info("%d loaders: the images are the first one's", len(found))
     return found[0]
 
 
@@ -197,7 +205,9 @@ def _is_own(hook: Any) -> bool:
     return ".core.hooks" not in str(hook.__module__)
 
 
-def probe_set_of(trainer: Trainer, lender: Lender, loader: Any, images: Indices, keys: Keys) -> ProbeSet:
+def probe_set_of(
+    trainer: Trainer, lender: Lender, loader: Any, images: Indices, keys: Keys, output: Output | None = None
+) -> ProbeSet:
     """Read the probe set from a loader.
 
     The state of data sets, samplers, loaders, data modules and modules is put back: nothing was read, as far as they
@@ -207,7 +217,8 @@ def probe_set_of(trainer: Trainer, lender: Lender, loader: Any, images: Indices,
         SettingError: what `read_probe_set` refuses.
     """
     with lender.itself(loader=loader, data=_data_module(trainer)), _as_validation(trainer):
-        return read_probe_set(loader, images, keys, partial(_transfer, trainer), _limit(trainer, loader))
+        inputs = required_inputs(trainer.lightning_module, output)
+        return read_probe_set(loader, images, keys, partial(_transfer, trainer), _limit(trainer, loader), inputs)
 
 
 def _limit(trainer: Trainer, loader: Any) -> int | None:
@@ -216,8 +227,16 @@ def _limit(trainer: Trainer, loader: Any) -> int | None:
     asked = trainer.limit_test_batches if trainer.testing else trainer.limit_val_batches
     batches: float = next(iter(known), 0) or asked or 0  # before the first validation they are not counted
     if isinstance(batches, float) and batches <= 1.0 and not known:
-        batches = int(len(loader) * batches) if hasattr(loader, "__len__") else 0
+        batches = int(_length(loader) * batches)
     return int(batches) * trainer.world_size if batches and isfinite(batches) else None
+
+
+def _length(loader: Any) -> int:
+    """How many batches there are, 0 where that is not known: a loader of a stream has a length that raises."""
+    try:
+        return len(loader)
+    except (TypeError, NotImplementedError):
+        return 0
 
 
 def _data_module(trainer: Trainer) -> object:

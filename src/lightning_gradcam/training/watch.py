@@ -19,6 +19,7 @@ from lightning_gradcam.cam.lend import Lender
 from lightning_gradcam.cam.maps import Maps, joined
 from lightning_gradcam.cam.plan import Known, Plan, make_plan
 from lightning_gradcam.cam.settings import Settings
+from lightning_gradcam.cam.telling import validated_alone
 from lightning_gradcam.errors import SettingError, quoted
 from lightning_gradcam.logs.events import Events
 from lightning_gradcam.logs.record import fingerprints
@@ -127,6 +128,10 @@ class Watch:
         except Exception as fault:
             self.faults(fault)
 
+    def look_after_evaluation(self) -> None:
+        """Log the look of a stage that evaluates, at the epoch that its weights are of."""
+        self.look(self.trainer.current_epoch if self.epochs is None else self.epochs)
+
     def drain(self) -> None:
         """Wait until all that was logged has reached the disk."""
         self._writer.drain()
@@ -162,6 +167,7 @@ class Watch:
         return True
 
     _is_kept: ClassVar[bool] = False  # where no logger takes pictures: evaluation is no place to watch training
+    epochs: int | None = None  # that the weights of a checkpoint were trained for, which is evaluated
     _is_due: bool = False  # pictures of a look were begun, and have not been delivered
 
     @cached_property
@@ -176,9 +182,10 @@ class Watch:
         return together(trainer, found.pinned) if trainer.strategy.root_device.type == "cuda" else found
 
     def _read(self, loader: Any) -> ProbeSet:
-        assert not isinstance(self.arguments.images, (Tensor, tuple))  # those are the set itself
-        found = probe_set_of(self.trainer, self._lender, loader, self.arguments.images, self.arguments.keys)
-        rank_zero_info(f"images={quoted(self.arguments.images)}: {found.where} of {_name_of_data(loader)}")
+        images, keys, output = self.arguments.images, self.arguments.keys, self.arguments.settings.output
+        assert not isinstance(images, (Tensor, tuple))  # those are the set itself
+        found = probe_set_of(self.trainer, self._lender, loader, images, keys, output)
+        rank_zero_info(f"images={quoted(images)}: {found.where} of {_name_of_data(loader)}")
         return self._as_said(found.portable() if self.trainer.world_size > 1 else found, loader)
 
     def _as_said(self, found: ProbeSet, loader: Any = None) -> ProbeSet:
@@ -236,12 +243,18 @@ class Watch:
                 f"class_names has {len(class_names)} names; the model has {task.classes} classes; if its outputs are "
                 "none, pass task='none'"
             )
-        if settings.output is None and plan.call != Call():
+        if settings.output is None and plan.call != Call() and not plan.call.guess:
             rank_zero_info(f"output=None: called as {plan.call.said(self.module)}")
         if plan.call.guess:
             logger.warning(
                 "output=None: called as %s, %s; output=lambda model, images, batch: model(...) calls it otherwise",
                 *(plan.call.said(self.module), plan.call.guess),
+            )
+        if settings.output is None and (others := validated_alone(self.module)):
+            logger.warning(
+                "output=None: validation_step uses %s, and forward does not, which is looked at; output=lambda model, "
+                "images: model.%s(images) looks at it",
+                *(" and ".join(others), others[0]),
             )
         if settings.target_layer is None:
             rank_zero_info(f"target_layer=None: looking at {plan.names[0]!r}, the last layer whose output is a map")
