@@ -11,6 +11,20 @@ from lightning_gradcam.errors import quoted
 from .conftest import small_cnn
 
 
+class Odd:
+    """Whatever is asked of it fails, but its shape, which is a method."""
+
+    def shape(self) -> None: ...
+
+    def __repr__(self) -> str:
+        raise RuntimeError("closed")
+
+
+class Lines(list):
+    def __repr__(self) -> str:
+        return "\n".join(self)
+
+
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
@@ -25,6 +39,9 @@ from .conftest import small_cnn
         (np.zeros((2, 2)), "<ndarray (2, 2)>"),
         (nn.ReLU, "ReLU"),
         (small_cnn, "small_cnn"),
+        (Odd(), "<Odd>"),
+        (Lines(["a\nb"]), "<Lines>"),
+        (range(3), "range(0, 3)"),
     ],
 )
 def test_quoted(value: object, expected: str) -> None:

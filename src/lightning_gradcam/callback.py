@@ -230,7 +230,7 @@ class GradCAMCallback(_Callback):
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         """Look at the weights that validation measures."""
-        if watch := self._watch_beginning(trainer, batch_idx, dataloader_idx):
+        if watch := self._watch_beginning(trainer, batch_idx):
             watch.see()
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -249,7 +249,7 @@ class GradCAMCallback(_Callback):
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         """Look at the weights that the test measures."""
-        if watch := self._watch_beginning(trainer, batch_idx, dataloader_idx):
+        if watch := self._watch_beginning(trainer, batch_idx):
             watch.see()
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -279,10 +279,9 @@ class GradCAMCallback(_Callback):
         """Finish writing; hold on to no model, and only to what a checkpoint saved from now on should have."""
         self._finish()
 
-    def _watch_beginning(self, trainer: Trainer, batch_idx: int, dataloader_idx: int) -> Watch | None:
-        """The stage whose evaluation has its first batch; a sanity check is none."""
-        is_first = batch_idx == dataloader_idx == 0 and not trainer.sanity_checking
-        return self._evaluation or self._fit if is_first else None
+    def _watch_beginning(self, trainer: Trainer, batch_idx: int) -> Watch | None:
+        """The stage whose evaluation has a loader's first batch, of which the first counts; a sanity check is none."""
+        return self._evaluation or self._fit if batch_idx == 0 and not trainer.sanity_checking else None
 
     def _finish(self) -> None:
         for watch in (self._fit, self._evaluation):

@@ -5,20 +5,26 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any
 
+from lightning_gradcam.values import held
+
 
 class SettingError(ValueError):
     """A setting that cannot work, with the argument's name in the sentence."""
+
+
+_WRITTEN = {type(None), bool, int, float, str, bytes, list, tuple, dict, set, frozenset, range}
 
 
 class _Quotes(reprlib.Repr):
     """Python's own values as they are written, shortened; of everything else what it is."""
 
     def repr1(self, x: Any, level: int) -> str:
-        if x is None or isinstance(x, (bool, int, float, str, bytes, list, tuple, dict, set, frozenset, range)):
+        if type(x) in _WRITTEN:
             return super().repr1(x, level)
-        if hasattr(x, "shape"):
-            return f"<{type(x).__name__} {tuple(x.shape)}>"
-        return str(getattr(x, "__qualname__", None) or f"<{type(x).__name__}>")
+        shape, name = held(x, "shape"), held(x, "__qualname__")
+        if isinstance(shape, tuple):
+            return f"<{type(x).__name__} {tuple(shape)}>"
+        return name if isinstance(name, str) else f"<{type(x).__name__}>"
 
 
 _QUOTES = _Quotes()

@@ -1,5 +1,6 @@
 """Settings as Python's own values, whichever library's numbers they came in."""
 
+from contextlib import suppress
 from typing import Any
 
 
@@ -10,3 +11,10 @@ def plain(value: Any) -> Any:
     if type(value) in (list, tuple):
         return type(value)(plain(one) for one in value)
     return value
+
+
+def held(source: Any, name: str) -> Any:
+    """Return an attribute of a user's object; None where there is none, or where a property fails."""
+    with suppress(Exception):
+        return getattr(source, name, None)
+    return None

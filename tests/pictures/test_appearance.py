@@ -1,5 +1,7 @@
 """Images as people see them: channels, normalising, and what white is."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -82,16 +84,47 @@ def test_statistics_are_of_the_models_channels() -> None:
 
 
 def test_numbers_that_are_none() -> None:
-    """NaN and infinite pixels are black, and take no other with them."""
-    image = np.linspace(0, 1, 48, dtype=np.float32).reshape(1, 3, 4, 4)
+    """NaN and infinite pixels are black, and take no other with them: the rest is stretched as without them."""
+    image = np.linspace(5, 6, 48, dtype=np.float32).reshape(1, 3, 4, 4)
     image[0, 0, 0, :2] = np.nan, np.inf
     (picture,) = Appearance().pictures(image)
     assert picture[0, 0, 0] == picture[0, 1, 0] == 0
+    assert picture[0, 2, 0] == 0
     assert picture[3, 3, 2] == 255
+    assert 110 < picture[2, 0, 1] < 145
+    assert Appearance().pictures(np.full((1, 1, 2, 2), np.nan, np.float32))[0].max() == 0
 
 
 @pytest.mark.parametrize(
-    ("mean", "std"), [(0.5, None), ([], []), ("a", "b"), ([0.5], [0.0]), (0.5, -1), (float("nan"), 1.0), (True, 1.0)]
+    ("values", "expected"),
+    [
+        (np.array([0, 255, 100], np.uint8), [0, 255, 100]),
+        (np.array([0, 1, 1], np.int64), [0, 1, 1]),
+        (np.array([0, 4000, 2000], np.int16), [0, 255, 128]),
+        (np.array([-1000, 3000, 1000], np.int32), [0, 255, 128]),
+        (np.array([0, 65535, 13107], np.uint16), [0, 255, 51]),
+    ],
+)
+def test_whole_numbers(values, expected) -> None:
+    """Of 0..255 they are pixels; others, as CT has them and cameras of 16 bits, are stretched."""
+    image = np.broadcast_to(values[None, None, None], (1, 1, 2, 3))
+    assert Appearance().pictures(image)[0][0, :, 0].tolist() == expected
+
+
+def test_a_mean_and_a_std_that_are_not_the_images(caplog) -> None:
+    """Where most of the pictures would be black or white it is said, with the numbers."""
+    Appearance(0.45, 0.23).pictures(RNG.uniform(0, 255, (2, 3, 8, 8)).astype(np.float32))
+    assert re.search(
+        r"mean=0.45, std=0.23: with these 9\d % of the pixels are darker than black or brighter", caplog.text
+    )
+    caplog.clear()
+    Appearance(0.45, 0.23).pictures((RNG.random((2, 3, 8, 8), np.float32) - 0.45) / 0.23)
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize(
+    ("mean", "std"),
+    [(0.5, None), ([], []), ("a", "b"), ([0.5], [0.0]), (0.5, -1), (10**400, 1.0), (float("nan"), 1.0), (True, 1.0)],
 )
 def test_bad_statistics_are_refused(mean, std) -> None:
     """By name."""

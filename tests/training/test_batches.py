@@ -7,9 +7,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, default_collate
 
+from lightning_gradcam import GradCAMCallback
 from lightning_gradcam.training.batches import Keys, Places, find_places, of_one_size
 from lightning_gradcam.training.probe_set import read_probe_set
+
+from ..conftest import Classifier, make_pairs
 
 IMAGES, LABELS, MASKS = torch.rand(2, 3, 8, 8), torch.tensor([0, 1]), torch.zeros(2, 1, 8, 8)
 
@@ -174,3 +178,29 @@ def test_words_are_no_labels(caplog) -> None:
     assert "no labels are read: label holds words, and accepted are numbers" in caplog.text
     assert find_places((IMAGES, LABELS), Keys(label=0)).label is None
     assert "label_key=0 is where the images are: no labels are read" in caplog.text
+
+
+def test_a_batch_that_holds_itself(make_trainer, caplog) -> None:
+    """It is read, and left out where it cannot be copied; the fit goes on as without."""
+
+    def collate(items: list) -> dict[str, object]:
+        images, labels = default_collate(items)
+        batch: dict[str, object] = {"image": images, "gt": labels}
+        batch["self"] = batch
+        return batch
+
+    class Reading(Classifier):
+        def training_step(self, batch: dict, batch_idx: int) -> Tensor:
+            return super().training_step((batch["image"], batch["gt"]), batch_idx)
+
+        def validation_step(self, batch: dict, batch_idx: int) -> None:
+            """Lightning's own log would fail on such a batch."""
+
+        def transfer_batch_to_device(self, batch: dict, device: object, dataloader_idx: int) -> dict:
+            return batch
+
+    caplog.set_level("INFO")
+    loader, callback = DataLoader(make_pairs(12), batch_size=4, collate_fn=collate), GradCAMCallback(images=4)
+    make_trainer(callback, max_epochs=1).fit(Reading(), loader, loader)
+    assert callback._memory.looks == 2
+    assert "what came with the images cannot be kept, and is left out" in caplog.text

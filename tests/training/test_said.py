@@ -85,8 +85,7 @@ def sources() -> dict[str, object]:
 @pytest.mark.parametrize("kind", sources())
 def test_normalising(kind: str) -> None:
     """It is found wherever it is held."""
-    found = normalising_of(NORMALISED, [sources()[kind]])
-    assert found is not None
+    [found] = normalising_of(NORMALISED, [sources()[kind]])
     assert found.mean == pytest.approx(MEAN)
     assert found.std == pytest.approx(STD)
 
@@ -122,16 +121,16 @@ def broken() -> object:
 )
 def test_nothing_is_found(source: object) -> None:
     """Where nothing is said, or what the images cannot have come from."""
-    assert normalising_of(NORMALISED, [source]) is None
+    assert normalising_of(NORMALISED, [source]) == []
 
 
 def test_the_nearest_counts_and_what_cannot_be_is_passed_over() -> None:
     first, second = Holder(mean=MEAN, std=STD), Holder(mean=0.5, std=0.5)
-    assert normalising_of(NORMALISED, [Holder(mean=(0.5,) * 4, std=(0.5,) * 4), first, second]).mean == MEAN
-    assert normalising_of(NORMALISED, [Holder(mean=0.9, std=0.9), first]).mean == MEAN
-    assert normalising_of(PIXELS, [first]) is None  # nothing was subtracted from these
-    assert normalising_of((PIXELS * 255).byte(), [first]) is None
-    assert normalising_of(NORMALISED.permute(0, 2, 3, 1), [first]).mean == MEAN
+    assert normalising_of(NORMALISED, [Holder(mean=(0.5,) * 4, std=(0.5,) * 4), first, second])[0].mean == MEAN
+    assert normalising_of(NORMALISED, [Holder(mean=0.9, std=0.9), first])[0].mean == MEAN
+    assert normalising_of(PIXELS, [first]) == []  # nothing was subtracted from these
+    assert normalising_of((PIXELS * 255).byte(), [first]) == []
+    assert normalising_of(NORMALISED.permute(0, 2, 3, 1), [first])[0].mean == MEAN
 
 
 def test_cycles_and_crowds_end() -> None:
@@ -141,7 +140,7 @@ def test_cycles_and_crowds_end() -> None:
     one.many = [Holder(inner=one, at=at) for at in range(60)]
     for held in one.many:
         held.many = one.many
-    assert normalising_of(NORMALISED, [one]) is None
+    assert normalising_of(NORMALISED, [one]) == []
 
 
 @pytest.mark.parametrize(
@@ -156,7 +155,10 @@ def test_cycles_and_crowds_end() -> None:
     ],
 )
 def test_colours(said: object, expected: object) -> None:
-    assert colours_of(said) == expected
+    """Of images that have all its bands, and no others."""
+    bands = getattr(getattr(said, "dataset", said), "bands", None) or getattr(said, "all_bands", None) or ()
+    assert colours_of(said, len(bands)) == expected
+    assert colours_of(said, len(bands) + 1) is None
 
 
 def test_names_through_wrappers() -> None:
@@ -297,6 +299,92 @@ def test_an_image_processor() -> None:
     processor = transformers.ViTImageProcessor(size={"height": 8, "width": 8}, image_mean=MEAN, image_std=STD)
     pictures = [Image.fromarray((one.permute(1, 2, 0) * 255).byte().numpy()) for one in PIXELS]
     images = processor(pictures, return_tensors="pt")["pixel_values"]
-    assert normalising_of(images, [Holder(processor=processor)]).mean == pytest.approx(MEAN)
+    assert normalising_of(images, [Holder(processor=processor)])[0].mean == pytest.approx(MEAN)
     silent = transformers.ViTImageProcessor(do_normalize=False)
-    assert normalising_of(images, [Holder(processor=silent)]) is None
+    assert normalising_of(images, [Holder(processor=silent)]) == []
+
+
+def test_normalising_of_something_else_is_passed_over() -> None:
+    """Of labels, by other ways than mean and std, and what is not clear is said to be unclear."""
+
+    class NormalizeTarget(transforms.Normalize):
+        pass
+
+    labels = transforms.Normalize(35.2, 12.1)
+    assert normalising_of(NORMALISED, [Holder(target_transform=labels, label_transforms=[labels])]) == []
+    assert normalising_of(NORMALISED, [Holder(transform=NormalizeTarget(MEAN, STD))]) == []
+    assert normalising_of(NORMALISED, [Holder(mean=35.2, std=12.1)]) == []
+    assert len(normalising_of(NORMALISED, [Holder(mean=(400.0, 500, 600), std=(90.0, 80, 70))])) == 1
+
+    class Normalize:
+        mean, std, normalization = MEAN, STD, "image"
+
+    assert normalising_of(NORMALISED, [Holder(transform=Normalize())]) == []
+    both = Holder(train=transforms.Normalize(MEAN, STD), val=transforms.Normalize((0.45,) * 3, (0.22,) * 3))
+    assert len(normalising_of(NORMALISED, [both])) == 2
+    same = Holder(train=transforms.Normalize(MEAN, STD), val=transforms.Normalize(MEAN, STD))
+    assert len(normalising_of(NORMALISED, [same])) == 1
+
+
+def test_what_is_unclear_is_said(make_trainer, caplog) -> None:
+    """And no picture is made by it."""
+    dataset = Pairs(transforms.Normalize(MEAN, STD))
+    dataset.other = transforms.Normalize((0.45,) * 3, (0.22,) * 3)
+    callback, loader = GradCAMCallback(images=[0]), DataLoader(dataset, batch_size=4)
+    (picture,) = shown(callback, make_trainer(callback, max_epochs=1), Classifier(), loader, loader)
+    assert "mean=None: images may be normalised with mean=(0.485, 0.456, 0.406)" in caplog.text
+    assert picture.max() == 255
+    assert picture.min() == 0
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        (Holder(classes=["dog", "cat", "ape"], class_to_idx={"ape": 0, "cat": 1, "dog": 2}), ("ape", "cat", "dog")),
+        (Holder(class_to_idx={"a": 0, "b": None}), ()),
+        (Holder(config=Holder(id2label={str(index): f"c{index}" for index in range(12)})), "c"),
+        (Holder(config=Holder(id2label={0: "a", "x": "b"}), classes=["p", "q"]), ("p", "q")),
+        (Holder(classes=["only"]), ()),
+        (Holder(config=Holder(id2label={0: "LABEL_0", 1: "LABEL_1"})), ()),
+    ],
+)
+def test_names_are_in_the_order_of_their_classes(source: object, expected: object) -> None:
+    found = names_of_classes(source)
+    assert found == (tuple(f"c{index}" for index in range(12)) if expected == "c" else expected)
+
+
+class Acting(LightningDataModule):
+    """Its properties act: they draw random numbers, keep what they made, and one fails."""
+
+    def __init__(self, loader: DataLoader) -> None:
+        super().__init__()
+        self.loader, self.made = loader, []
+
+    def train_dataloader(self) -> DataLoader:
+        return self.loader
+
+    val_dataloader = train_dataloader
+
+    @property
+    def classes(self) -> list[str]:
+        self.made.append(float(torch.rand(())))
+        return ["a", "b", "c"]
+
+    @property
+    def mean(self) -> float:
+        raise RuntimeError("not ready")
+
+
+def test_what_is_asked_changes_nothing(make_trainer) -> None:
+    """Random states and what a property keeps are as without; names are found all the same."""
+
+    def fitted(*watching: GradCAMCallback) -> tuple[list[float], Acting]:
+        torch.manual_seed(0)
+        data, module = Acting(DataLoader(make_pairs(12), batch_size=4, shuffle=True)), Classifier()
+        make_trainer(*watching, max_epochs=2).fit(module, datamodule=data)
+        return module.losses, data
+
+    plain, watched = fitted()[0], fitted(callback := GradCAMCallback(images=4))
+    assert watched[0] == plain
+    assert watched[1].made == []
+    assert callback._memory.probe_set.names == (("a", "b", "c"),)

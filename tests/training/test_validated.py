@@ -7,6 +7,7 @@ import pytest
 import torch
 from pytorch_lightning import Callback, callbacks
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_gradcam import GradCAMCallback
 
@@ -211,3 +212,64 @@ def test_averages_and_training_are_untouched(make_trainer, loader, average) -> N
     assert plain[0] == watched[0]
     assert all(torch.equal(one, watched[1][name]) for name, one in plain[1].items())
     assert all(torch.equal(one, other) for one, other in zip(plain[2], watched[2], strict=True))
+
+
+def test_the_first_loader_that_has_a_batch(make_trainer, loader) -> None:
+    """Of several the first may be empty."""
+    callback, module = GradCAMCallback(images=IMAGES), Several()
+    empty = DataLoader(TensorDataset(torch.zeros(0, 3, 16, 16), torch.zeros(0)))
+    make_trainer(callback, Ema(), max_epochs=2).fit(module, loader, [empty, loader])
+    assert same(looked_at(callback)[1:], module.measured)
+
+
+class Several(Recorder):
+    """Measured at the first batch of its second loader."""
+
+    def validation_step(self, batch: object, batch_idx: int, dataloader_idx: int = 0) -> None:
+        if batch_idx == 0 and not self.trainer.sanity_checking:
+            self.measured.append(copy.deepcopy(self.network))
+
+
+def test_a_validation_that_ends_the_training(make_trainer, loader) -> None:
+    """As EarlyStopping does, in mid-epoch: the look is at what it measured."""
+
+    class Stops(Callback):
+        def on_validation_end(self, trainer, pl_module) -> None:
+            trainer.should_stop = trainer.global_step == 1
+
+    callback, module = GradCAMCallback(images=IMAGES), Recorder()
+    make_trainer(callback, Ema(), Stops(), max_epochs=3, val_check_interval=1).fit(module, loader, loader)
+    assert len(module.trained) == 1
+    assert same(looked_at(callback)[1:], module.measured)
+
+
+@pytest.mark.filterwarnings("error:Casting complex values")
+def test_complex_weights_are_not_compared(make_trainer, loader) -> None:
+    """And end no run, where warnings are errors."""
+    callback, module = GradCAMCallback(images=IMAGES), Recorder()
+    module.spectrum = nn.Parameter(torch.ones(2, dtype=torch.complex64))
+    make_trainer(callback, max_epochs=1).fit(module, loader, loader)
+    assert same(looked_at(callback)[1:], module.measured)
+
+
+@pytest.mark.parametrize("value", [float("nan"), 1.0])
+def test_weights_that_are_frozen_empty_or_nan(make_trainer, loader, caplog, value: float) -> None:
+    """Nothing is said of them, nor where what trains changes in number."""
+    caplog.set_level(logging.INFO)
+
+    class Unfreezes(Recorder):
+        def on_validation_epoch_end(self) -> None:
+            self.extra.requires_grad_(True)
+
+    module = Unfreezes()
+    module.extra = nn.Parameter(torch.full((3,), value), requires_grad=False)
+    module.empty = nn.Parameter(torch.zeros(0))
+    make_trainer(GradCAMCallback(images=IMAGES), max_epochs=2).fit(module, loader, loader)
+    assert "validation measures" not in caplog.text
+
+
+def test_maps_of_another_step_are_not_taken(make_trainer, loader) -> None:
+    """A validation in mid-epoch is seen; an epoch without a validation at its end is looked at itself."""
+    callback, module = GradCAMCallback(images=IMAGES), Recorder()
+    make_trainer(callback, Ema(), max_epochs=2, val_check_interval=2).fit(module, loader, loader)
+    assert same(looked_at(callback)[1:], module.trained[2::3])

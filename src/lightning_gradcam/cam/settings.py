@@ -146,7 +146,7 @@ def _check_method(settings: Settings) -> None:
 def _check_layers(choices: object, depth: int = 0) -> None:
     if (choices is None and depth == 0) or isinstance(choices, nn.Module) or (isinstance(choices, str) and choices):
         return
-    if depth > 1 or isinstance(choices, str) or not isinstance(choices, Sequence):
+    if depth > 1 or isinstance(choices, (str, bytes)) or not isinstance(choices, Sequence):
         raise TypeError(
             f"target_layer={quoted(choices)}: accepted are a dotted name, a module, a sequence of them, sequences "
             "within it whose maps are averaged, or None"

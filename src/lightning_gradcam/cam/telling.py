@@ -21,6 +21,7 @@ from lightning_gradcam.cam.labels import (
 from lightning_gradcam.cam.maps import size_of
 from lightning_gradcam.cam.tasks import CLASSES, TASKS, Task
 from lightning_gradcam.errors import SettingError, quoted
+from lightning_gradcam.values import held
 
 
 @dataclass(frozen=True)
@@ -89,8 +90,9 @@ def evidence_of(model: nn.Module, counts: Collection[int], maker: str) -> Eviden
         kind = None if one in parts else _of_metric(one) or _of_loss(one)
         if kind:
             words.setdefault(kind, type(one).__name__)
-        if kind or hasattr(one, "config"):  # transformers' classifiers know their number
-            counts |= {int(count) for count in (getattr(one, "num_classes", 0), getattr(one, "num_labels", 0)) if count}
+        if kind or held(one, "config") is not None:  # transformers' classifiers know their number
+            told = (held(one, name) for name in ("num_classes", "num_labels"))
+            counts |= {count for count in told if type(count) is int and count > 0}
     for function in (*_functions_held(model), *_functions_named(model)):
         if function in _OF_LOSSES:
             words.setdefault(_OF_LOSSES[function], function)

@@ -54,13 +54,14 @@ def at(tree: Any, path: Path) -> Any:
     return tree
 
 
-def leaves(tree: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
-    """Walk through all that is no container, or an empty one, with its path."""
+def leaves(tree: Any, path: Path = (), around: tuple[int, ...] = ()) -> Iterator[tuple[Path, Any]]:
+    """Walk through all that is no container, or an empty one, with its path; `around` are those that hold it."""
     held = held_by(tree)
     if not held:
         yield path, tree
     for step, one in held.items():
-        yield from leaves(one, (*path, step))
+        if id(one) not in around:  # what holds itself ends here
+            yield from leaves(one, (*path, step), (*around, id(tree)))
 
 
 def replaced(tree: Any, path: Path, value: Any) -> Any:

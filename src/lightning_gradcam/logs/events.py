@@ -17,6 +17,7 @@ from torch.utils.tensorboard.writer import SummaryWriter
 
 from lightning_gradcam.logs.schema import PLUGIN
 from lightning_gradcam.pictures.render import to_jpeg
+from lightning_gradcam.values import held
 
 LAST_ROOM = 64 * 2**20  # bytes
 
@@ -92,7 +93,7 @@ class Events:
 
 def summary_writer(logger: Any) -> SummaryWriter | None:
     """Return the writer of event files that a logger holds, if it does."""
-    experiment = getattr(logger, "experiment", None)
+    experiment = held(logger, "experiment")
     return experiment if isinstance(experiment, SummaryWriter) else None
 
 

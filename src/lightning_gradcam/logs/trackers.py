@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from PIL import Image, ImageSequence
 
 from lightning_gradcam.logs.events import summary_writer
+from lightning_gradcam.values import held
 
 WAITING = 4  # pictures that may wait for a tracker
 
@@ -106,7 +107,7 @@ def kind_of(logger: Any) -> Kind | None:
     """Return what kind of tracker a logger is, if it takes pictures and is not TensorBoard's."""
     if summary_writer(logger):
         return None
-    experiment = getattr(logger, "experiment", None)
+    experiment = held(logger, "experiment")
     return next((kind for kind in KINDS if kind.is_of(logger, experiment)), None)
 
 

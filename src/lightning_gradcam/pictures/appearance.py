@@ -1,6 +1,6 @@
 """How the numbers that a model gets become images as people see them: which channels, and what normalising did."""
 
-import math
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,10 +11,14 @@ from numpy.typing import NDArray
 from lightning_gradcam.errors import SettingError, quoted
 from lightning_gradcam.pictures.render import Pixels
 
+logger = logging.getLogger(__name__)
+
 Statistics = float | Sequence[float]  # one for all channels, or one a channel
 Numbers = NDArray[np.number[Any]]
 Channels = int | Sequence[int]  # the one that is gray, or those that are red, green and blue
 
+_MOST = 1e30  # that a mean or a std may be
+_FAR, _MOST_OUTSIDE = 0.05, 0.5  # of black and white; of the pixels, where a mean and a std are not the images'
 _BRIGHTEST = 64, 268  # between which the brightest of images of 0..255 lies, also where it was resized
 
 
@@ -82,31 +86,47 @@ class Appearance:
         return undone
 
     def unit(self, undone: Numbers) -> int | None:
-        """Return what is white: 1, or 255; None where the numbers are of another kind, as reflectances are."""
+        """Return what is white: 1, or 255; None where the numbers are of another kind, as reflectances are.
+
+        Without mean and std whole numbers of 0..255 are pixels, and all else is of another kind.
+        """
         if self.mean is None or self.std is None:
             is_of_bytes = np.issubdtype(undone.dtype, np.integer) and np.min(undone) >= 0 and np.max(undone) <= 255
             return 255 if is_of_bytes else None
         if np.max(np.abs(self.mean)) <= 1 and np.max(self.std) <= 1:
             return 1
         low, high = _BRIGHTEST
-        return 255 if np.min(self.mean) >= 0 and low <= np.max(undone, initial=0) <= high else None
+        brightest = np.nanmax(undone, initial=0)
+        return 255 if np.min(self.mean) >= 0 and low <= brightest <= high else None
 
     def pictures(self, images: Numbers) -> list[Pixels]:
         """Return images (N, C, H, W) as people see them, N arrays (H, W, 3).
 
         Where nothing says what is black and what is white each image is stretched: without mean and std to its own
         range, with those of reflectances, decibels or others from its 2nd to its 98th percentile, as is usual for them.
+        What is no number is black.
         """
-        undone: Numbers = np.nan_to_num(self.undone(images), nan=0, posinf=0, neginf=0)
+        undone = self.undone(images)
         unit = self.unit(undone)
         if unit:
             shown = undone / np.float32(unit)
+            outside = float(np.mean((shown < -_FAR) | (shown > 1 + _FAR)))
+            if outside > _MOST_OUTSIDE:
+                told = "mean=%s, std=%s: with these %.0f %% of the pixels are darker than black or brighter than white"
+                logger.warning(told, quoted(self.mean), quoted(self.std), 100 * outside)
         else:
             ends = (0, 100) if self.mean is None else (2, 98)
-            low, high = np.percentile(undone, ends, axis=(1, 2, 3), keepdims=True)
-            shown = (undone - low) / np.maximum(high - low, 1e-12)
-        pixels = (shown.clip(0, 1) * 255).round().astype(np.uint8)
+            shown = np.stack([_stretched(one, ends) for one in undone])
+        pixels = (np.nan_to_num(shown, posinf=0, neginf=0).clip(0, 1) * 255).round().astype(np.uint8)
         return [np.repeat(one, 3 // len(one), axis=0).transpose(1, 2, 0) for one in pixels]
+
+
+def _stretched(image: Numbers, ends: tuple[int, int]) -> Numbers:
+    """An image, (C, H, W), from one percentile of its numbers to another, in 0..1."""
+    numbers = image[np.isfinite(image)]
+    low, high = np.percentile(numbers, ends) if numbers.size else (0.0, 1.0)
+    stretched: Numbers = (image - low) / max(high - low, 1e-12)
+    return stretched
 
 
 def _check_statistics(name: str, values: object) -> None:
@@ -115,7 +135,7 @@ def _check_statistics(name: str, values: object) -> None:
         raise TypeError(f"{name}={quoted(values)}: accepted is a number, or a number a channel")
     if values is not None and not numbers:
         raise SettingError(f"{name}={quoted(values)} is empty; accepted is a number, or a number a channel")
-    if not all(math.isfinite(number) and (name == "mean" or number > 0) for number in numbers):
+    if not all(abs(number) < _MOST and (name == "mean" or number > 0) for number in numbers):
         raise SettingError(
             f"{name}={quoted(values)}: accepted are finite numbers" + (" above 0" if name == "std" else "")
         )

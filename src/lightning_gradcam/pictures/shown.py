@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from lightning_gradcam.cam.maps import Maps, channels_first
@@ -87,6 +88,7 @@ def show_images(
             "the first is shown as gray" if images.shape[1] == 2 else "the first three are shown as red, green, blue"
         )
         logger.warning("channels=None: of the images' %d channels %s; channels= names others", images.shape[1], taken)
+    images = images.abs() if images.is_complex() else images.byte() * 255 if images.dtype == torch.bool else images
     pixels = images.float() if images.is_floating_point() else images
     pictures = appearance.pictures(pixels.cpu().numpy())
     truths, unknown = task.truths(truth, len(images)), task.unknown(truth, len(images))

@@ -149,6 +149,7 @@ def _by_place(batch: Any, place: int, fits: Callable[[Any], bool], deep: bool) -
 def _by_name(batch: Any, names: Sequence[str], fits: Callable[[Any], bool]) -> Path | None:
     """The outermost of a usual name, or what is within it; lists within a batch are of things an image each."""
     level: list[tuple[Path, Any]] = [((), batch)]
+    seen = {id(batch)}  # what holds itself ends
     while level:
         for path, tree in level:
             held = held_by(tree)
@@ -156,7 +157,12 @@ def _by_name(batch: Any, names: Sequence[str], fits: Callable[[Any], bool]) -> P
                 if name in held and (within := _within(held[name], names, fits)) is not None:
                     return (*path, name, *within)
         inner = [((*path, step), one) for path, tree in level for step, one in held_by(tree).items()]
-        level = [(path, one) for path, one in inner if held_by(one) and not isinstance(one, (list, tuple))]
+        level = [
+            (path, one)
+            for path, one in inner
+            if id(one) not in seen and held_by(one) and not isinstance(one, (list, tuple))
+        ]
+        seen.update(id(one) for _, one in level)
     return None
 
 

@@ -110,6 +110,9 @@ class Memory:
     def _load(self, state: dict[str, Any]) -> None:
         if state["probe"] is None:
             return
-        probe_set = ProbeSet(**state["probe"])
+        names = state["probe"].get("names", ())  # of earlier versions one source's alone
+        probe_set = ProbeSet(
+            **state["probe"] | {"names": (names,) if isinstance(next(iter(names), ()), str) else names}
+        )
         histories = {tag: History.from_state_dict(history) for tag, history in state["histories"].items()}
         self.probe_set, self.histories = probe_set, histories

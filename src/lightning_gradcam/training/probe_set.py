@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from lightning_gradcam.cam.calls import Inputs
 from lightning_gradcam.cam.lend import preserved_rng
-from lightning_gradcam.cam.maps import size_of
+from lightning_gradcam.cam.maps import channels_first, size_of
 from lightning_gradcam.cam.settings import check_tensor
 from lightning_gradcam.cam.trees import Rows, joined, mapped
 from lightning_gradcam.errors import SettingError, quoted
@@ -42,7 +42,7 @@ class ProbeSet:
         masks: (N, H, W) bool, true on the thing, or None.
         indices: (N,) where in the dataset they are, or None.
         classes: how many classes the dataset says that it has, or None.
-        names: the names of classes that it says, or none.
+        names: names of classes, as it, its module and the model say them, the nearest first.
         mean: what normalising subtracted, as the data say, or None.
         std: what it divided by.
         colours: which channels are red, green and blue, as the dataset says, or None.
@@ -56,7 +56,7 @@ class ProbeSet:
     masks: Tensor | None = None
     indices: Tensor | None = None
     classes: int | None = None
-    names: tuple[str, ...] = ()
+    names: tuple[tuple[str, ...], ...] = ()
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     colours: tuple[int, int, int] | None = None
@@ -209,14 +209,17 @@ def read_probe_set(
     if labels is None and masks is not None and masks.dim() > 2:  # maps, which of a segmentation are what is true
         labels = masks
     indices = torch.tensor(read) if read and all(isinstance(one, int) for one in read) else None
-    kept, batch = _masks_of(masks, images_read, keys), joined([part.batch for part in found])
+    rows = [part.batch for part in found if part.batch is not None]
+    batch = _if_it_can_be(lambda: joined(rows)) if len(rows) == len(found) else None
+    kept = _masks_of(masks, images_read, keys)
     dataset = getattr(loader, "dataset", None)
     classes, names = count_of_classes(dataset), names_of_classes(dataset)
+    channels = channels_first(images_read).shape[1]
     return ProbeSet(
         *(images_read, labels, kept, indices),
         classes=classes,
-        names=names,
-        colours=colours_of(dataset),
+        names=(names,) if names else (),
+        colours=colours_of(dataset, channels),
         batch=batch,
         places=found[0].places,
     )
@@ -330,7 +333,7 @@ def _read(
 class _Part:
     """A batch as it was read, with its images, labels and masks, where they are in it, and of which sizes."""
 
-    batch: Rows
+    batch: Rows | None
     places: Places
     fields: tuple[Tensor, Tensor | None, Tensor | None]
     sizes: list[tuple[int, int]]
@@ -338,7 +341,9 @@ class _Part:
     def first(self, count: int) -> "_Part":
         images, labels, masks = (None if one is None else one[:count] for one in self.fields)
         assert images is not None
-        return _Part(self.batch.at(slice(count)), self.places, (images, labels, masks), self.sizes[:count])
+        batch = self.batch
+        part = None if batch is None else _if_it_can_be(lambda: batch.at(slice(count)))
+        return _Part(part, self.places, (images, labels, masks), self.sizes[:count])
 
 
 def _parts(batches: Iterable[Any], keys: Keys, transfer: Callable[[Any], Any], inputs: int) -> Iterator[_Part]:
@@ -347,13 +352,27 @@ def _parts(batches: Iterable[Any], keys: Keys, transfer: Callable[[Any], Any], i
         seen = transfer(batch)
         places = places or find_places(seen, keys, inputs)
         fields = places.read(seen)
-        own = mapped(seen, lambda one: one.detach().cpu().clone() if isinstance(one, Tensor) else one)
-        yield _Part(Rows(own, len(fields[0])), places, fields, places.sizes(seen))
+        yield _Part(_own(seen, len(fields[0])), places, fields, places.sizes(seen))
+
+
+def _own(batch: Any, count: int) -> Rows | None:
+    """A copy of a batch, on the CPU."""
+    copied = lambda one: one.detach().cpu().clone() if isinstance(one, Tensor) else one  # noqa: E731
+    return _if_it_can_be(lambda: Rows(mapped(batch, copied), count))
+
+
+def _if_it_can_be(make: Callable[[], Rows]) -> Rows | None:
+    """A batch; None of one that cannot be copied or taken apart, which most models do without."""
+    try:
+        return make()
+    except Exception as fault:
+        logger.info("what came with the images cannot be kept, and is left out: %r", fault)
+        return None
 
 
 def _take(parts: Iterator[_Part], count: int) -> list[_Part]:
     taken: list[_Part] = []
-    while (missing := count - sum(one.batch.count for one in taken)) > 0:
+    while (missing := count - sum(len(one.fields[0]) for one in taken)) > 0:
         part = next(parts, None)
         if part is None:
             break

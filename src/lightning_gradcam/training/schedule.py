@@ -28,9 +28,8 @@ class Schedule:
         return trainer.current_epoch + 1 if self.by == "epoch" else trainer.global_step
 
     def is_due_after_validation(self, trainer: Trainer) -> bool:
-        """Whether to look on the weights that a validation measures, which begins."""
-        ends = trainer.is_last_batch or trainer.should_stop or trainer.global_step == trainer.max_steps
-        return self.by == "validation" or (self.by == "epoch" and ends and self.is_due("epoch", trainer))
+        """Whether to look on the weights that a validation measures, which begins: the epoch may end with any."""
+        return self.by == "validation" or (self.by == "epoch" and self.is_due("epoch", trainer))
 
     def is_due(self, hook: str, trainer: Trainer) -> bool:
         """Whether to look, at the end of a "step", a "validation" or an "epoch"."""

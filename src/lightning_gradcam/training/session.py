@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
+from dataclasses import replace
 from functools import partial
 from math import isfinite
 from pathlib import Path
@@ -22,6 +23,8 @@ from lightning_gradcam.errors import SettingError, quoted
 from lightning_gradcam.training.batches import Keys
 from lightning_gradcam.training.choosing import Indices
 from lightning_gradcam.training.probe_set import Images, ProbeSet, read_probe_set
+from lightning_gradcam.training.said import Normalising, names_of_classes, normalising_of
+from lightning_gradcam.values import held
 
 logger = logging.getLogger(__name__)
 
@@ -78,11 +81,12 @@ def is_dry_run(trainer: Trainer) -> bool:
 def own_folder(trainer: Trainer) -> Path:
     """Return where event files are written that no logger writes: beside its loggers' files, or in its root."""
     for one in trainer.loggers:
-        if (folder := str(getattr(one, "log_dir", None) or ".")) != ".":
+        if (folder := str(held(one, "log_dir") or ".")) != ".":
             return Path(folder) / "gradcam"
     for one in trainer.loggers:
-        if one.save_dir and one.version is not None:
-            return Path(one.save_dir, str(one.name or ""), str(one.version), "gradcam")
+        root, version = held(one, "save_dir"), held(one, "version")
+        if root and version is not None:
+            return Path(root, str(held(one, "name") or ""), str(version), "gradcam")
     root = Path(trainer.default_root_dir) / "gradcam_logs"
     return root / f"version_{sum(1 for _ in root.glob('version_*'))}"
 
@@ -185,13 +189,28 @@ def loader_of(trainer: Trainer, lender: Lender, images: Images) -> Any:
     return found[0]
 
 
-def sources_of(trainer: Trainer, loader: Any = None) -> list[Any]:
-    """Return what may say how the images were normalised, the nearest to them first.
+def with_what_is_said(
+    trainer: Trainer, lender: Lender, found: ProbeSet, loader: Any = None
+) -> tuple[ProbeSet, list[Normalising]]:
+    """Return a probe set with what the data module and the module say of it, and how its images were normalised.
 
     Args:
         trainer: with its data module, and its module, whose hooks may normalise.
-        loader: that the images are read through; None takes those that the trainer has by now.
+        lender: of the module: to ask may be to make, which is put back.
+        found: the images.
+        loader: that they are read through; None takes those that the trainer has by now.
     """
+    module, data = trainer.lightning_module, _data_module(trainer)
+    models = (one for one in module.modules() if held(one, "config") is not None)
+    with lender.itself(loader=loader, data=data), _as_validation(trainer):
+        names = [one for source in (data, module, *models) if (one := names_of_classes(source))]
+        said = normalising_of(found.images, _sources_of(trainer, loader))
+    mean, std = said[0][:2] if len(said) == 1 else (None, None)
+    return replace(found, names=(*found.names, *names), mean=mean, std=std), said
+
+
+def _sources_of(trainer: Trainer, loader: Any) -> list[Any]:
+    """What may say how the images were normalised, the nearest to them first."""
     known = trainer.test_dataloaders if trainer.testing else trainer.val_dataloaders
     loaders = [loader] if loader is not None else [] if known is None else CombinedLoader(known).flattened
     module, data = trainer.lightning_module, _data_module(trainer)

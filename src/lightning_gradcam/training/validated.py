@@ -1,14 +1,12 @@
 """The weights that validation measures, where they are others than train: an average, mostly."""
 
-import logging
+from contextlib import suppress
 
 import torch
 from pytorch_lightning import LightningModule
 from pytorch_lightning.utilities import rank_zero_info
 from torch import Tensor
 from torch.nn.parameter import is_lazy
-
-logger = logging.getLogger(__name__)
 
 
 class ValidatedWeights:
@@ -37,7 +35,12 @@ class ValidatedWeights:
     def compare(self) -> None:
         """Compare them with the ones that train, which are in their place again."""
         measured, self._measured = self._measured, None
-        if measured is None or torch.equal(measured, _marks(self._module)):
+        if measured is None:
+            return
+        now = _marks(self._module)
+        if now.shape != measured.shape or torch.equal(
+            now, measured
+        ):  # others, as where weights are pruned, tell nothing
             return
         if self._first is not None and torch.equal(measured, self._first):
             self._tell(
@@ -54,9 +57,9 @@ class ValidatedWeights:
 
 
 def _marks(module: LightningModule) -> Tensor:
-    """The first number of each trained weight."""
-    trained = [one.detach() for one in module.parameters() if one.requires_grad and not is_lazy(one) and one.numel()]
-    firsts = [one[(0,) * one.dim()].float() for one in trained]
-    with torch.inference_mode(False):
-        found = torch.stack([one.to(firsts[0].device) for one in firsts]) if firsts else torch.zeros(0)
-        return found.nan_to_num().cpu()
+    """The first number of each weight; none where they cannot be read like tensors."""
+    with suppress(Exception), torch.inference_mode(False):
+        weights = [one.detach() for one in module.parameters() if one.is_floating_point() and not is_lazy(one)]
+        firsts = [one[(0,) * one.dim()].float() for one in weights if one.numel()]
+        return torch.stack([one.to(firsts[0].device) for one in firsts]).nan_to_num().cpu()
+    return torch.zeros(0)

@@ -36,7 +36,6 @@ from lightning_gradcam.training.memory import Memory
 from lightning_gradcam.training.monitors import check_monitors, log_numbers
 from lightning_gradcam.training.probe_set import ProbeSet, given_probe_set
 from lightning_gradcam.training.ranks import gathered, let_rank_zero_speak, said_by_rank_zero, shares_of, together
-from lightning_gradcam.training.said import names_of_classes, normalising_of
 from lightning_gradcam.training.schedule import Schedule
 from lightning_gradcam.training.session import (
     Spectator,
@@ -46,7 +45,7 @@ from lightning_gradcam.training.session import (
     look,
     own_folder,
     probe_set_of,
-    sources_of,
+    with_what_is_said,
 )
 
 logger = logging.getLogger(__name__)
@@ -109,15 +108,15 @@ class Watch:
             self.faults(fault)
 
     def see(self) -> None:
-        """Make the maps of the look that follows a validation, or a test, whose first batch this is.
+        """Make the maps of the look that follows a validation, or a test, which has its first batch, of any loader.
 
         All that puts other weights in the place of those that train, as averages are, has done so by now, and may have
         undone it when the look is logged.
         """
-        plan = vars(self).get("plan")
-        if plan:
+        plan, now = vars(self).get("plan"), self.trainer.global_step
+        if plan and not (self._seen and self._seen[0] == now):
             probe_set = self.probe_set
-            self._seen = self.trainer.global_step, _done(lambda: self._share(plan, probe_set))
+            self._seen = now, _done(lambda: self._share(plan, probe_set))
 
     def look(self, step: int) -> None:
         """Explain the images, let their maps be drawn, and log their numbers, on all ranks."""
@@ -189,16 +188,14 @@ class Watch:
         return self._as_said(found.portable() if self.trainer.world_size > 1 else found, loader)
 
     def _as_said(self, found: ProbeSet, loader: Any = None) -> ProbeSet:
-        """The set with the normalising that the data say, where none is given."""
-        if self.arguments.appearance.mean is not None:
-            return found
-        said = normalising_of(found.images, sources_of(self.trainer, loader))
-        if said is None:
-            return found
-        mean, std, source = said
-        told = f"mean={_rounded(mean)}, std={_rounded(std)}, as {source} says"
-        rank_zero_info(f"mean=None: images are shown as they were before normalising with {told}")
-        return replace(found, mean=mean, std=std)
+        """The set with what is said of it, and the normalising, where none is given."""
+        found, said = with_what_is_said(self.trainer, self._lender, found, loader)
+        told = [f"mean={_rounded(one.mean)}, std={_rounded(one.std)}, as {one.source} says" for one in said]
+        if len(told) == 1 and self.arguments.appearance.mean is None:
+            rank_zero_info(f"mean=None: images are shown as they were before normalising with {told[0]}")
+        if len(told) > 1 and self.arguments.appearance.mean is None:
+            logger.warning("mean=None: images may be normalised with %s: mean= and std= say which", " or ".join(told))
+        return found
 
     @cached_property
     def plan(self) -> Plan:
@@ -220,10 +217,7 @@ class Watch:
         """A name for each class: those given, else those of the data, their module or the model, where they fit."""
         if self.arguments.class_names:
             return self.arguments.class_names
-        task, module = self.plan.task, self.module
-        models = (one for one in module.modules() if getattr(getattr(one, "config", None), "id2label", None))
-        sources = (getattr(self.trainer, "datamodule", None), module, *models)
-        found = [self.probe_set.names, *map(names_of_classes, sources)]
+        task, found = self.plan.task, list(self.probe_set.names)
         if task.has_classes or task.kind == "segmentation":
             found = [one for one in found if len(one) == task.classes]
         return next(filter(None, found), None) if task.kind != "regression" else None
@@ -342,9 +336,10 @@ class Watch:
         return look(self.trainer, self._lender, explained, plan)
 
     def _taken(self) -> "Future[list[Maps]] | None":
-        """What was seen on these weights' validation."""
+        """What was seen on these weights' validation, where all ranks have seen: one look is at one set of weights."""
         seen, self._seen = self._seen, None
-        return seen[1] if seen and seen[0] == self.trainer.global_step else None
+        is_seen = seen is not None and seen[0] == self.trainer.global_step
+        return seen[1] if seen and all(gathered(self.trainer, lambda: is_seen)) else None
 
     def _share(self, plan: Plan, probe_set: ProbeSet) -> list[Maps]:
         """This rank's maps, on the CPU; the device is waited for here, since Lightning's log asks for the numbers."""
