@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from pytorch_lightning import LightningDataModule
 from torch import Tensor, nn
-from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset, random_split
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset, TensorDataset, random_split
 from torchvision import transforms
 from torchvision.datasets import FakeData
 from torchvision.transforms import v2
@@ -300,7 +300,7 @@ def test_an_image_processor() -> None:
     pictures = [Image.fromarray((one.permute(1, 2, 0) * 255).byte().numpy()) for one in PIXELS]
     images = processor(pictures, return_tensors="pt")["pixel_values"]
     assert normalising_of(images, [Holder(processor=processor)])[0].mean == pytest.approx(MEAN)
-    silent = transformers.ViTImageProcessor(do_normalize=False)
+    silent = transformers.ViTImageProcessor(do_normalize=False, image_mean=MEAN, image_std=STD)
     assert normalising_of(images, [Holder(processor=silent)]) == []
 
 
@@ -388,3 +388,37 @@ def test_what_is_asked_changes_nothing(make_trainer) -> None:
     assert watched[0] == plain
     assert watched[1].made == []
     assert callback._memory.probe_set.names == (("a", "b", "c"),)
+
+
+def test_two_callbacks_with_other_pictures_of_the_same_images_are_told_apart(make_trainer, loader) -> None:
+    """They would write other images under one tag."""
+    images = next(iter(loader))[0][:2]
+    for other in ({"mean": 0.5, "std": 0.5}, {"channels": (2, 1, 0)}):
+        both = GradCAMCallback("network.6", images=images), GradCAMCallback("network.0", images=images, **other)
+        with pytest.raises(ValueError, match="pass one of them a name="):
+            make_trainer(*both, max_epochs=1).fit(Classifier(), loader, loader)
+
+
+@pytest.mark.parametrize(("names", "expected"), [(["a", "b", "c"], ["a", "b", "c"]), (["a", "b"], None)])
+def test_names_that_are_as_many_as_the_classes(make_trainer, names, expected) -> None:
+    """Others are none of these classes'; of a regression none are."""
+
+    class Named(TensorDataset):
+        classes = names
+
+    for labels, module, wanted in (
+        (torch.arange(12) % 3, Classifier(), expected),
+        (torch.rand(12), Classifier(small_cnn(classes=1)), None),
+    ):
+        loader = DataLoader(Named(PIXELS.repeat(3, 1, 1, 1), labels), batch_size=4)
+        module.training_step = lambda batch, batch_idx, module=module: module(batch[0]).square().mean()
+        module.validation_step = lambda batch, batch_idx: None
+        kept = []
+
+        class Keeping(GradCAMCallback):
+            def teardown(self, trainer, pl_module, stage: str, kept: list = kept) -> None:
+                kept.append(self._fit.class_names)
+                super().teardown(trainer, pl_module, stage)
+
+        make_trainer(Keeping(images=4), max_epochs=1).fit(module, loader, loader)
+        assert kept == [wanted and tuple(wanted)]

@@ -11,6 +11,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch.utils.data import DataLoader, IterableDataset
 
 from lightning_gradcam import GradCAMCallback
+from lightning_gradcam.training.schedule import schedule_of
 
 from ..conftest import Classifier, make_pairs
 
@@ -153,3 +154,34 @@ def test_wrong_schedules_are_refused(arguments, message) -> None:
     """At once."""
     with pytest.raises(ValueError, match=message):
         GradCAMCallback(**arguments)
+
+
+SCHEDULES = {
+    "ends of epochs": ({"max_epochs": 3}, (1, None), ("epoch", 1)),
+    "one epoch, validated within": ({"max_epochs": 1, "val_check_interval": 1}, (1, None), ("validation", 1)),
+    "one epoch, validated at its end": ({"max_epochs": 1}, (1, None), ("epoch", 1)),
+    "an epoch is all there is": ({"max_steps": 3, "val_check_interval": 1}, (1, None), ("validation", 1)),
+    "a step more": ({"max_steps": 4, "val_check_interval": 1}, (1, None), ("epoch", 1)),
+    "accumulated, the epoch has one step": (
+        {"max_steps": 2, "accumulate_grad_batches": 3, "val_check_interval": 1},
+        *((1, None), ("epoch", 1)),
+    ),
+    "asked by epochs": ({"max_epochs": 1, "val_check_interval": 1}, (2, None), ("epoch", 2)),
+    "asked by steps": ({"max_epochs": 3}, (1, 5), ("step", 5)),
+}
+
+
+@pytest.mark.parametrize(("options", "asked", "expected"), SCHEDULES.values(), ids=SCHEDULES)
+def test_when(make_trainer, loader, options, asked, expected) -> None:
+    """Three batches an epoch."""
+    found = []
+
+    class Asking(Callback):
+        def on_train_start(self, trainer, pl_module) -> None:
+            found.append(schedule_of(trainer, *asked))
+            trainer.should_stop = True
+
+    make_trainer(Asking(), **{"max_epochs": -1 if "max_steps" in options else 1, **options}).fit(
+        Classifier(), loader, loader
+    )
+    assert (found[0].by, found[0].every) == expected

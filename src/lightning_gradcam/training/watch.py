@@ -339,7 +339,8 @@ class Watch:
         """What was seen on these weights' validation, where all ranks have seen: one look is at one set of weights."""
         seen, self._seen = self._seen, None
         is_seen = seen is not None and seen[0] == self.trainer.global_step
-        return seen[1] if seen and all(gathered(self.trainer, lambda: is_seen)) else None
+        have_all = all(gathered(self.trainer, lambda: is_seen))  # asked by each rank, whether it has or not
+        return seen[1] if seen and have_all else None
 
     def _share(self, plan: Plan, probe_set: ProbeSet) -> list[Maps]:
         """This rank's maps, on the CPU; the device is waited for here, since Lightning's log asks for the numbers."""
