@@ -74,3 +74,14 @@ def test_a_model_in_the_wrong_place(name: str, nested: int) -> None:
 def test_a_layer_of_another_model() -> None:
     with pytest.raises(ValueError, match=r"target_layer=Sequential\(\.\.\.\) is not a layer of the model$"):
         explain(small_cnn(), torch.rand(2, 3, 8, 8), small_cnn())
+
+
+@pytest.mark.parametrize("output", [lambda model: 1, lambda: 1, lambda model, images, batch, more: 1])
+def test_an_output_that_cannot_be_called_is_refused(output: object) -> None:
+    with pytest.raises(ValueError, match=r"output=.* takes \(.*\); accepted are \(model, images\) or"):
+        GradCAMCallback(output=output)
+
+
+def test_a_single_number_for_all_images_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"output= gave a single number for 2 images; accepted are scores, \(N, ...\)"):
+        explain(small_cnn(), torch.rand(2, 3, 8, 8), output=lambda model, images: model(images).mean())

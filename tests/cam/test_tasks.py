@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from lightning_gradcam.cam.outputs import candidates, maker_of, one_an_image, per_image
 from lightning_gradcam.cam.tasks import Task, check_task, intersection_over_union
-from lightning_gradcam.cam.telling import Evidence, decide, evidence_of
+from lightning_gradcam.cam.telling import Evidence, decide, evidence_of, validated_alone
 
 IMAGES = torch.zeros(2, 3, 8, 8)
 ONE, FOUR = torch.tensor([[0.3], [-2.0]]), torch.tensor([[0.5, 1, -1, 0], [2, 0, 0, 3.0]])
@@ -486,3 +486,29 @@ def test_a_classifier_of_transformers_knows_how_many_classes_it_has() -> None:
     config = transformers.ResNetConfig(embedding_size=8, hidden_sizes=[8], depths=[1], num_labels=5)
     assert evidence_of(transformers.ResNetForImageClassification(config), (), "").counts == {5}
     assert evidence_of(transformers.ResNetModel(config), (), "").counts == set()
+
+
+def test_a_child_that_validation_alone_uses_is_told() -> None:
+    """A copy of what trains; neither metrics, nor what forward uses."""
+
+    class Own(pytorch_lightning.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network, self.ema, self.judge = nn.Linear(3, 2), nn.Linear(3, 2), nn.Linear(5, 5)
+
+        def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+            return self.network(batch).sum()
+
+        def validation_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+            return self.judge(self.measured(batch))
+
+        def measured(self, batch: Tensor) -> Tensor:
+            return self.ema(batch)
+
+    class Used(Own):
+        def forward(self, batch: Tensor) -> Tensor:
+            return self.ema(batch)
+
+    assert validated_alone(Own()) == ["ema"]
+    assert validated_alone(Used()) == []
+    assert validated_alone(nn.Linear(2, 2)) == []

@@ -273,3 +273,27 @@ def test_maps_of_another_step_are_not_taken(make_trainer, loader) -> None:
     callback, module = GradCAMCallback(images=IMAGES), Recorder()
     make_trainer(callback, Ema(), max_epochs=2, val_check_interval=2).fit(module, loader, loader)
     assert same(looked_at(callback)[1:], module.trained[2::3])
+
+
+def test_a_checkpoint_that_is_evaluated_is_of_its_own_epoch(make_trainer, loader, tmp_path, events) -> None:
+    """Whatever epoch the trainer has reached."""
+    saved = callbacks.ModelCheckpoint(tmp_path / "saved", save_top_k=-1)
+    trainer = make_trainer(saved, max_epochs=3, enable_checkpointing=True)
+    module = Recorder()
+    trainer.fit(module, loader, loader)
+    trainer.callbacks.insert(0, GradCAMCallback(images=IMAGES))
+    trainer.validate(module, loader, verbose=False)
+    trainer.validate(module, loader, ckpt_path=str(tmp_path / "saved" / "epoch=0-step=3.ckpt"), verbose=False)
+    assert events().steps(TAG) == [3, 1]
+
+
+def test_an_epoch_that_ends_early_says_so(make_trainer, loader) -> None:
+    said = []
+
+    class Reading(GradCAMCallback):
+        def on_train_epoch_end(self, trainer, pl_module) -> None:
+            said.append(self._fit._when(trainer.current_epoch + 1))
+            super().on_train_epoch_end(trainer, pl_module)
+
+    make_trainer(Reading(images=IMAGES), max_steps=4, max_epochs=-1).fit(Recorder(), loader, loader)
+    assert said == ["epoch 1", "epoch 2, which ended early"]
