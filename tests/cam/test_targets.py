@@ -3,9 +3,10 @@
 import pytest
 import torch
 
+from lightning_gradcam.cam.evidence import Evidence
 from lightning_gradcam.cam.targets import Batch, Objective, again, check_target, objective, read_scores, told
 from lightning_gradcam.cam.tasks import Task
-from lightning_gradcam.cam.telling import Evidence, decide
+from lightning_gradcam.cam.telling import decide
 
 SCORES = torch.tensor([[1.0, 3.0, 2.0], [0.5, -1.0, 0.0]])
 IMAGES = torch.zeros(2, 3, 2, 2)

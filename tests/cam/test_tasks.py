@@ -12,9 +12,10 @@ import transformers
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lightning_gradcam.cam.evidence import Evidence, evidence_of, validated_alone
 from lightning_gradcam.cam.outputs import candidates, maker_of, one_an_image, per_image
 from lightning_gradcam.cam.tasks import Task, check_task, intersection_over_union
-from lightning_gradcam.cam.telling import Evidence, decide, evidence_of, validated_alone
+from lightning_gradcam.cam.telling import decide
 
 IMAGES = torch.zeros(2, 3, 8, 8)
 ONE, FOUR = torch.tensor([[0.3], [-2.0]]), torch.tensor([[0.5, 1, -1, 0], [2, 0, 0, 3.0]])

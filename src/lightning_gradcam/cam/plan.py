@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from lightning_gradcam.cam.borrowed import check_method_fits
 from lightning_gradcam.cam.calls import Call, Inputs
+from lightning_gradcam.cam.evidence import Evidence, evidence_of
 from lightning_gradcam.cam.labels import as_numbers, known_of
 from lightning_gradcam.cam.layers import LayerOfModel, TargetLayer, named_layers, resolve_layers
 from lightning_gradcam.cam.outputs import (
@@ -25,7 +26,7 @@ from lightning_gradcam.cam.outputs import (
 from lightning_gradcam.cam.settings import Settings
 from lightning_gradcam.cam.targets import check_target_fits
 from lightning_gradcam.cam.tasks import CLASSES, Task
-from lightning_gradcam.cam.telling import Evidence, decide, evidence_of
+from lightning_gradcam.cam.telling import decide
 from lightning_gradcam.cam.trees import Path
 from lightning_gradcam.cam.ways import cannot_be_called, ways_to_call
 

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from lightning_gradcam.cam.calls import Call
 from lightning_gradcam.cam.compute import compute_cams
+from lightning_gradcam.cam.evidence import validated_alone
 from lightning_gradcam.cam.lend import Lender
 from lightning_gradcam.cam.maps import Maps, joined
 from lightning_gradcam.cam.plan import Known, Plan, make_plan
 from lightning_gradcam.cam.settings import Settings
-from lightning_gradcam.cam.telling import validated_alone
 from lightning_gradcam.errors import SettingError, quoted
 from lightning_gradcam.logs.events import Events
 from lightning_gradcam.logs.record import fingerprints
