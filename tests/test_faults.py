@@ -11,6 +11,7 @@ import textwrap
 import threading
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -304,7 +305,8 @@ def test_a_number_that_cannot_be_measured_costs_no_picture(make_trainer, plain, 
     """It is told, and the grids are drawn."""
     fails = broken(ZeroDivisionError("no entropy"))
     # of one map alone, on which its name is tried at the start, it can be measured
-    monkeypatch.setitem(METRICS, "focus", lambda view: fails() if len(view.maps) > 1 else view.maps[..., 0, 0])
+    failing = replace(METRICS["focus"], measure=lambda view: fails() if len(view.maps) > 1 else view.maps[..., 0, 0])
+    monkeypatch.setitem(METRICS, "focus", failing)
     with pytest.warns(UserWarning, match=r"a picture or a number is missing \(ZeroDivisionError: no entropy\)"):
         module = fit(make_trainer, GradCAMCallback(images=4))
     assert len(events().steps("gradcam/network.6")) > 1

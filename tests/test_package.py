@@ -34,6 +34,15 @@ def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
         _ = lightning_gradcam.GradCam
 
 
+def test_the_readme_says_of_each_number_what_the_tab_says() -> None:
+    """All sentences of all numbers, a row each."""
+    from lightning_gradcam.timeline.metrics import METRICS
+
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    rows = [f"| `{name}` | {' | '.join(metric.words.values())} |" for name, metric in METRICS.items()]
+    assert "\n".join(rows) in readme
+
+
 def test_the_lowest_versions_that_are_tried_are_those_declared() -> None:
     """What `.ci/lowest` installs is what pyproject.toml allows."""
     root = Path(__file__).parents[1]

@@ -28,6 +28,7 @@ VARIANTS = {
     "plain": "[]",
     "watched": "[GradCAMCallback(images=4)]",
     "borrowed": "[GradCAMCallback(images=4, method='fem')]",
+    "trusted": "[GradCAMCallback(images=3, trust=True)]",
     "rank zero fails": "[GradCAMCallback(images=4, output=partial(failing, 0))]",
     "rank one fails without words": "[GradCAMCallback(images=4, output=partial(failing, 1, error=Mute))]",
     "waiting alone": "[]",

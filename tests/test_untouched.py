@@ -156,7 +156,8 @@ def undisturbed(tmp_path_factory):
 def watching(case: Case) -> GradCAMCallback:
     size = 48 if case.network == "resnet18" else 16
     images = make_pairs(6, size=size, seed=5).tensors if case.validation == "never" else 6
-    return GradCAMCallback(images=images, method=GradCAM if case.method == "GradCAM" else case.method, batch_size=4)
+    method = GradCAM if case.method == "GradCAM" else case.method
+    return GradCAMCallback(images=images, method=method, batch_size=4, trust=case.accumulate == 3)
 
 
 def same(left: object, right: object) -> bool:

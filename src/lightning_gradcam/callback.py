@@ -83,6 +83,8 @@ class GradCAMCallback(_Callback):
         reshape_transform: a layer's output -> (N, C, h, w), for layouts that the shape does not tell.
         aug_smooth: average over mirrored and rescaled images: six times the work.
         eigen_smooth: take the first principal component, which removes noise.
+        trust: also log whether the maps can be believed: `faithfulness`, `class_sensitivity`, and in a training from
+            scratch `learned`; two forward passes and a short backward pass more.
 
     Raises:
         ValueError: a value that cannot work; what needs the model or the data is checked before the first batch.
@@ -113,6 +115,7 @@ class GradCAMCallback(_Callback):
         reshape_transform: Reader | None = None,
         aug_smooth: bool = False,
         eigen_smooth: bool = False,
+        trust: bool = False,
     ) -> None:
         super().__init__()
         self._arguments = Arguments(
@@ -126,6 +129,7 @@ class GradCAMCallback(_Callback):
                 task=task,
                 aug_smooth=aug_smooth,
                 eigen_smooth=eigen_smooth,
+                trust=trust,
             ),
             keys=Keys(image=image_key, label=label_key, mask=mask_key),
             images=plain_images(images),

@@ -1,8 +1,8 @@
 """The same maps for a trained model, in one call."""
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -15,26 +15,28 @@ from torch.nn import functional as F
 
 from lightning_gradcam.cam.borrowed import CamClass
 from lightning_gradcam.cam.calls import Inputs, Output
-from lightning_gradcam.cam.compute import compute_cams
+from lightning_gradcam.cam.compute import compute_cams, remove
 from lightning_gradcam.cam.layers import LayerChoice, Reader
 from lightning_gradcam.cam.lend import Lender
 from lightning_gradcam.cam.maps import Cams, Maps
-from lightning_gradcam.cam.plan import make_plan
+from lightning_gradcam.cam.plan import Plan, make_plan
 from lightning_gradcam.cam.settings import Settings, check_tensor
 from lightning_gradcam.cam.targets import Target
-from lightning_gradcam.cam.tasks import Task
 from lightning_gradcam.errors import SettingError, quoted
 from lightning_gradcam.pictures.appearance import Appearance, Channels, Statistics
 from lightning_gradcam.pictures.captions import to_header
 from lightning_gradcam.pictures.grid import grid
 from lightning_gradcam.pictures.render import overlay
 from lightning_gradcam.pictures.shown import ShownImages, show_images
+from lightning_gradcam.timeline.history import History
+from lightning_gradcam.timeline.metrics import measure
 from lightning_gradcam.values import plain
 
 logger = logging.getLogger(__name__)
 
 Picture = str | PathLike[str] | Image.Image | np.ndarray[Any, Any]
 Size = int | tuple[int, int]
+SHARES = tuple(step / 10 for step in range(1, 10))  # of the pixels, that `removal` removes
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,8 @@ class Explanation:
         predictions: (N,) the predicted class.
         targets: (N,) the explained class; -1 where the target is no single class.
         layer: dotted name of the target layer; of several, averaged, joined by "+".
+        metrics: numbers of each map by name, (N,) each, NaN where a blank one has none: those of the callback that need
+            no look before and no mask; with `trust=True` also `faithfulness` and `class_sensitivity`.
     """
 
     heatmaps: Tensor
@@ -64,13 +68,28 @@ class Explanation:
     predictions: Tensor
     targets: Tensor
     layer: str
+    metrics: dict[str, Tensor]
     _images: ShownImages = field(repr=False)
     _found: Maps = field(repr=False)
+    _remove: Callable[[Maps, Sequence[float]], tuple[Tensor, Tensor]] = field(repr=False)
 
     def overlays(self) -> list[Image.Image]:
         """Return each image with its heatmap over it, at the size the model saw; of several targets the first."""
         pairs = zip(self._images.pictures, self._found.heatmaps(self._images.size)[:, 0].numpy(), strict=True)
         return [Image.fromarray(overlay(picture, heatmap)) for picture, heatmap in pairs]
+
+    def removal(self, shares: Sequence[float] = SHARES) -> "RemovalCurve":
+        """Ask the model again, of the images with ever more of their pixels removed: it has to be as it was.
+
+        Args:
+            shares: of the pixels, above 0 and below 1, that are removed at once: two forward passes each.
+
+        Raises:
+            SettingError: shares that are none.
+        """
+        least, most = self._remove(self._found, _checked_shares(shares))
+        column = 0 if self._found.maps.shape[1] == 1 else slice(None)
+        return RemovalCurve(torch.tensor(plain(shares)), least[:, column], most[:, column])
 
     def grid(self) -> Image.Image:
         """Return one labelled picture of all images beside their overlays."""
@@ -79,6 +98,24 @@ class Explanation:
     def save(self, path: str | PathLike[str]) -> None:
         """Save the grid; the file's ending tells the format."""
         self.grid().save(path)
+
+
+@dataclass(frozen=True)
+class RemovalCurve:
+    """What becomes of the explained classes as their images lose ever more pixels, which become blurred.
+
+    With several targets `least` and `most` have them as a second dimension.
+
+    Attributes:
+        shares: (P,) of the pixels that were removed, in 0..1.
+        least: (N, P) the class's probability in 0..1 with the least relevant pixels removed first; where the target is
+            no probability, how far its value went, >= 0.
+        most: (N, P) the same with the most relevant pixels removed first.
+    """
+
+    shares: Tensor
+    least: Tensor
+    most: Tensor
 
 
 def explain(
@@ -99,6 +136,7 @@ def explain(
     reshape_transform: Reader | None = None,
     aug_smooth: bool = False,
     eigen_smooth: bool = False,
+    trust: bool = False,
 ) -> Explanation:
     """Show where a trained model looks; the model is left as it was.
 
@@ -121,6 +159,7 @@ def explain(
         reshape_transform: as in `GradCAMCallback`.
         aug_smooth: average over mirrored and rescaled images.
         eigen_smooth: take the first principal component.
+        trust: also measure whether the maps can be believed, as in `GradCAMCallback`.
 
     Raises:
         ValueError: a setting or an image that cannot work; the sentence names it.
@@ -139,26 +178,35 @@ def explain(
         task=task,
         aug_smooth=aug_smooth,
         eigen_smooth=eigen_smooth,
+        trust=trust,
     )
     appearance = Appearance(plain(mean), plain(std), plain(channels))
     ready, shown, appearance = _prepared(images, plain(size), appearance)
     known = _checked_labels(labels, len(ready))
 
-    def explained(lent: nn.Module, settings: Settings) -> tuple[Task, Tensor | None, Maps]:
-        plan = make_plan(lent, Inputs(ready), known, settings)
-        read = plan.known(known)
-        return plan.task, read.truth, compute_cams(lent, Inputs(ready), read, plan)[0].copied()()
+    lender, inputs = Lender(model), Inputs(ready)
 
-    told, truth, found = Lender(model).look(explained, settings)
+    def explained(lent: nn.Module, settings: Settings) -> tuple[Plan, Maps]:
+        plan = make_plan(lent, inputs, known, settings)
+        return plan, compute_cams(lent, inputs, plan.known(known), plan)[0].copied()()
+
+    plan, found = lender.look(explained, settings)
+    plan = replace(plan, settings=settings, call=replace(plan.call, output=settings.output))
+    told, truth = plan.task, plan.known(known).truth
+
+    def removed(found: Maps, shares: Sequence[float]) -> tuple[Tensor, Tensor]:
+        return lender.look(lambda lent, plan: remove(lent, inputs, plan.known(known), plan, found, shares), plan)
+
     if told.doubt:
         logger.warning("the task is taken to be %s; %s", told.kind, told.doubt)
     about = to_header(settings, told, truth is not None, None)
     columns = settings.column_classes
-    return _explanation(found, show_images(shown, truth, told, appearance, about, column_classes=columns))
+    return _explanation(found, show_images(shown, truth, told, appearance, about, column_classes=columns), removed)
 
 
-def _explanation(found: Maps, images: ShownImages) -> Explanation:
+def _explanation(found: Maps, images: ShownImages, remove: Callable[..., tuple[Tensor, Tensor]]) -> Explanation:
     column = 0 if found.maps.shape[1] == 1 else slice(None)
+    alone = History(found.layer).with_look(0, found).view(found, masks=None)
     raw = found.maps * found.peaks.nan_to_num(0, posinf=0)[..., None, None] if isinstance(found, Cams) else None
     return Explanation(
         found.heatmaps(images.size)[:, column],
@@ -168,8 +216,10 @@ def _explanation(found: Maps, images: ShownImages) -> Explanation:
         found.predictions,
         found.targets[:, column],
         found.layer,
+        {name: values[:, column] for name, values in measure(alone).items()},
         images,
         found,
+        remove,
     )
 
 
@@ -276,6 +326,16 @@ def _stack(pictures: list[Tensor], size: Size | None) -> Tensor:
     sides = _checked_size(size)
     resized = [F.interpolate(p[None], sides, mode="bilinear", antialias=True, align_corners=False) for p in pictures]
     return torch.cat(resized).clamp(0, 1)
+
+
+def _checked_shares(shares: Sequence[float]) -> list[float]:
+    given = plain(shares)
+    are_shares = isinstance(given, (list, tuple)) and all(isinstance(one, float) and 0 < one < 1 for one in given)
+    if not are_shares or not given:
+        raise SettingError(
+            f"shares={quoted(shares)}; accepted are shares of the pixels, above 0 and below 1, as (0.2, 0.5)"
+        )
+    return list(given)
 
 
 def _checked_size(size: Size) -> tuple[int, int]:

@@ -393,7 +393,18 @@ def test_images_and_all_that_is_known_of_them_are_handed_on(address) -> None:
     assert whole["truths"] == [[0, 1], [1.5]]
     assert len(whole["images"]) == 2
     assert all(image.startswith("data:image/jpeg;base64,/9j/") for image in whole["images"])
-    names = {"probe_set", "fingerprints", "truths", "said", "class_names", "columns", "about", "unit", "images"}
+    names = {
+        "probe_set",
+        "fingerprints",
+        "truths",
+        "said",
+        "class_names",
+        "columns",
+        "about",
+        "unit",
+        "metrics",
+        "images",
+    }
     assert whole["unit"] == "epoch"
     assert whole.keys() == extra.keys() == names
 

@@ -26,6 +26,7 @@ from lightning_gradcam.logs.schema import MAPS as PART
 from lightning_gradcam.logs.schema import ROOT, grid_tag
 from lightning_gradcam.pictures.shown import ShownImages
 from lightning_gradcam.timeline.history import History
+from lightning_gradcam.timeline.metrics import METRICS
 
 from ..conftest import Classifier, make_pairs
 from .test_plugin import LAYER, MAPS, serving, write_run
@@ -266,17 +267,17 @@ def test_tiles_are_sorted_by_their_numbers_at_the_epoch(known) -> None:
 
 
 def test_the_chart_has_every_number_of_0_to_1(known) -> None:
-    """Of any name, drift among them; what lies outside, above or below, is no line; a peak is told in words."""
+    """Of any name, drift among them; what lies outside, above or below, is no line, and told in words, as a peak is."""
     large, drawn = known.frame.locator("dialog"), {}
     for image in range(3):
         known.frame.locator(f".tile >> nth={image}").locator("button").click()
         drawn[image] = large.locator(".legend li").all_inner_texts()
-        assert large.locator("polyline").count() == len(drawn[image]) - 1
+        assert large.locator("polyline.line").count() == len(drawn[image]) - 2
         known.page.keyboard.press("Escape")
     assert drawn == {
-        0: ["in mask 0.50", "zeal of all 0.20", "drift 0.25", "peak 2"],
-        1: ["in mask 0.90", "zeal of all 0.30", "drift 0.50", "rare 0.50", "peak 8"],
-        2: ["in mask 0.10", "zeal of all 0.13", "drift 0.75", "rare 0.75", "peak 4"],
+        0: ["in mask 0.50", "zeal of all 0.20", "drift 0.25", "peak 2", "odd 30"],
+        1: ["in mask 0.90", "zeal of all 0.30", "drift 0.50", "rare 0.50", "peak 8", "odd -2"],
+        2: ["in mask 0.10", "zeal of all 0.13", "drift 0.75", "rare 0.75", "peak 4", "odd 1.5"],
     }
 
 
@@ -465,3 +466,28 @@ def test_the_pictures_are_there_in_the_built_wheel(tmp_path) -> None:
     subprocess.run(command, check=True, capture_output=True)
     names = zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist()
     assert {f"lightning_gradcam/dashboard/static/{name}" for name in ("index.js", "style.css")} <= set(names)
+
+
+def test_what_the_maps_were_worth_and_what_each_number_means(open_tab, tmp_path, make_trainer) -> None:
+    """The line that ends the fit stands above the images; a number's sentences open below it, and close again."""
+    loader = DataLoader(make_pairs(), 8)
+    make_trainer(GradCAMCallback(images=3, trust=True)).fit(Classifier(), loader, loader)
+    with serving(tmp_path) as url:
+        tab = open_tab(url)
+        said = tab.frame.locator(".caution")
+        expect(said).to_contain_text("network.6 after epoch 2: attention ")
+        expect(said).to_contain_text("0 by chance, 0.5 at most)")
+        tab.frame.locator(".tile >> nth=0").locator("button").click()
+        large = tab.frame.locator("dialog")
+        names = ("drift", "focus", "border", "peak", "faithfulness", "class_sensitivity", "learned")
+        for name in names:
+            number = large.locator(f"button[data-metric={name}]")
+            expect(number).to_contain_text(name.replace("_", " "))
+            expect(number).to_have_attribute("aria-expanded", "false")
+            number.click()
+            words = METRICS[name].words
+            told = f"{words['says']} {words['direction']} By chance: {words['chance']} Mind: {words['failing']}"
+            expect(large.locator(".words")).to_have_text(told)
+            number.click()
+            expect(large.locator(".words")).to_have_count(0)
+            assert number.evaluate("e => e === document.activeElement")

@@ -14,6 +14,7 @@ from lightning_gradcam.logs.record import pack_images, pack_look
 from lightning_gradcam.pictures.captions import Caption
 from lightning_gradcam.pictures.shown import ShownImages
 from lightning_gradcam.timeline.history import History
+from lightning_gradcam.timeline.metrics import METRICS
 
 
 def test_a_look_is_laid_out_as_version_3_has_it() -> None:
@@ -55,6 +56,7 @@ def test_images_are_packed_at_their_size_up_to_256_pixels() -> None:
     assert [Image.open(BytesIO(jpeg)).size for jpeg in jpegs] == [(1, 1), (256, 3), (64, 256)]
     told = json.loads(header)
     assert len(told.pop("probe_set")) == 16
+    assert told.pop("metrics") == {name: metric.words for name, metric in METRICS.items()}
     assert told == {
         "version": 3,
         "fingerprints": ["1", "2", "3"],

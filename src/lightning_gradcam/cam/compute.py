@@ -1,12 +1,13 @@
 """Class activation maps of a lent model: the gradient family on its own device, all others by grad-cam."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from lightning_gradcam.cam.borrowed import borrowed_class, borrowed_heatmaps, class_targets
+from lightning_gradcam.cam.borrowed import ImageTarget, borrowed_class, borrowed_heatmaps, class_targets
 from lightning_gradcam.cam.calls import Inputs
 from lightning_gradcam.cam.layers import Capture, LayerOfModel, capture
 from lightning_gradcam.cam.maps import (
@@ -33,6 +34,9 @@ from lightning_gradcam.cam.targets import (
     read_scores,
     told,
 )
+from lightning_gradcam.cam.trust import Removal, told_from_rivals, with_rivals
+
+T = TypeVar("T")
 
 
 def compute_cams(model: nn.Module, inputs: Inputs, known: Known, plan: Plan, rows: range | None = None) -> list[Maps]:
@@ -48,63 +52,129 @@ def compute_cams(model: nn.Module, inputs: Inputs, known: Known, plan: Plan, row
     Returns:
         One for each layer (or group of layers to be averaged), on the model's device; none of no images.
     """
-    step, rows = plan.settings.batch_size, range(len(inputs.images)) if rows is None else rows
+    rows = range(len(inputs.images)) if rows is None else rows
     inputs = inputs if plan.call.needs_batch else replace(inputs, batch=None)
-    slices = [slice(start, min(start + step, rows.stop)) for start in rows[::step]]
-    chunks = [cams for chunk in slices for cams in _chunks(model, inputs, known, plan, chunk)]
+    chunks = _in_chunks(lambda some: _explain(model, inputs, known, plan, some), rows, plan.settings.batch_size)
     return [joined(parts) for parts in zip(*chunks, strict=True)]
 
 
-def _chunks(model: nn.Module, inputs: Inputs, known: Known, plan: Plan, rows: slice) -> Iterator[Sequence[Maps]]:
+def remove(
+    model: nn.Module, inputs: Inputs, known: Known, plan: Plan, found: Maps, shares: Sequence[float]
+) -> tuple[Tensor, Tensor]:
+    """Return what is left of each target with ever more of the pixels removed, as `trust.Removal.after` has it.
+
+    Args:
+        model: a lent model.
+        inputs: as for `compute_cams`.
+        known: as for `compute_cams`.
+        plan: as for `compute_cams`.
+        found: its maps of one layer.
+        shares: how much is removed, each in 0..1.
+
+    Returns:
+        With the least relevant removed, and with the most: (N, T, P) each, on the CPU.
+    """
+
+    def removed(rows: slice) -> Tensor:
+        chunk = _chunk(model, inputs, known, plan, rows)
+        with torch.no_grad():
+            batch = chunk.said()
+            removal = chunk.removal(batch, objective(plan.settings.target, batch))
+        maps = found.of(rows, chunk.inputs.images.device)
+        left = [
+            torch.stack([torch.stack(removal.after(maps, target, share), dim=-1) for share in shares], dim=1)
+            for target in range(maps.maps.shape[1])
+        ]
+        return torch.stack(left, dim=1).cpu()  # (N, T, P, 2)
+
+    sides = torch.cat(_in_chunks(removed, range(len(inputs.images)), plan.settings.batch_size))
+    return sides[..., 0], sides[..., 1]
+
+
+def _in_chunks(work: Callable[[slice], T], rows: range, size: int) -> list[T]:
+    """Return what work gives for so many images at a time, and for half as many where memory runs out."""
+    slices = [slice(start, min(start + size, rows.stop)) for start in rows[::size]]
+    return [found for chunk in slices for found in _halved(work, chunk)]
+
+
+def _halved(work: Callable[[slice], T], rows: slice) -> Iterator[T]:
     out_of_memory = False
     try:
-        cams = _explain(model, inputs, known, plan, rows)
+        found = work(rows)
     except torch.OutOfMemoryError:
         if rows.stop - rows.start == 1:
             raise
         out_of_memory = True  # retried outside of the except clause, which holds on to the failed pass's tensors
     if not out_of_memory:
-        yield cams
+        yield found
         return
     middle = (rows.start + rows.stop) // 2
     for half in (slice(rows.start, middle), slice(middle, rows.stop)):
-        yield from _chunks(model, inputs, known, plan, half)
+        yield from _halved(work, half)
 
 
-def _explain(model: nn.Module, inputs: Inputs, all_known: Known, plan: Plan, rows: slice) -> Sequence[Maps]:
-    chunk, known = inputs.of(rows).on(model), all_known.of(rows)
-    if plan.settings.method not in METHODS:
-        return _borrowed(model, chunk, known, plan, rows)
-    if plan.settings.aug_smooth:
-        return _augmented(model, chunk, known, plan, rows)
-    return _on_the_device(model, chunk, known, plan, rows)[0]
+def _explain(model: nn.Module, inputs: Inputs, known: Known, plan: Plan, rows: slice) -> Sequence[Maps]:
+    chunk, settings = _chunk(model, inputs, known, plan, rows), plan.settings
+    made = _borrowed if settings.method not in METHODS else _augmented if settings.aug_smooth else _on_the_device
+    found, batch, wanted = made(chunk)
+    if not settings.trust:
+        return found
+    own, removal = [told_from_rivals(maps, settings.targets) for maps in found], chunk.removal(batch, wanted)
+    return [replace(maps, faithfulness=removal.faithfulness(maps)) for maps in own]
 
 
-def _on_the_device(
-    model: nn.Module, inputs: Inputs, known: Known, plan: Plan, rows: slice, fixed: Objective | None = None
-) -> tuple[list[Cams], Objective]:
-    """The maps, and what they explain; `fixed` is the objective of the same images before they were augmented."""
-    settings, groups = plan.settings, plan.layers_of(model)
+class _Chunk(NamedTuple):
+    """Images that are explained at once, on the model's device, and what is known of them."""
+
+    model: nn.Module
+    inputs: Inputs
+    known: Known
+    plan: Plan
+    rows: slice
+
+    def said(self, images: Tensor | None = None) -> Batch:
+        """What the model says of the images, or of damaged ones in their place, of which the same is true."""
+        inputs = self.inputs if images is None else self.inputs.instead(images)
+        output, found = self.plan.rows_of(self.model, inputs)
+        scores = read_scores(found, self.plan.task, self.inputs.images, self.known.truth)
+        return Batch(output, found, scores, self.plan.task, self.known.labels, self.known.truth, self.rows)
+
+    def objective(self, batch: Batch) -> Objective:
+        """What is explained of what it says, and for `class_sensitivity` what else could be."""
+        wanted, settings = objective(self.plan.settings.target, batch), self.plan.settings
+        return with_rivals(wanted, batch.scores.values) if settings.trust and self.plan.task.has_rivals else wanted
+
+    def removal(self, batch: Batch, wanted: Objective) -> Removal:
+        """What becomes of that in images of which parts are removed."""
+        settings = self.plan.settings
+        return Removal(self.inputs.images, settings.target, batch, wanted.columns(settings.targets), self.said)
+
+
+def _chunk(model: nn.Module, inputs: Inputs, known: Known, plan: Plan, rows: slice) -> _Chunk:
+    return _Chunk(model, inputs.of(rows).on(model), known.of(rows), plan, rows)
+
+
+_Found = tuple[list[Any], Batch, Objective]  # a layer's maps each, what the model said, and what of it they explain
+
+
+def _on_the_device(chunk: _Chunk, fixed: Objective | None = None) -> _Found:
+    """By one pass; `fixed` is the objective of the same images before they were augmented."""
+    plan, images = chunk.plan, chunk.inputs.images
+    settings, groups = plan.settings, plan.layers_of(chunk.model)
     with capture({layer.module for group in groups for layer in group}, Capture()) as captured:
-        batch = _batch(model, inputs, known, plan, rows)
-        wanted = again(fixed, batch.scores.values) if fixed else objective(settings.target, batch)
+        batch = chunk.said()
+        wanted = again(fixed, batch.scores.values) if fixed else chunk.objective(batch)
         gradients = _gradients(wanted.values, captured)
     method = METHODS[str(settings.method)]
-    with torch.autocast(inputs.images.device.type, enabled=False):  # half precision is the model's own, not its maps'
+    with torch.autocast(images.device.type, enabled=False):  # half precision is the model's own, not its maps'
         maps = [
             [_raw(layer, captured, gradients, method, settings.eigen_smooth) for layer in group] for group in groups
         ]
-    size = size_of(inputs.images)
-    parts = [divided(raw[0]) if len(raw) == 1 else averaged(raw, size) for raw in maps]
+    parts = [divided(raw[0]) if len(raw) == 1 else averaged(raw, size_of(images)) for raw in maps]
     said, classes, predicted = told(batch, wanted.classes), wanted.classes, batch.scores.classes
     pairs = zip(parts, plan.names, strict=True)
-    return [Cams(part, said, predicted, classes, name, peaks) for (part, peaks), name in pairs], wanted
-
-
-def _batch(model: nn.Module, inputs: Inputs, known: Known, plan: Plan, rows: slice) -> Batch:
-    output, found = plan.rows_of(model, inputs)
-    scores = read_scores(found, plan.task, inputs.images, known.truth)
-    return Batch(output, found, scores, plan.task, known.labels, known.truth, rows)
+    found = [Cams(part, said, predicted, classes, name, peaks) for (part, peaks), name in pairs]
+    return found, batch, wanted
 
 
 def _gradients(values: Tensor, captured: Capture) -> dict[nn.Module, list[Tensor]]:
@@ -140,66 +210,66 @@ def _map(activations: Tensor, gradients: Tensor, method: Method, eigen_smooth: b
     return torch.where(finite[:, None, None], method(activations, gradients, eigen_smooth).relu(), torch.nan)
 
 
-def _augmented(model: nn.Module, inputs: Inputs, known: Known, plan: Plan, rows: slice) -> list[Maps]:
+def _augmented(chunk: _Chunk) -> _Found:
     """Mean heatmaps over grad-cam's six augmentations, of what is explained of the images themselves."""
     import ttach  # grad-cam's own
 
-    images, size = inputs.images, size_of(inputs.images)
-    plain, wanted = _on_the_device(model, inputs, known, plan, rows)
+    images, size = chunk.inputs.images, size_of(chunk.inputs.images)
+    plain, batch, wanted = _on_the_device(chunk)
     fixed = wanted if wanted.weights is not None else None
     heatmaps: list[list[Tensor]] = [[] for _ in plain]
     broken = [cams.states == NOT_FINITE for cams in plain]
     for transform in ttach.Compose([ttach.HorizontalFlip(), ttach.Multiply(factors=[0.9, 1, 1.1])]):
         changed = as_given(transform.augment_image(channels_first(images)), images)
-        augmented, _ = _on_the_device(model, inputs.instead(changed), known, plan, rows, fixed)
+        augmented, _, _ = _on_the_device(chunk._replace(inputs=chunk.inputs.instead(changed)), fixed)
         broken = [one | (cams.states == NOT_FINITE) for one, cams in zip(broken, augmented, strict=True)]
         for cams, found in zip(augmented, heatmaps, strict=True):
             found.append(transform.deaugment_mask(cams.heatmaps(size)))
     means = (torch.stack(found).mean(0) for found in heatmaps)
     told = (torch.where(one[..., None, None], torch.nan, mean) for one, mean in zip(broken, means, strict=True))
     pairs = zip(plain, map(finished, told), strict=True)
-    return [
+    made = [
         Heatmaps(maps, cams.scores, cams.predictions, cams.targets, cams.layer, states)
         for cams, (maps, states) in pairs
     ]
+    return made, batch, wanted
 
 
-def _borrowed(model: nn.Module, inputs: Inputs, known: Known, plan: Plan, rows: slice) -> Sequence[Maps]:
+def _borrowed(chunk: _Chunk) -> _Found:
     """Heatmaps by a class of grad-cam, which is told its targets image by image."""
-    count = len(inputs.images)
-    is_of_one = inputs.batch is not None or plan.task.rebuilds
-    if is_of_one and count > 1:  # grad-cam varies an image, and does not say which
-        alone = [slice(row, row + 1) for row in range(count)]
-        places = [slice(rows.start + row, rows.start + row + 1) for row in range(count)]
-        rows_of = zip(alone, places, strict=True)
-        found = [_borrowed(model, inputs.of(row), known.of(row), plan, place) for row, place in rows_of]
-        return [joined(parts) for parts in zip(*found, strict=True)]
-    settings, images, cam_class = plan.settings, inputs.images, borrowed_class(plan.settings.method)
+    plan, images, cam_class = chunk.plan, chunk.inputs.images, borrowed_class(chunk.plan.settings.method)
     with torch.no_grad():
-        batch = _batch(model, inputs, known, plan, rows)
-        wanted = objective(settings.target, batch)
-    objects = objects_of(settings.target)[rows]
+        batch = chunk.said()
+        wanted = chunk.objective(batch)
+    objects = objects_of(plan.settings.target)[chunk.rows]
     columns = [objects] if objects else class_targets(cam_class, batch.scores.values, wanted)
+    is_of_one = chunk.inputs.batch is not None or plan.task.rebuilds  # grad-cam varies an image, and does not say which
+    places = [slice(place, place + 1) for place in range(len(images))] if is_of_one else [slice(len(images))]
 
-    def forward(varied: Tensor) -> Tensor:
-        given = inputs.instead(as_given(varied, images)).on(model)
-        _, found = plan.rows_of(model, given)
-        if objects:
-            return found
-        truth = batch.truth
-        if truth is not None and is_of_one:
-            truth = truth.expand(len(found), *truth.shape[1:])
-        return read_scores(found, plan.task, given.images, truth).values
+    def made(place: slice, group: Sequence[LayerOfModel], targets: Sequence[ImageTarget]) -> Tensor:
+        inputs, truth = chunk.inputs.of(place), None if batch.truth is None else batch.truth[place]
 
-    first = channels_first(images)  # as grad-cam reads sizes
+        def forward(varied: Tensor) -> Tensor:
+            given = inputs.instead(as_given(varied, inputs.images)).on(chunk.model)
+            _, found = plan.rows_of(chunk.model, given)
+            if objects:
+                return found
+            those = truth.expand(len(found), *truth.shape[1:]) if truth is not None and is_of_one else truth
+            return read_scores(found, plan.task, given.images, those).values
+
+        first = channels_first(inputs.images)  # as grad-cam reads sizes
+        return borrowed_heatmaps(cam_class, chunk.model, forward, first, group, targets[place], **smoothing)
+
+    settings = plan.settings
     smoothing = {"eigen_smooth": settings.eigen_smooth} | ({"aug_smooth": True} if settings.aug_smooth else {})
-    made = [
-        [borrowed_heatmaps(cam_class, model, forward, first, group, targets, **smoothing) for targets in columns]
-        for group in plan.layers_of(model)
+    groups = plan.layers_of(chunk.model)
+    found = [
+        torch.stack([torch.cat([made(place, group, targets) for place in places]) for targets in columns], dim=1)
+        for group in groups
     ]
     finite = batch.rows.detach().isfinite().flatten(1).all(1)[:, None, None, None]
-    stacked = (torch.stack(maps, dim=1).to(images.device) for maps in made)
-    parts = (finished(torch.where(finite, maps, torch.nan)) for maps in stacked)
+    parts = (finished(torch.where(finite, maps.to(images.device), torch.nan)) for maps in found)
     said, predicted = told(batch, wanted.classes), batch.scores.classes
     pairs = zip(parts, plan.names, strict=True)
-    return [Heatmaps(maps, said, predicted, wanted.classes, name, states) for (maps, states), name in pairs]
+    heatmaps = [Heatmaps(maps, said, predicted, wanted.classes, name, states) for (maps, states), name in pairs]
+    return heatmaps, batch, wanted

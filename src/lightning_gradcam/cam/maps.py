@@ -1,7 +1,7 @@
 """What was found where: maps with a strength, and heatmaps that have none."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from itertools import chain
 from typing import TypeVar
 
@@ -25,6 +25,10 @@ class _Explained:
         predictions: (N,) the predicted class.
         targets: (N, T) the explained class; -1 where the target is no single class.
         layer: dotted name; several averaged into one map are joined by "+".
+        faithfulness: (N, T) in -0.5..0.5, NaN where no map is shown, as `trust.faithfulness` has it; None where it was
+            not asked for.
+        class_sensitivity: (N, T) in 0..1, 1 - similarity to the runner-up's map, NaN where either is blank; None where
+            it was not asked for, or there is no other class.
     """
 
     maps: Tensor
@@ -32,6 +36,18 @@ class _Explained:
     predictions: Tensor
     targets: Tensor
     layer: str
+    faithfulness: Tensor | None = field(default=None, kw_only=True)
+    class_sensitivity: Tensor | None = field(default=None, kw_only=True)
+
+    def columns(self: _ExplainedT, chosen: slice) -> _ExplainedT:
+        """Return some targets' maps."""
+        of_images = ("scores", "predictions")
+        named = {name: one[:, chosen] for name, one in tensors_of(self).items() if name not in of_images}
+        return replace(self, **named)  # type: ignore[arg-type]
+
+    def of(self: _ExplainedT, rows: slice, device: torch.device) -> _ExplainedT:
+        """Return some images' maps, on a device."""
+        return replace(self, **{name: one[rows].to(device) for name, one in tensors_of(self).items()})  # type: ignore[arg-type]
 
     def copied(self: _ExplainedT) -> Callable[[], _ExplainedT]:
         """Start copying to the CPU without waiting for the device; the returned function waits and gives the copy."""
@@ -151,6 +167,13 @@ def averaged(raws: list[Tensor], size: tuple[int, int]) -> tuple[Tensor, Tensor]
 def finished(heatmaps: Tensor) -> tuple[Tensor, Tensor]:
     """Return heatmaps, (N, T, H, W), in 0..1 and finite, and their states, (N, T)."""
     return heatmaps.nan_to_num(0, posinf=0, neginf=0).clamp(0, 1), _states(heatmaps.amax((2, 3)))
+
+
+def unlike(maps: Tensor, others: Tensor) -> Tensor:
+    """Return 1 - the cosine similarity of maps, (N, T, ...) >= 0, to others: (N, T) in 0..1, NaN where one is blank."""
+    one, other = maps.float().flatten(2), others.float().flatten(2)
+    similarity = (one * other).sum(2) / (one.square().sum(2) * other.square().sum(2)).sqrt()
+    return (1 - similarity).clamp(0, 1)
 
 
 def scaled(maps: Tensor) -> Tensor:

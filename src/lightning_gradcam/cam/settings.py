@@ -15,6 +15,8 @@ from lightning_gradcam.cam.tasks import check_task
 from lightning_gradcam.errors import SettingError, nearest, quoted
 from lightning_gradcam.values import plain
 
+_SWITCHES = ("aug_smooth", "eigen_smooth", "trust")
+
 LayerChoices = LayerChoice | Sequence[LayerChoice | Sequence[LayerChoice]]
 
 
@@ -31,9 +33,10 @@ class Settings:
     task: str | None = None
     aug_smooth: bool = False
     eigen_smooth: bool = False
+    trust: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("target", "batch_size", "aug_smooth", "eigen_smooth"):
+        for name in ("target", "batch_size", *_SWITCHES):
             object.__setattr__(self, name, plain(getattr(self, name)))
         check_target(self.target)
         check_task(self.task)
@@ -50,7 +53,7 @@ class Settings:
                 also = ", nor the name of a method" if name == "output" else ""
                 raise TypeError(f"{name}={quoted(value)} is not callable{also}")
         _check_takes(self.output)
-        for name in ("aug_smooth", "eigen_smooth"):
+        for name in _SWITCHES:
             if not isinstance(getattr(self, name), bool):
                 raise TypeError(f"{name}={quoted(getattr(self, name))} is neither True nor False")
         _check_method(self)
@@ -65,6 +68,11 @@ class Settings:
     def column_classes(self) -> list[int]:
         """The classes that several targets are; none where there is one target."""
         return classes_of(self.target) if isinstance(self.target, Sequence) else []
+
+    @property
+    def targets(self) -> int:
+        """How many targets each image has."""
+        return max(1, len(self.column_classes))
 
     @property
     def has_peaks(self) -> bool:

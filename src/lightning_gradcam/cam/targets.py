@@ -56,34 +56,45 @@ def read_scores(scores: Tensor, task: Task, images: Tensor, truth: Tensor | None
         return Scores(rows, zeros, detached)
     if task.kind == "none":
         return Scores(rows, zeros, detached.square().sum(1, keepdim=True))
+    shares = probabilities(detached, task)
     if rows.shape[1] == 1:
-        share = detached[:, 0] if task.link == "identity" else detached[:, 0].sigmoid()
-        classes = (share > 0.5).long()
-        return Scores(torch.cat([-rows, rows], dim=1), classes, torch.where(share > 0.5, share, 1 - share)[:, None])
-    classes = detached.argmax(1)
-    return Scores(rows, classes, _probabilities(detached, task).gather(1, classes[:, None]))
+        rows, classes = torch.cat([-rows, rows], dim=1), (shares[:, 1] > 0.5).long()
+    else:
+        classes = detached.argmax(1)
+    return Scores(rows, classes, shares.gather(1, classes[:, None]))
 
 
-def _probabilities(scores: Tensor, task: Task) -> Tensor:
+def probabilities(scores: Tensor, task: Task) -> Tensor:
+    """Return each class's probability in 0..1, (N, K, ...), of scores (N, K, ...); of a single one as two classes."""
+    if scores.shape[1] == 1:
+        second = scores if task.link == "identity" else scores.sigmoid()
+        return torch.cat([1 - second, second], dim=1)
     if task.link == "identity":
         return scores
     return scores.sigmoid() if task.link == "sigmoid" else scores.softmax(1)
 
 
+def regions(pixels: Tensor, classes: int) -> Tensor:
+    """Return where each class is predicted, as zeros and ones: (N, H, W), or (N, K, H, W) planes, to (N, K, H, W)."""
+    return pixels.float() if pixels.dim() == 4 else F.one_hot(pixels, classes).movedim(-1, 1).float()
+
+
+def or_everywhere(regions: Tensor) -> Tensor:
+    """Return the regions, (N, K, H, W), and all of the image for a class that is nowhere."""
+    return torch.where(regions.flatten(2).any(2)[..., None, None], regions, 1)
+
+
 def _read_segmentation(scores: Tensor, task: Task, images: Tensor) -> Scores:
-    detached = scores.detach().float()
+    shares = probabilities(scores.detach().float(), task)
     if scores.shape[1] == 1:  # one foreground score a pixel
-        foreground = detached if task.link == "identity" else detached.sigmoid()
-        shares, scores = torch.cat([1 - foreground, foreground], dim=1), torch.cat([-scores, scores], dim=1)
-    else:
-        shares = _probabilities(detached, task)
+        scores = torch.cat([-scores, scores], dim=1)
     pixels = (shares > 0.5).long() if task.overlaps else shares.argmax(1)
-    chosen = pixels.float() if task.overlaps else F.one_hot(pixels, shares.shape[1]).movedim(-1, 1).float()
+    chosen = regions(pixels, shares.shape[1])
     counts = chosen.sum((2, 3))
     classes = counts.argmax(1)
     sure = (shares * chosen).sum((2, 3)) / counts.clamp(min=1)
-    region = torch.where((counts > 0)[..., None, None], chosen, 1)
-    return Scores((scores * region).sum((2, 3)), classes, sure.gather(1, classes[:, None]), pixels)
+    values = (scores * or_everywhere(chosen)).sum((2, 3))
+    return Scores(values, classes, sure.gather(1, classes[:, None]), pixels)
 
 
 def _read_dense_values(scores: Tensor, task: Task, images: Tensor) -> Scores:
@@ -189,6 +200,11 @@ class Objective:
     values: Tensor
     classes: Tensor
     weights: Tensor | None = None
+
+    def columns(self, count: int) -> "Objective":
+        """Return the first targets alone."""
+        weights = None if self.weights is None else self.weights[:, :count]
+        return Objective(self.values[:, :count], self.classes[:, :count], weights)
 
 
 def objective(target: Target, batch: Batch) -> Objective:

@@ -15,7 +15,17 @@ from tensorboard.data.provider import RunTagFilter
 from tensorboard.plugins import base_plugin
 from werkzeug import Request, Response
 
-from lightning_gradcam.logs.schema import LOOK, MAPS, PLUGIN, ROOT, VERSION, inflated, layer_of, probe_set_of
+from lightning_gradcam.logs.schema import (
+    LOOK,
+    MAPS,
+    PLUGIN,
+    ROOT,
+    VERSION,
+    caution_of,
+    inflated,
+    layer_of,
+    probe_set_of,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -155,9 +165,20 @@ def _maps(plugin: AttentionPlugin, request: Request) -> Response:
             del looks[later]
         looks[step] = found
     shown = {step: look for step, look in looks.items() if step > after}
-    told = {"fields": LOOK, "looks": [{"step": step, **head} for step, (head, _) in shown.items()], "broken": broken}
+    heads = [{"step": step, **head} for step, (head, _) in shown.items()]
+    told = {"fields": LOOK, "looks": heads, "broken": broken, "caution": _caution(plugin, request)}
     content = json.dumps(told).encode() + b"\n" + b"".join(arrays for _, arrays in shown.values())
     return _respond(request, content, "application/octet-stream")
+
+
+def _caution(plugin: AttentionPlugin, request: Request) -> str:
+    """What is said of a layer's maps at the end of a fit; "" where nothing is."""
+    run, tag = _asked(request, "run"), caution_of(_asked(request, "tag"))
+    if tag not in plugin.tags(request).get(run, []):
+        return ""
+    found = [header for _, parts in plugin.read(request, run, tag) if (header := _header(parts))]
+    told = found[-1].get("told") if found else ""
+    return told if isinstance(told, str) else ""
 
 
 def _where(request: Request) -> tuple[Any, str]:
@@ -203,7 +224,8 @@ def _probe_header(parts: Data) -> dict[str, Any] | None:
     if header is None or not all(part.startswith(b"\xff\xd8\xff") for part in parts[1:]):
         return None
     names = ("probe_set", "fingerprints", "truths", "said", "class_names", "columns", "about")
-    told = {name: header.get(name) for name in names} | {"unit": header.get("unit", "epoch")}
+    told = {name: header.get(name) for name in names}
+    told |= {"unit": header.get("unit", "epoch"), "metrics": _words(header.get("metrics", {}))}
     named = _are(told["columns"], str) and (told["class_names"] is None or _are(told["class_names"], str))
     words = named and isinstance(told["about"], str) and isinstance(told["probe_set"], str)
     words = words and told["unit"] in ("epoch", "step")
@@ -212,6 +234,12 @@ def _probe_header(parts: Data) -> dict[str, Any] | None:
     in_words = _are(known, str) and _are(told["said"], str)
     counts = {len(one or []) for one in (truths, known, told["said"])}
     return told if words and of_images and in_words and counts == {len(parts) - 1} else None
+
+
+def _words(metrics: Any) -> dict[str, dict[str, str]]:
+    """What has to be known to read each number, as far as it is words."""
+    named = metrics.items() if isinstance(metrics, dict) else ()
+    return {name: words for name, words in named if isinstance(words, dict) and _are(list(words.values()), str)}
 
 
 def _is_number(value: Any) -> bool:

@@ -13,6 +13,7 @@ from lightning_gradcam.pictures.captions import Caption, name_of, to_truth
 from lightning_gradcam.pictures.render import to_jpeg
 from lightning_gradcam.pictures.shown import ShownImages
 from lightning_gradcam.timeline.history import Look
+from lightning_gradcam.timeline.metrics import METRICS
 
 MAX_SIDE = 256  # of a picture's longer side, in pixels
 
@@ -75,8 +76,14 @@ def pack_images(images: ShownImages, known: Sequence[str]) -> list[bytes]:
         "columns": images.column_names,
         "about": images.about,
         "unit": images.unit,
+        "metrics": {name: metric.words for name, metric in METRICS.items()},
     }
     return [_json(header), *(to_jpeg(Image.fromarray(picture)) for picture in images.at((1, MAX_SIDE)))]
+
+
+def pack_caution(told: str) -> list[bytes]:
+    """Pack what is said at a fit's end of a layer's maps."""
+    return [_json({"version": VERSION, "told": told})]
 
 
 def _digest(content: bytes) -> str:

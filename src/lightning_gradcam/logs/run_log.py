@@ -9,8 +9,8 @@ from torch import Tensor
 
 from lightning_gradcam.cam.maps import Maps
 from lightning_gradcam.logs.events import Events
-from lightning_gradcam.logs.record import fingerprint_of_set, pack_images, pack_look
-from lightning_gradcam.logs.schema import FILMSTRIP, MAPS, PROBE_SET, TIMELAPSE, part_tag
+from lightning_gradcam.logs.record import fingerprint_of_set, pack_caution, pack_images, pack_look
+from lightning_gradcam.logs.schema import CAUTION, FILMSTRIP, MAPS, PROBE_SET, TIMELAPSE, part_tag
 from lightning_gradcam.logs.trackers import Picture, Tracker
 from lightning_gradcam.pictures.film import filmstrip, timelapse
 from lightning_gradcam.pictures.grid import grid
@@ -57,6 +57,10 @@ class RunLog:
         captions = self.images.captions(look.found(history.layer))
         packed = pack_look(look, values, captions, fingerprint_of_set(self.fingerprints))
         self.events.write_data(part_tag(tag, MAPS), packed, look.step)
+
+    def log_caution(self, told: str, history: History, tag: str) -> None:
+        """Write for the Attention tab what a layer's maps were worth."""
+        self.events.write_data(part_tag(tag, CAUTION), pack_caution(told), history.looks[-1].step)
 
     def log_images(self, step: int) -> None:
         """Write the images for the Attention tab, at the step from which on looks are of them."""

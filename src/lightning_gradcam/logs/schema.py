@@ -5,10 +5,13 @@ The Attention tab's data are string tensors of plugin `gradcam`, a part a string
 - `gradcam/[{name}/]{layer}/maps`, one a look. The header has `version`; `probe_set`, the fingerprint of the images that
   it is of; `sizes`, how long each axis is; `metrics`, the names along axis M. Then a part a field of `LOOK`,
   `deflated`.
+- `gradcam/[{name}/]{layer}/caution`, one a fit, at its end, with `trust=True`. The header has `version` and `told`, a
+  sentence.
 - `gradcam/[{name}/]probe`, one a set of images. The header has `version`; `probe_set`, the set's fingerprint;
   `fingerprints`, an image's each; `truths`, each image's classes or values, and `said`, in words; `class_names`;
   `columns`, the names of several targets; `about`; `unit`, what looks are counted in, "epoch" where it is missing or
-  "step". Then each image as a JPEG.
+  "step"; `metrics`, what has to be known to read each number, as `metrics.Metric` has it, {} where missing. Then each
+  image as a JPEG.
 """
 
 import zlib
@@ -23,6 +26,7 @@ MASK_AREA = "mask_area"
 PLUGIN = ROOT
 VERSION = 3
 MAPS = "maps"
+CAUTION = "caution"
 PROBE_SET = "probe"
 
 
@@ -96,6 +100,11 @@ def part_tag(grid: str, part: str) -> str:
 def layer_of(maps_tag: str) -> str:
     """Return the layer whose maps a tag has, behind the callback's name if it has one."""
     return maps_tag.removeprefix(f"{ROOT}/").removesuffix(f"/{MAPS}")
+
+
+def caution_of(maps_tag: str) -> str:
+    """Return the tag of what is said at a fit's end of the maps under a tag."""
+    return f"{maps_tag.removesuffix(MAPS)}{CAUTION}"
 
 
 def probe_set_of(maps_tag: str) -> str:

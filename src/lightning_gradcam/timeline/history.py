@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_gradcam.cam.maps import Cams, Heatmaps, Maps
+from lightning_gradcam.cam.maps import Cams, Heatmaps, Maps, unlike
 from lightning_gradcam.timeline.areas import resampled
 from lightning_gradcam.timeline.metrics import View
 
@@ -71,16 +71,33 @@ class History:
         earlier = [one for one in self.looks if (beside or one.step < step) and _kind(one) == _kind(look)]
         return History(self.layer, (*earlier, look))
 
-    def view(self, found: Maps, masks: Tensor | None) -> View:
-        """Return the last look, at maps that are given as they were found, beside the one before it.
+    def view(self, found: Maps, masks: Tensor | None, from_scratch: bool = False) -> View:
+        """Return the last look, at maps that are given as they were found, beside the one before it and the first.
 
         Args:
             found: the last look's maps.
             masks: (N, T, H, W) bool, or (N, 1, H, W) for all targets, true on the thing; or None.
+            from_scratch: whether at step 0 the network had learned nothing yet.
         """
-        kept = [look.maps.float() / 255 for look in self.looks[-2:]]
-        previous = kept[-2] if len(kept) > 1 else None
-        return View(found.maps.float(), found.states, kept[-1], previous, self.looks[-1].peaks, masks)
+        has_first = from_scratch and len(self.looks) > 1 and self.looks[0].step == 0
+        return View(
+            maps=found.maps.float(),
+            states=found.states,
+            kept=self._kept(-1),
+            previous=self._kept(-2) if len(self.looks) > 1 else None,
+            untrained=self._kept(0) if has_first else None,
+            peaks=self.looks[-1].peaks,
+            masks=masks,
+            faithfulness=found.faithfulness,
+            class_sensitivity=found.class_sensitivity,
+        )
+
+    def moved(self) -> Tensor:
+        """Return how far each map of the last look is from the first's, (N, T) in 0..1; NaN where either is blank."""
+        return unlike(self._kept(0), self._kept(-1))
+
+    def _kept(self, place: int) -> Tensor:
+        return self.looks[place].maps.float() / 255
 
     def highest_peaks(self) -> Tensor:
         """Return each map's highest finite peak of all looks, (N, T).

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from pytorch_lightning.utilities import rank_zero_info
 
+from lightning_gradcam.cam.trust import is_untrained
 from lightning_gradcam.logs.run_log import Moment, RunLog
 from lightning_gradcam.logs.schema import MASK_AREA, part_tag
 from lightning_gradcam.training.monitors import hold_numbers
@@ -35,6 +36,8 @@ class FitWatch(Watch):
         """Read the images, find the layer, and look once before any learning."""
         self.schedule = self._scheduled()
         self._weights.begin()
+        if self.arguments.settings.trust and self.trainer.global_step == 0:
+            self._tell_whether_from_scratch()
         self.prepare()
         numbers = self._numbers(step=0) if self.trainer.global_step == 0 else {}
         self._numbers_held, self._looked_at = numbers, self.trainer.global_step
@@ -64,6 +67,12 @@ class FitWatch(Watch):
         elif hook != "step" and self.schedule.unit == "step":
             hold_numbers(trainer, self._numbers_held)
 
+    def _tell_whether_from_scratch(self) -> None:
+        self.memory.from_scratch = is_untrained(self.module)
+        if not self.memory.from_scratch and self._is_wanted:
+            told = "trust=True: `learned` is not logged: %s is trained already, or its weights do not tell"
+            rank_zero_info(told % type(self.module).__name__)
+
     def _scheduled(self) -> Schedule:
         return schedule_of(self.trainer, self.arguments.every_n_epochs, self.arguments.every_n_train_steps)
 
@@ -79,6 +88,8 @@ class FitWatch(Watch):
             return
         self._filmed, self._filmed_at = self.memory.looks, monotonic()
         try:
+            if moving:
+                self._caution()
             log_film, histories = self.log.log_film, self.memory.histories.items()
             self._writer.submit(
                 *(
@@ -88,6 +99,13 @@ class FitWatch(Watch):
             )
         except Exception as fault:
             self.faults(fault)
+
+    def _caution(self) -> None:
+        """Say what the maps were worth, where that was asked for."""
+        for tag, told in self._told.items():
+            sentence = told()
+            rank_zero_info(f"trust=True: {sentence}")
+            self._writer.submit(partial(self.log.log_caution, sentence, self.memory.histories[tag], tag))
 
     def _when(self, step: int) -> str:
         is_cut = step > 0 and self.schedule.by == "epoch" and not self.trainer.is_last_batch

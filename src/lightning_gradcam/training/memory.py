@@ -25,6 +25,7 @@ class Memory:
     Attributes:
         probe_set: the images, once there was a look.
         histories: the looks at each layer, by the tag of its grids.
+        from_scratch: whether at step 0 the network had learned nothing yet.
     """
 
     def __init__(self, asked: str, *fit: Trainer | LightningModule, earlier: "Memory | None" = None) -> None:
@@ -33,6 +34,7 @@ class Memory:
         self._earlier = earlier
         self.probe_set: ProbeSet | None = None
         self.histories: dict[str, History] = {}
+        self.from_scratch = False
 
     def add(self, probe_set: ProbeSet, tag: str, step: int, found: Maps) -> History:
         """Remember a look at a layer; return all at it so far."""
@@ -51,7 +53,9 @@ class Memory:
 
     def branch(self) -> "Memory":
         """Return a memory that begins with this one's looks if its images are the same, and leaves this one alone."""
-        return Memory(self.asked, earlier=self)
+        memory = Memory(self.asked, earlier=self)
+        memory.from_scratch = self.from_scratch
+        return memory
 
     def goes_on(self, trainer: Trainer, module: LightningModule) -> bool:
         """Whether the trainer's next fit continues the one that is remembered."""
@@ -78,6 +82,7 @@ class Memory:
         """Return all of it in plain tensors, numbers and words."""
         return {
             "images": self.asked,
+            "from_scratch": self.from_scratch,
             "probe": None if self.probe_set is None else self.probe_set.state_dict(),
             "histories": {tag: history.state_dict() for tag, history in self.histories.items()},
         }
@@ -89,7 +94,7 @@ class Memory:
             key: the callback's.
             states: the checkpoint's callbacks' by their keys.
         """
-        self.probe_set, self.histories = None, {}
+        self.probe_set, self.histories, self.from_scratch = None, {}, False
         name = key.partition("{")[0]
         others = [one for one in states if one.partition("{")[0] == name]
         if others and key not in states:
@@ -116,3 +121,4 @@ class Memory:
         )
         histories = {tag: History.from_state_dict(history) for tag, history in state["histories"].items()}
         self.probe_set, self.histories = probe_set, histories
+        self.from_scratch = state.get("from_scratch", False)

@@ -11,7 +11,7 @@ from pytorch_lightning.trainer.states import TrainerFn
 
 from lightning_gradcam.errors import SettingError, nearest
 from lightning_gradcam.logs.schema import ROOT
-from lightning_gradcam.timeline.metrics import METRICS, NEED_MASKS
+from lightning_gradcam.timeline.metrics import METRICS
 from lightning_gradcam.training.schedule import Schedule
 
 logger = logging.getLogger(__name__)
@@ -67,8 +67,9 @@ def check_monitors(trainer: Trainer, callback: Callback, logged: Sequence[str], 
         number, asker = monitor.number, monitor.asker
         if number not in logged:
             if _is_meant(number, logged):
-                lacking = "; the batch has no masks: pass mask_key" if number.endswith(NEED_MASKS) else ""
-                raise SettingError(f"{monitor.told}: no such number is logged{lacking or nearest(number, logged)}")
+                metric = METRICS.get(number.rpartition("/")[2])
+                why = f"; {metric.lacking}" if metric and metric.lacking else nearest(number, logged)
+                raise SettingError(f"{monitor.told}: no such number is logged{why}")
             continue
         if getattr(asker, "_every_n_epochs", every_n_epochs) % every_n_epochs:
             raise SettingError(
@@ -129,7 +130,7 @@ def _is_ours(number: str, logged: Sequence[str] | None) -> bool:
 def _is_meant(monitor: str, logged: Sequence[str]) -> bool:
     """Whether a monitored number can only be meant for ours, and not for one that the user logs."""
     tag, _, name = monitor.rpartition("/")
-    ours = {number.rpartition("/")[2] for number in logged} | set(NEED_MASKS)
+    ours = {number.rpartition("/")[2] for number in logged} | METRICS.keys()
     return tag in {number.rpartition("/")[0] for number in logged} and bool(name in ours or nearest(name, ours))
 
 

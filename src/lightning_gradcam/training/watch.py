@@ -31,6 +31,7 @@ from lightning_gradcam.pictures.appearance import Appearance
 from lightning_gradcam.pictures.shown import show_images
 from lightning_gradcam.timeline.metrics import means, measure, names
 from lightning_gradcam.training.arguments import Arguments
+from lightning_gradcam.training.caution import caution
 from lightning_gradcam.training.faults import Faults
 from lightning_gradcam.training.memory import Memory
 from lightning_gradcam.training.monitors import check_monitors, log_numbers
@@ -85,6 +86,7 @@ class Watch:
         self.faults = Faults()
         self.schedule = Schedule("epoch")
         self._numbers_held: dict[str, float] = {}
+        self._told: dict[str, Callable[[], str]] = {}  # what each layer's last maps are worth
         self._seen: tuple[int, Future[list[Maps]]] | None = None
         self._events, self._trackers = Events([], Path()), list[Tracker]()
         self._is_wanted = said_by_rank_zero(self.trainer, self._find_loggers)
@@ -218,7 +220,7 @@ class Watch:
         if self.arguments.class_names:
             return self.arguments.class_names
         task, found = self.plan.task, list(self.probe_set.names)
-        if task.has_classes or task.kind == "segmentation":
+        if task.is_of_classes:
             found = [one for one in found if len(one) == task.classes]
         return next(filter(None, found), None) if task.kind != "regression" else None
 
@@ -232,7 +234,7 @@ class Watch:
 
         plan = look(self.trainer, self._lender, tried, settings)
         task = plan.task
-        if class_names and (task.has_classes or task.kind == "segmentation") and len(class_names) != task.classes:
+        if class_names and task.is_of_classes and len(class_names) != task.classes:
             raise SettingError(
                 f"class_names has {len(class_names)} names; the model has {task.classes} classes; if its outputs are "
                 "none, pass task='none'"
@@ -302,8 +304,15 @@ class Watch:
         plan = vars(self).get("plan")
         if not plan:
             return None
-        has_things = self._true_pixels is not None or self.probe_set.masks is not None
-        told = names(peaks=self.arguments.settings.has_peaks, masks=has_things)
+        settings = self.arguments.settings
+        known = {
+            "peaks": settings.has_peaks,
+            "masks": self._true_pixels is not None or self.probe_set.masks is not None,
+            "faithfulness": settings.trust,
+            "class_sensitivity": settings.trust and plan.task.has_rivals,
+            "untrained": self.memory.from_scratch,
+        }
+        told = names([name for name, is_known in known.items() if is_known])
         return [part_tag(self._tag(layer), name) for layer in plan.names for name in told]
 
     def _numbers(self, step: int) -> dict[str, float]:
@@ -354,7 +363,11 @@ class Watch:
         jobs: list[Job] = [partial(self.log.log_grid, found, history, tag, self._when(step), self._moment(step))]
         values: dict[str, Tensor] = {}
         try:
-            values = measure(history.view(found, self._things(found.targets)))
+            things = self._things(found.targets)
+            values = measure(history.view(found, things, self.memory.from_scratch))
+            if self.arguments.settings.trust:
+                area = None if things is None else things.float().mean((2, 3))
+                self._told[tag] = partial(caution, history, values, area, self._when(step), self.schedule.unit)
         except Exception as fault:  # a number costs itself alone
             self.faults(fault)
         if self._is_played:

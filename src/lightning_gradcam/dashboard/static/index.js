@@ -65,6 +65,7 @@ class Series {
     this.tag = tag;
     this.received = []; // also of other images: a run may be resumed with others
     this.broken = 0;
+    this.caution = ''; // what is said of its maps at the end of the fit
     this.show(null);
   }
 
@@ -93,9 +94,10 @@ class Series {
     const same = anew && found.length === this.received.length && head.broken === this.broken;
     const last = this.newest?.step ?? -1; // asked again: another answer may have come in between
     this.received = anew ? found : [...this.received, ...found.filter((look) => look.step > last)];
-    this.broken = head.broken;
+    const told = this.caution !== head.caution;
+    [this.broken, this.caution] = [head.broken, head.caution];
     this.show(this.probeSet);
-    return !same && (found.length > 0 || anew);
+    return told || (!same && (found.length > 0 || anew));
   }
 
   /** The look of a step, or the last one before it. */
@@ -525,10 +527,13 @@ function show() {
 
 function say(shown) {
   const said = Object.keys(runs).length ? [facts(shown), ...troubles()] : ['none', ...(fault ? [fault] : [])];
-  if (ui.said === said.join('\n')) return; // a screen reader reads what is new
-  ui.said = said.join('\n');
+  const cautions = Object.keys(runs).length ? cautionsOf() : [];
+  const all = [...said, ...cautions].join('\n');
+  if (ui.said === all) return; // a screen reader reads what is new
+  ui.said = all;
   const notes = said.slice(1).map((note) => make('p', {className: 'broken', textContent: note}));
-  if (Object.keys(runs).length) ui.status.replaceChildren(said[0], ...notes);
+  const worth = cautions.map((told) => make('p', {className: 'caution', textContent: told}));
+  if (Object.keys(runs).length) ui.status.replaceChildren(said[0], ...worth, ...notes);
   else ui.status.replaceChildren(
     make('strong', {textContent: 'No attention yet.'}),
     ' Add the callback to the trainer, and what it logs appears here by itself:',
@@ -540,6 +545,12 @@ function facts(shown) {
   const sides = state.compare === 'run' && probe2 ? `left ${state.run}, right ${state.run2}` : '';
   const count = shown === undefined || shown === tiles.length ? '' : `${shown} of ${tiles.length} images`;
   return [probe ? probe.about : '', sides, count].filter(Boolean).join('  ·  ');
+}
+
+/** What was said at the end of each run that is shown of its maps. */
+function cautionsOf() {
+  const beside = state.compare === 'run' && series2 !== series ? series2 : null;
+  return [series, beside].filter((of) => of?.caution).map((of) => beside ? `${of.run}: ${of.caution}` : of.caution);
 }
 
 function troubles() {
@@ -616,37 +627,56 @@ function buildLarge(image, wanted) {
 }
 
 const SVG = 'http://www.w3.org/2000/svg';
-const LINES = ['#1e8e3e', '#e8710a', '#9334e6', '#1a73e8', '#d01884', '#129eaf'];
+const LINES = ['#1e8e3e', '#e8710a', '#9334e6', '#1a73e8', '#d01884', '#129eaf', '#b0861a', '#7c8a99', '#c5221f', '#5f4b8b'];
 const worded = (name) => name.replaceAll('_', ' ');
 
-/** The image's numbers over the epochs, all of them 0..1, and the epoch that is shown. */
+/** A number, with what has to be known to read it, which a click shows. */
+function explained(name, ...shown) {
+  const words = probe?.metrics?.[name];
+  if (!words) return make('li', {}, ...shown);
+  const open = ui.words === name;
+  const button = make('button', {type: 'button', className: 'metric', title: words.says, onclick: () => {
+    ui.words = open ? '' : name;
+    fillLarge();
+    ui.chart.querySelector(`[data-metric="${CSS.escape(name)}"]`)?.focus();
+  }}, ...shown);
+  button.dataset.metric = name;
+  button.setAttribute('aria-expanded', String(open));
+  const told = `${words.says} ${words.direction} By chance: ${words.chance} Mind: ${words.failing}`;
+  return make('li', {}, button, ...(open ? [make('p', {className: 'words', textContent: told})] : []));
+}
+
+/** The image's numbers over the epochs, and the epoch that is shown: those of 0 to 1, and of -0.5 to 0.5. */
 function chart(image, look) {
   const [width, height] = [320, 160], last = Math.max(1, series.last);
+  const valueIn = (one, name) => numberOf(one, name, indexOf(one, image));
+  const lines = series.metrics.map((name) => ({name, points: series.looks.map((one) => [one.step, valueIn(one, name)]).filter(([, y]) => y !== null)}))
+    .filter(({points}) => points.length && points.every(([, y]) => y >= -0.5 && y <= 1));
+  const low = lines.some(({points}) => points.some(([, y]) => y < 0)) ? -0.5 : 0;
+  const place = ([x, y]) => `${(x / last * width).toFixed(1)},${((1 - y) / (1 - low) * height).toFixed(1)}`;
   const svg = document.createElementNS(SVG, 'svg');
   svg.setAttribute('viewBox', `-4 -4 ${width + 8} ${height + 8}`);
   svg.setAttribute('role', 'img');
-  svg.setAttribute('aria-label', 'numbers of this image over the epochs, from 0 to 1');
+  svg.setAttribute('aria-label', `numbers of this image over the epochs, from ${low} to 1`);
   const draw = (name, attributes) => {
     const element = document.createElementNS(SVG, name);
     for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
     svg.append(element);
   };
   draw('rect', {x: 0, y: 0, width, height, class: 'paper'});
+  if (low) draw('polyline', {points: [[0, 0], [last, 0]].map(place).join(' '), class: 'now'});
   draw('line', {x1: look.step / last * width, x2: look.step / last * width, y1: 0, y2: height, class: 'now'});
   const legend = make('ul', {className: 'legend'});
-  const valueIn = (one, name) => numberOf(one, name, indexOf(one, image));
-  for (const [place, name] of series.metrics.entries()) {
-    const points = series.looks.map((one) => [one.step / last * width, valueIn(one, name)]).filter(([, y]) => y !== null);
-    if (!points.length || points.some(([, y]) => y < 0 || y > 1)) continue; // the chart is of 0 to 1
-    const colour = LINES[place % LINES.length];
-    draw('polyline', {points: points.map(([x, y]) => `${x.toFixed(1)},${((1 - y) * height).toFixed(1)}`).join(' '), stroke: colour, class: 'line'});
-    const value = valueIn(look, name);
-    const swatch = make('i');
+  for (const [number, {name, points}] of lines.entries()) {
+    const colour = LINES[number % LINES.length], value = valueIn(look, name), swatch = make('i');
+    draw('polyline', {points: points.map(place).join(' '), stroke: colour, class: 'line'});
     swatch.style.background = colour;
-    legend.append(make('li', {}, swatch, `${worded(name)} ${value === null ? '–' : value.toFixed(2)}`));
+    legend.append(explained(name, swatch, `${worded(name)} ${value === null ? '–' : value.toFixed(2)}`));
   }
-  const peak = valueIn(look, 'peak');
-  if (peak !== null) legend.append(make('li', {textContent: `peak ${round(peak)}`}));
+  for (const name of series.metrics.filter((one) => !lines.some((line) => line.name === one))) { // of another range
+    const value = valueIn(look, name);
+    if (value !== null) legend.append(explained(name, `${worded(name)} ${round(value)}`));
+  }
   return [svg, legend];
 }
 

@@ -1,0 +1,218 @@
+"""Whether a map can be believed: what becomes of the target where parts of the image are removed, and of other classes.
+
+Nothing here needs labels of where things are, and nothing draws random numbers.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import chain
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.parameter import is_lazy
+
+from lightning_gradcam.cam.maps import SHOWN, Maps, as_given, channels_first, size_of, unlike
+from lightning_gradcam.cam.methods import full_precision
+from lightning_gradcam.cam.targets import (
+    Batch,
+    Objective,
+    Target,
+    again,
+    objective,
+    or_everywhere,
+    probabilities,
+    regions,
+)
+
+REMOVED = 0.2  # of an image's pixels: k of the removal score
+_BLUR = 1 / 8  # of each side: the standard deviation of the bell that what stays is blurred by
+_ALIKE = 2e-5  # biases of some transformers are drawn, a millionth wide
+
+
+def with_rivals(wanted: Objective, values: Tensor) -> Objective:
+    """Return an objective that has behind all its targets one more of each: the highest-scoring class that is not it.
+
+    Args:
+        wanted: of classes.
+        values: (N, K) the scores that it is of. Where a target is all of an image's classes its rival's value is 0.
+    """
+    if wanted.weights is None:
+        return wanted
+    others = values.detach()[:, None].masked_fill(wanted.weights != 0, -torch.inf)
+    weights = F.one_hot(others.argmax(2), values.shape[1]) * others.isfinite().any(2, keepdim=True)
+    rivals = again(replace(wanted, classes=others.argmax(2), weights=weights.to(values.dtype)), values)
+    pairs = zip(_parts(wanted), _parts(rivals), strict=True)
+    return Objective(*(torch.cat(pair, dim=1) for pair in pairs))
+
+
+def _parts(one: Objective) -> tuple[Tensor, Tensor, Tensor]:
+    assert one.weights is not None
+    return one.values, one.classes, one.weights
+
+
+def told_from_rivals(found: Maps, targets: int) -> Maps:
+    """Return the maps of the targets alone, each with how unlike its rival's it is, if there are rivals' behind them.
+
+    That is the class sensitivity of Sixt et al. (arXiv 1912.09818, who compare with another class at random).
+    """
+    own = found.columns(slice(targets))
+    if found.maps.shape[1] == targets:
+        return own
+    return replace(own, class_sensitivity=unlike(own.maps, found.columns(slice(targets, None)).maps))
+
+
+@dataclass(frozen=True)
+class Removal:
+    """Images with parts of them removed, and what a model says of these.
+
+    Attributes:
+        images: (N, C, H, W), or (N, H, W, C), as they were explained.
+        target: what was.
+        batch: what the model said.
+        wanted: what was differentiated, (N, T).
+        ask: what the model says of other images in their place.
+    """
+
+    images: Tensor
+    target: Target
+    batch: Batch
+    wanted: Objective
+    ask: Callable[[Tensor], Batch]
+
+    def faithfulness(self, found: Maps) -> Tensor:
+        """Return how much more the target needs what a map shows than what it does not, (N, T) in -0.5..0.5.
+
+        Half the difference between the target's probability with the least relevant fifth of the pixels removed and
+        with the most relevant fifth (Rong et al., arXiv 2202.00449; Bluecher et al., arXiv 2401.06654, SRG): 0 by
+        chance. A target that is no probability is compared by how far its value goes, as a share of both ways.
+        NaN where no map is shown.
+        """
+        columns = [self.after(found, target, REMOVED) for target in range(found.maps.shape[1])]
+        least, most = (torch.stack(side, dim=1) for side in zip(*columns, strict=True))
+        score = (least - most) / 2 if self._are_probabilities else _by_distance(least, most)
+        return torch.where(found.states == SHOWN, score, torch.nan)
+
+    def after(self, found: Maps, target: int, share: float) -> tuple[Tensor, Tensor]:
+        """Return what is left of a target, (N,), without a share of the pixels: the least relevant, and the most.
+
+        Left is its probability in 0..1; of a target that is none, how far its value went, >= 0.
+        """
+        heat = found.heatmaps(size_of(self.images))[:, target]
+        least, most = (self._left(without(self.images, one, share))[:, target] for one in (-heat, heat))
+        return least, most
+
+    @property
+    def _are_probabilities(self) -> bool:
+        return self.wanted.weights is not None and self.batch.task.is_of_classes
+
+    def _left(self, images: Tensor) -> Tensor:
+        with torch.no_grad():
+            batch = self.ask(images)
+            if self._are_probabilities:
+                return self._probability(batch)
+            has_weights = self.wanted.weights is not None
+            now = again(self.wanted, batch.scores.values) if has_weights else objective(self.target, batch)
+            return (now.values - self.wanted.values).detach().float().abs()
+
+    def _probability(self, batch: Batch) -> Tensor:
+        """Each target's probability, (N, T): of several classes their mean, of pixels that of where its class was."""
+        rows = batch.rows.detach().float()
+        if batch.task.is_dense:
+            shares, pixels = (
+                probabilities(rows if rows.dim() == 4 else rows[:, None], batch.task),
+                self.batch.scores.pixels,
+            )
+            assert pixels is not None
+            where = or_everywhere(regions(pixels, shares.shape[1]))
+            shares = (shares * where).sum((2, 3)) / where.sum((2, 3))
+        else:
+            shares = probabilities(rows[:, None] if rows.dim() == 1 else rows, batch.task)
+        weights = self.wanted.weights
+        assert weights is not None
+        return (shares[:, None] * weights).sum(2) / weights.sum(2)
+
+
+def _by_distance(least: Tensor, most: Tensor) -> Tensor:
+    both = least + most
+    return torch.where(both == 0, 0, (most - least) / (2 * both))
+
+
+def without(images: Tensor, relevance: Tensor, share: float) -> Tensor:
+    """Remove a share of the pixels of images, the most relevant ones: they are filled with what stays, blurred.
+
+    Args:
+        images: (N, C, ...) or (N, ..., C), of any numbers.
+        relevance: (N, ...) a number a pixel. Of pixels as relevant as each other, as all that a map leaves at 0, those
+            nearer to others that are relevant come first; what is alike in that, too, is removed in equal parts.
+        share: above 0 and below 1.
+    """
+    with torch.autocast(images.device.type, enabled=False):
+        first = channels_first(images)
+        heat = relevance[:, None].float()
+        nearby = blurred(heat) / blurred(torch.ones_like(heat))
+        kept = 1 - _highest((heat + 1e-3 * nearby).flatten(1), share).reshape(heat.shape)
+        plain = full_precision(first)
+        filled = blurred(plain * kept) / blurred(kept)
+        changed = (kept * plain + (1 - kept) * filled).to(plain.dtype)
+    return as_given((changed if first.is_floating_point() else changed.round()).to(first.dtype), images)
+
+
+def _highest(values: Tensor, share: float) -> Tensor:
+    """Which of (N, P) values are the highest share of them: 1 or 0, and at the threshold what is left for each."""
+    count = round(share * values.shape[1])
+    if count == 0:
+        return torch.zeros_like(values)
+    threshold = values.topk(count, dim=1).values[:, -1:]
+    above, at = (values > threshold).float(), (values == threshold).float()
+    return above + at * (count - above.sum(1, keepdim=True)) / at.sum(1, keepdim=True)
+
+
+def blurred(images: Tensor) -> Tensor:
+    """Return images, (N, C, ...), each pixel a sum over all, weighted by a bell an eighth of each side wide.
+
+    Its weights nowhere become 0: over the same of weights it is a mean of what stays nearest, however far that is.
+    """
+    for axis in range(2, images.dim()):
+        places = torch.arange(images.shape[axis], device=images.device, dtype=images.dtype)
+        away = (places[:, None] - places) / (_BLUR * len(places))
+        images = (images.movedim(axis, -1) @ torch.exp(-away.square() / 2)).movedim(-1, axis)
+    return images
+
+
+def is_untrained(model: nn.Module) -> bool:
+    """Whether a model's weights are as layers are made: what nobody has trained has norms and biases alike throughout.
+
+    Told from norms, whose weights training drives apart, and from the biases and ranges of linear and convolutional
+    layers; False where none of these are there to tell.
+    """
+    told = [one for one in map(_is_as_made, model.modules()) if one is not None]
+    return bool(told) and all(told)
+
+
+def _is_as_made(module: nn.Module) -> bool | None:
+    """None where a layer does not tell."""
+    own = dict(module.named_parameters(recurse=False))
+    if any(is_lazy(one) or not one.is_floating_point() or one.is_meta or not one.numel() for one in own.values()):
+        return None
+    if isinstance(module, _NormBase) and module.running_mean is not None and module.running_mean.any():
+        return False
+    weight, bias = own.get("weight"), own.get("bias")
+    if weight is None or set(own) - {"weight", "bias"}:
+        return None
+    if weight.dim() == 1:  # a norm
+        return all(map(_is_constant, chain([weight], [] if bias is None else [bias])))
+    if bias is None or weight.dim() < 2 or not isinstance(module, nn.Linear | nn.modules.conv._ConvNd):
+        return None
+    return _is_constant(bias) or _is_drawn(weight, bias)
+
+
+def _is_constant(values: Tensor) -> bool:
+    return bool(values.amax() - values.amin() <= _ALIKE)
+
+
+def _is_drawn(weight: Tensor, bias: Tensor) -> bool:
+    """Whether all lies within the bounds that torch's own layers draw between."""
+    bound = weight[0].numel() ** -0.5 * (1 + 1e-3)
+    return bool((weight.abs() <= bound).all()) and bool((bias.abs() <= bound).all())
