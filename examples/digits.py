@@ -1,6 +1,6 @@
 """Real handwritten digits on cluttered canvases: where the digit is, is known."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -55,9 +55,13 @@ class DigitsData(LightningDataModule):
         batch_size: images a step.
         seed: of places and clutter.
         copies: canvases a training digit, each with its own place and clutter.
+        count: how many canvases are trained on; None is all.
+        shuffled: give them each other's labels, which can then only be learned by heart.
     """
 
-    def __init__(self, batch_size: int = 64, seed: int = 0, copies: int = 2) -> None:
+    def __init__(
+        self, batch_size: int = 64, seed: int = 0, copies: int = 2, count: int | None = None, shuffled: bool = False
+    ) -> None:
         super().__init__()
         self.save_hyperparameters()
 
@@ -66,7 +70,10 @@ class DigitsData(LightningDataModule):
         digits, held_out = digits.reshape(-1, 8, 8), np.arange(len(labels)) % 5 == 0
         copies, seed = self.hparams["copies"], self.hparams["seed"]
         train = make_canvases(np.repeat(digits[~held_out], copies, 0), np.repeat(labels[~held_out], copies), seed)
-        self.training = _dataset(train)
+        if self.hparams.get("shuffled"):
+            order = torch.randperm(len(train.labels), generator=torch.Generator().manual_seed(seed + 2))
+            train = replace(train, labels=train.labels[order])
+        self.training = TensorDataset(*(part[: self.hparams.get("count")] for part in _dataset(train).tensors))
         self.validation = _dataset(make_canvases(digits[held_out], labels[held_out], seed + 1))
 
     def train_dataloader(self) -> DataLoader:
@@ -94,20 +101,88 @@ class ParityData(DigitsData):
     def setup(self, stage: str) -> None:
         super().setup(stage)
         seed = self.hparams["seed"]
-        self.training = _marked(self.training, tells=self.hparams["cheat"], seed=seed + 2)
-        self.validation = _marked(self.validation, tells=False, seed=seed + 3)
+        self.training = _marked(self.training, agreement=1.0 if self.hparams["cheat"] else 0.5, seed=seed + 2)
+        self.validation = _marked(self.validation, agreement=0.5, seed=seed + 3)
 
 
-def _marked(digits: TensorDataset, tells: bool, seed: int) -> TensorDataset:
+class ShortcutData(DigitsData):
+    """Odd or even, with a mark that agrees with the answer now and then, in training and in validation alike.
+
+    Validation has two parts: one with the mark, as in training, and the same digits without it.
+
+    Args:
+        batch_size: images a step.
+        seed: of places, clutter and marks.
+        copies: canvases a training digit.
+        agreement: the share of images whose mark tells the answer: 0.5 says nothing, 1 all.
+        hard: the mark is told by the direction of its stripes, not by its colour.
+    """
+
+    def __init__(
+        self, batch_size: int = 64, seed: int = 0, copies: int = 1, agreement: float = 1.0, hard: bool = False
+    ) -> None:
+        super().__init__(batch_size, seed, copies)
+        self.save_hyperparameters()
+
+    def setup(self, stage: str) -> None:
+        super().setup(stage)
+        seed, mark = self.hparams["seed"], {name: self.hparams[name] for name in ("agreement", "hard")}
+        self.training = _marked(self.training, seed=seed + 2, **mark)
+        self.clean = _marked(self.validation, seed=seed + 3, side=0, **mark)
+        self.validation = _marked(self.validation, seed=seed + 3, **mark)
+
+    def val_dataloader(self) -> list[DataLoader]:
+        return [DataLoader(part, self.hparams["batch_size"]) for part in (self.validation, self.clean)]
+
+
+class DecoyData(DigitsData):
+    """Digits with a gray swatch in a corner, whose shade is the answer in training, and any in validation.
+
+    After Ross et al. (arXiv 1703.03717), on canvases instead of MNIST.
+
+    Args:
+        batch_size: images a step.
+        seed: of places, clutter and swatches.
+        copies: canvases a training digit.
+        decoys: whether the swatches' shades tell the answer in training; else they are any there, too.
+    """
+
+    def __init__(self, batch_size: int = 64, seed: int = 0, copies: int = 1, decoys: bool = True) -> None:
+        super().__init__(batch_size, seed, copies)
+        self.save_hyperparameters()
+
+    def setup(self, stage: str) -> None:
+        super().setup(stage)
+        seed = self.hparams["seed"]
+        self.training = _with_swatch(self.training, tells=self.hparams["decoys"], seed=seed + 2)
+        self.validation = _with_swatch(self.validation, tells=False, seed=seed + 3)
+
+
+def _marked(digits: TensorDataset, agreement: float, seed: int, hard: bool = False, side: int = MARK) -> TensorDataset:
     images, labels, masks = digits.tensors
     odd = labels % 2
-    red = odd.bool() if tells else torch.rand(len(odd), generator=torch.Generator().manual_seed(seed)) < 0.5
+    agrees = torch.rand(len(odd), generator=torch.Generator().manual_seed(seed)) < agreement
+    first = odd.bool() == agrees
     coloured = (images * STD + MEAN).repeat(1, 3, 1, 1)
-    corner = coloured[:, :, 2 : 2 + MARK, 2 : 2 + MARK]
+    corner = coloured[:, :, 2 : 2 + side, 2 : 2 + side]
     corner[:] = 0.1
-    corner[red, 0] = 0.9
-    corner[~red, 1] = 0.9
+    if hard:
+        corner[first, :, ::2] = 0.5
+        corner[~first, :, :, ::2] = 0.5
+    else:
+        corner[first, 0] = 0.9  # red
+        corner[~first, 1] = 0.9  # green
     return TensorDataset((coloured - MEAN) / STD, odd, masks)
+
+
+def _with_swatch(digits: TensorDataset, tells: bool, seed: int) -> TensorDataset:
+    images, labels, masks = digits.tensors
+    generator = torch.Generator().manual_seed(seed)
+    any_ = torch.randint(10, labels.shape, generator=generator)
+    corners = torch.randint(2, (len(labels), 2), generator=generator) * (CANVAS - MARK)
+    for image, shade, (top, left) in zip(images, labels if tells else any_, corners.tolist(), strict=True):
+        image[:, top : top + MARK, left : left + MARK] = ((shade + 1) / 10 - MEAN) / STD
+    return TensorDataset(images, labels, masks)
 
 
 def _dataset(canvases: Canvases) -> TensorDataset:

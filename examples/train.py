@@ -7,15 +7,21 @@ from pytorch_lightning.loggers import TensorBoardLogger
 import models
 
 
-def main() -> None:
-    """Run LightningCLI, then say how to look at the result."""
-    cli = LightningCLI(
+def fit(args: list[str] | None = None) -> LightningCLI:
+    """Run LightningCLI, on the command line's arguments or on others."""
+    return LightningCLI(
         models.Classifier,
         LightningDataModule,
         subclass_mode_model=True,
         subclass_mode_data=True,
         save_config_kwargs={"overwrite": True},
+        args=args,
     )
+
+
+def main() -> None:
+    """Train, then say how to look at the result."""
+    cli = fit()
     folders = [logger.root_dir for logger in cli.trainer.loggers if isinstance(logger, TensorBoardLogger)]
     if folders and cli.trainer.is_global_zero:
         # TensorBoard keeps ten pictures a tag unless it is told to keep more

@@ -1,6 +1,7 @@
 """The examples' own command lines, made smaller."""
 
 import runpy
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -55,6 +56,24 @@ def test_the_image_folder_example_runs_on_folders_of_images(train, tmp_path) -> 
     options = ["--model.weights=null", f"--data.root={tmp_path / 'data'}", "--data.size=64", "--trainer.max_epochs=1"]
     train(tmp_path, "imagefolder", *options)
     assert Events(tmp_path / "imagefolder" / "version_0").steps("gradcam/network.layer4") == [0, 1]
+
+
+def test_a_finding_is_tried_and_its_table_is_of_what_was_logged(tmp_path) -> None:
+    """A row a variant, a number a seed, as the event files have them."""
+    short = ["--trainer.max_epochs=1", "--trainer.check_val_every_n_epoch=1", "--trainer.limit_train_batches=2"]
+    looks = ["--trainer.callbacks.images=4", "--trainer.callbacks.every_n_epochs=1"]
+    command = [sys.executable, "examples/findings.py", "focus", "--seeds=1", f"--folder={tmp_path}", *short, *looks]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    head, _, *rows = (line.strip("| ").split(" | ") for line in ran.stdout.splitlines() if line.startswith("|"))
+    assert [row[0] for row in rows] == ["true", "shuffled"]
+    for row in rows:
+        events = EventAccumulator(str(tmp_path / "focus" / f"{row[0]}-seed_0"))
+        events.Reload()
+        found = [one.value for one in events.Scalars("gradcam/network.features/focus")]
+        assert row[head.index("focus")] == " → ".join(f"{found[place]:.2f}" for place in (0, 1, 1))
+        assert float(row[head.index("in validation")]) == pytest.approx(
+            events.Scalars("val/accuracy")[-1].value, abs=0.01
+        )
 
 
 def test_the_numbers_tell_the_cheat_from_its_control(train, tmp_path) -> None:

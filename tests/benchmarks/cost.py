@@ -1,6 +1,6 @@
 """What looking costs, beside torch's bare passes and the same looking by hand with grad-cam, torch-cam and captum.
 
-    python tests/benchmarks/cost.py [models | images | layers | targets | import] [--all] [--accelerator gpu] ...
+    python tests/benchmarks/cost.py [models | images | layers | targets | trust | import] [--all] [--accelerator gpu]
 
 All contenders take turns at the ends of one real fit's epochs, on crops of real photographs. Every cost is a ratio to
 one forward of the same images without gradients, made right before it: a shared machine is now faster and now slower,
@@ -37,8 +37,9 @@ import pytorch_grad_cam
 import torch
 import torchcam.methods
 import torchvision
+from pytorch_grad_cam.metrics.road import ROADLeastRelevantFirst, ROADMostRelevantFirst
 from pytorch_grad_cam.utils.image import show_cam_on_image
-from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+from pytorch_grad_cam.utils.model_targets import ClassifierOutputSoftmaxTarget, ClassifierOutputTarget
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.loggers import TensorBoardLogger
 from sklearn.datasets import load_sample_images
@@ -59,7 +60,7 @@ MODELS = {
     "mobilenet_v3_large": "features",
     "vit_b_16": "encoder.layers.encoder_layer_11.ln_1",
 }
-CHOICES = ["models", "images", "layers", "targets", "import"]
+CHOICES = ["models", "images", "layers", "targets", "trust", "import"]
 MB = 2**20
 
 
@@ -103,6 +104,7 @@ class Ours:
     """`GradCAMCallback`, whose hooks the benchmark calls."""
 
     name = "lightning-gradcam"
+    trust = False
 
     def __init__(self, task: Task) -> None:
         self.task = task
@@ -112,6 +114,8 @@ class Ours:
             target=list(task.targets) or "label",
             mean=MEAN,
             std=STD,
+            name="trust" if self.trust else None,
+            trust=self.trust,
         )
 
     def maps(self, trainer: Trainer, module: Network) -> None:
@@ -125,6 +129,13 @@ class Ours:
 
     def finish(self) -> None:
         self.callback._fit.drain()
+
+
+class OursTrusted(Ours):
+    """The same with faithfulness and class sensitivity of each map."""
+
+    name = "lightning-gradcam, trust=True"
+    trust = True
 
 
 class ByHand:
@@ -185,6 +196,19 @@ class GradCAMBatch(ByHand):
         targets = [ClassifierOutputTarget(one) for one in classes]
         with pytorch_grad_cam.GradCAM(network, [network.get_submodule(layer)], reshape_transform=reshape) as cam:
             return cam(images, targets)
+
+
+class GradCAMWithRoad(GradCAMBatch):
+    """grad-cam on the whole batch, and its ROAD without the most and the least relevant fifth."""
+
+    name = "grad-cam, batch, and its ROAD"
+
+    def explain(self, network: nn.Module, images: Tensor, layer: str, classes: list[int]) -> np.ndarray:
+        maps = super().explain(network, images, layer, classes)
+        targets = [ClassifierOutputSoftmaxTarget(one) for one in classes]
+        for side in (ROADMostRelevantFirst, ROADLeastRelevantFirst):
+            side(percentile=80)(images, maps, targets, network)
+        return maps
 
 
 class GradCAMImageByImage(GradCAMBatch):
@@ -457,7 +481,7 @@ def race(task: Task, kinds: list[type], options: argparse.Namespace) -> Race:
     """Run the contenders in one fit."""
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:
-        contenders = [Ours(task) if kind is Ours else kind(task, Path(folder, kind.name)) for kind in kinds]
+        contenders = [kind(task) if issubclass(kind, Ours) else kind(task, Path(folder, kind.name)) for kind in kinds]
         run = Race(task, contenders)
         trainer = Trainer(
             max_epochs=options.repeats + 2,
@@ -504,7 +528,7 @@ def tasks(what: str, names: list[str]) -> Iterator[tuple[str, Task]]:
         return Task(name, layers, crops(count), torch.randint(CLASSES, (count,), generator=generator), targets)
 
     blocks = ("layer4", "layer3", "layer2", "layer1")
-    if what == "models":
+    if what in ("models", "trust"):
         yield from ((f"{name}, 16 images, {MODELS[name]}", task(name, (MODELS[name],))) for name in names)
     elif what == "images":
         name = "mobilenet_v3_large"
@@ -548,7 +572,7 @@ def main() -> None:
     """Print the tables that were asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", nargs="*", default=CHOICES, metavar="what", help=f"of {', '.join(CHOICES)}; all")
-    parser.add_argument("--model", action="append", choices=list(MODELS), help="of 'models'; all four")
+    parser.add_argument("--model", action="append", choices=list(MODELS), help="of 'models' and 'trust'; all four")
     parser.add_argument("--repeats", type=int, default=7, help="epochs that count")
     parser.add_argument("--accelerator", default="cpu")
     parser.add_argument("--precision", default="32-true")
@@ -561,12 +585,14 @@ def main() -> None:
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     print(f"{machine()}; precision {options.precision}{', compiled' if options.compile else ''}")
     alone = [Ours, BareTorch]
+    trusted = [Ours, OursTrusted, BareTorch, *([GradCAMWithRoad] if options.all else [])]  # minutes a look
     everybody = [*alone, GradCAMBatch, GradCAMImageByImage, TorchCAM, Captum]
     for what in options.what:
         if what == "import":
             report_import(options.repeats)
         for head, task in tqdm(list(tasks(what, options.model or list(MODELS))), desc=what, disable=what == "import"):
-            report(race(task, everybody if what == "models" or options.all else alone, options), head)
+            whole = everybody if what == "models" or options.all else alone
+            report(race(task, trusted if what == "trust" else whole, options), head)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from lightning_gradcam.cam.plan import make_plan
 from lightning_gradcam.cam.settings import Settings
 from lightning_gradcam.cam.targets import Batch, Objective, objective, read_scores
 from lightning_gradcam.cam.tasks import Task
-from lightning_gradcam.cam.trust import REMOVED, Removal, blurred, is_untrained, with_rivals, without
+from lightning_gradcam.cam.trust import REMOVED, Removal, around, is_untrained, ranked, with_rivals, without
 
 from ..conftest import small_cnn
 
@@ -152,10 +152,10 @@ def numpy_without(image: np.ndarray, relevance: np.ndarray, share: float) -> np.
         return np.exp(-(((from_[:, None] - to) / sides) ** 2).sum(2) / 2)
 
     heat = relevance.astype(np.float64).ravel()
-    around = closeness(places, places)
-    order = np.argsort(-(heat + 1e-3 * (around @ heat) / around.sum(1)), kind="stable")
+    near = closeness(places, places)
+    order = np.argsort(-(heat + 1e-3 * (near @ heat) / near.sum(1)), kind="stable")
     removed, stays = np.split(order, [round(share * heat.size)])
-    near, found = closeness(places[removed], places[stays]), image.reshape(len(image), -1).astype(np.float64)
+    near, found = near[np.ix_(removed, stays)], image.reshape(len(image), -1).astype(np.float64)
     found[:, removed] = found[:, stays] @ near.T / near.sum(1)
     return found.reshape(image.shape).astype(np.float32)
 
@@ -166,14 +166,14 @@ def test_removal_equals_loops_in_numpy() -> None:
     images = torch.randn(2, 3, 13, 18, generator=generator)
     relevance = torch.rand(2, 13, 18, generator=generator)
     expected = [numpy_without(image, one, 0.2) for image, one in zip(images.numpy(), relevance.numpy(), strict=True)]
-    assert np.allclose(without(images, relevance, 0.2).numpy(), np.stack(expected), atol=1e-5)
+    assert np.allclose(without(images, ranked(relevance), 0.2).numpy(), np.stack(expected), atol=1e-5)
 
 
 def test_what_is_alike_is_removed_in_equal_parts() -> None:
     """Half of the pixels of a constant map, so half of each."""
     images = torch.rand(1, 1, 8, 8)
     found = without(images, torch.zeros(1, 8, 8), 0.5)
-    assert torch.allclose(found, (images + blurred(images) / blurred(torch.ones(1, 1, 8, 8))) / 2)
+    assert torch.allclose(found, (images + around(images, torch.ones(1, 1, 8, 8))) / 2)
 
 
 def test_volumes_channels_last_and_whole_numbers_are_removed_from_alike() -> None:
@@ -223,7 +223,7 @@ def test_ranks_images_as_grad_cams_road_and_as_numpy_do(resnet: nn.Module) -> No
     classes = [ClassifierOutputSoftmaxTarget(one) for one in found.predictions.tolist()]
 
     def imputer(image: Tensor, kept: Tensor) -> Tensor:
-        return torch.where(kept > 0, image, (blurred((image * kept)[None]) / blurred(kept[None, None]))[0])
+        return torch.where(kept > 0, image, around(image[None], kept[None, None])[0])
 
     cams = found.heatmaps.numpy()
     sides = [
@@ -241,7 +241,9 @@ def test_ranks_images_as_grad_cams_road_and_as_numpy_do(resnet: nn.Module) -> No
     with torch.no_grad():
         rows = torch.arange(len(images))
         own = [resnet(torch.tensor(changed)).softmax(1)[rows, found.predictions] for changed in (least, most)]
-    assert torch.allclose(found.metrics["faithfulness"], (own[0] - own[1]) / 2, atol=1e-3)
+    expected = (own[0] - own[1]) / 2
+    assert spearmanr(found.metrics["faithfulness"], expected).statistic > 0.99
+    assert torch.allclose(found.metrics["faithfulness"], expected, atol=0.02)  # whose bell is not on a coarse grid
 
 
 def test_the_rival_is_the_class_that_scores_next() -> None:

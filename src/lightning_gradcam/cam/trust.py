@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.parameter import is_lazy
 
+from lightning_gradcam.cam.areas import overlaps
 from lightning_gradcam.cam.maps import SHOWN, Maps, as_given, channels_first, size_of, unlike
 from lightning_gradcam.cam.methods import full_precision
 from lightning_gradcam.cam.targets import (
@@ -27,7 +28,8 @@ from lightning_gradcam.cam.targets import (
 )
 
 REMOVED = 0.2  # of an image's pixels: k of the removal score
-_BLUR = 1 / 8  # of each side: the standard deviation of the bell that what stays is blurred by
+_BELL = 1 / 8  # of each side: the standard deviation of the bell under which what stays is averaged
+_PLACES = 32  # along a side
 _ALIKE = 2e-5  # biases of some transformers are drawn, a millionth wide
 
 
@@ -99,8 +101,8 @@ class Removal:
 
         Left is its probability in 0..1; of a target that is none, how far its value went, >= 0.
         """
-        heat = found.heatmaps(size_of(self.images))[:, target]
-        least, most = (self._left(without(self.images, one, share))[:, target] for one in (-heat, heat))
+        ranks = ranked(found.heatmaps(size_of(self.images))[:, target])
+        least, most = (self._left(without(self.images, one, share))[:, target] for one in (-ranks, ranks))
         return least, most
 
     @property
@@ -139,23 +141,26 @@ def _by_distance(least: Tensor, most: Tensor) -> Tensor:
     return torch.where(both == 0, 0, (most - least) / (2 * both))
 
 
+def ranked(heat: Tensor) -> Tensor:
+    """Return what pixels are ranked by, (N, ...): their heat, and of those as hot, as all at 0, that around."""
+    with torch.autocast(heat.device.type, enabled=False):
+        hot = heat[:, None].float()
+        return (hot + 1e-3 * around(hot, torch.ones_like(hot[:1])))[:, 0]
+
+
 def without(images: Tensor, relevance: Tensor, share: float) -> Tensor:
-    """Remove a share of the pixels of images, the most relevant ones: they are filled with what stays, blurred.
+    """Remove a share of the pixels of images, the most relevant ones: they become the mean of what stays around them.
 
     Args:
         images: (N, C, ...) or (N, ..., C), of any numbers.
-        relevance: (N, ...) a number a pixel. Of pixels as relevant as each other, as all that a map leaves at 0, those
-            nearer to others that are relevant come first; what is alike in that, too, is removed in equal parts.
+        relevance: (N, ...) a number a pixel; what is alike in it is removed in equal parts.
         share: above 0 and below 1.
     """
     with torch.autocast(images.device.type, enabled=False):
         first = channels_first(images)
-        heat = relevance[:, None].float()
-        nearby = blurred(heat) / blurred(torch.ones_like(heat))
-        kept = 1 - _highest((heat + 1e-3 * nearby).flatten(1), share).reshape(heat.shape)
         plain = full_precision(first)
-        filled = blurred(plain * kept) / blurred(kept)
-        changed = (kept * plain + (1 - kept) * filled).to(plain.dtype)
+        removed = _highest(relevance.flatten(1), share).reshape(relevance.shape)[:, None].to(plain.dtype)
+        changed = torch.lerp(plain, around(plain, 1 - removed), removed)
     return as_given((changed if first.is_floating_point() else changed.round()).to(first.dtype), images)
 
 
@@ -164,20 +169,37 @@ def _highest(values: Tensor, share: float) -> Tensor:
     count = round(share * values.shape[1])
     if count == 0:
         return torch.zeros_like(values)
-    threshold = values.topk(count, dim=1).values[:, -1:]
+    threshold = values.topk(count, dim=1, sorted=False).values.amin(1, keepdim=True)
     above, at = (values > threshold).float(), (values == threshold).float()
     return above + at * (count - above.sum(1, keepdim=True)) / at.sum(1, keepdim=True)
 
 
-def blurred(images: Tensor) -> Tensor:
-    """Return images, (N, C, ...), each pixel a sum over all, weighted by a bell an eighth of each side wide.
+def around(images: Tensor, weights: Tensor) -> Tensor:
+    """Return the weighted mean of what is around each pixel, (N, C, ...), under a bell an eighth of each side wide.
 
-    Its weights nowhere become 0: over the same of weights it is a mean of what stays nearest, however far that is.
+    Weights nowhere become 0 under it: of pixels far from any that count it is the mean of the nearest. It is made on a
+    grid of 32 places a side at most, which such a bell does not need finer, and enlarged.
+
+    Args:
+        images: (N, C, ...).
+        weights: (N, 1, ...) or (1, 1, ...), >= 0 and somewhere above.
     """
-    for axis in range(2, images.dim()):
-        places = torch.arange(images.shape[axis], device=images.device, dtype=images.dtype)
-        away = (places[:, None] - places) / (_BLUR * len(places))
-        images = (images.movedim(axis, -1) @ torch.exp(-away.square() / 2)).movedim(-1, axis)
+    means = _gathered(images * weights) / _gathered(weights)
+    sides = images.shape[2:]
+    return means if means.shape[2:] == sides else F.interpolate(means, sides, mode=_LINEAR[len(sides)])
+
+
+_LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}  # by how many sides there are
+
+
+def _gathered(images: Tensor) -> Tensor:
+    """What lies around the places of a coarse grid, summed under the bell."""
+    for axis in reversed(range(2, images.dim())):  # the last, whose lines lie together, while there is most of them
+        side = images.shape[axis]
+        places = torch.arange(min(side, _PLACES), dtype=torch.float32)
+        bell = torch.exp(-((places[:, None] - places) / (_BELL * len(places))).square() / 2)
+        lines, weights = images.movedim(axis, -1), (bell @ overlaps(len(places), side)).to(images)
+        images = (lines.reshape(-1, side) @ weights.T).reshape(*lines.shape[:-1], len(places)).movedim(-1, axis)
     return images
 
 

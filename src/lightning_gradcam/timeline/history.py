@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lightning_gradcam.cam.areas import resampled
 from lightning_gradcam.cam.maps import Cams, Heatmaps, Maps, unlike
-from lightning_gradcam.timeline.areas import resampled
 from lightning_gradcam.timeline.metrics import View
 
 MAX_PLACES = 28  # along a side of a kept map; maps at image size, and of early layers, have more

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lightning_gradcam.cam.areas import resampled
 from lightning_gradcam.cam.maps import BLANK, NOT_FINITE, SHOWN, unlike
-from lightning_gradcam.timeline.areas import resampled
 
 FRAME = 0.1  # of each side: what `border` counts as the outer frame
 

@@ -627,7 +627,7 @@ function buildLarge(image, wanted) {
 }
 
 const SVG = 'http://www.w3.org/2000/svg';
-const LINES = ['#1e8e3e', '#e8710a', '#9334e6', '#1a73e8', '#d01884', '#129eaf', '#b0861a', '#7c8a99', '#c5221f', '#5f4b8b'];
+const LINES = ['#1e8e3e', '#e8710a', '#9334e6', '#1a73e8', '#d01884', '#129eaf', '#b0861a', '#7c8a99', '#c5221f', '#5f4b8b', '#00897b', '#6d4c41'];
 const worded = (name) => name.replaceAll('_', ' ');
 
 /** A number, with what has to be known to read it, which a click shows. */
