@@ -40,12 +40,13 @@ def test_other_precisions(dtype) -> None:
     assert float((found.heatmaps - expected.heatmaps).abs().max()) < (1e-3 if dtype == torch.float64 else 0.2)
 
 
-def test_looking_never_waits_for_the_device() -> None:
+@pytest.mark.parametrize("trust", [False, True])
+def test_looking_never_waits_for_the_device(trust) -> None:
     """No operation on the training thread synchronises: torch's own debug mode would raise."""
     model = torchvision.models.resnet18().cuda()
     images = torch.rand(8, 3, 64, 64).pin_memory()
     with Lender(model).twin(None) as (lent, _):
-        plan = make_plan(lent, Inputs(images), None, Settings("layer4", "predicted", batch_size=4))
+        plan = make_plan(lent, Inputs(images), None, Settings("layer4", "predicted", batch_size=4, trust=trust))
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("error")
     try:
@@ -56,11 +57,21 @@ def test_looking_never_waits_for_the_device() -> None:
     assert later[0]().maps.shape == (8, 1, 2, 2)
 
 
+def test_trust_is_the_cpus() -> None:
+    """To 1e-3."""
+    torch.manual_seed(0)
+    model, images = torchvision.models.resnet18(), torch.rand(4, 3, 64, 64)
+    expected = explain(model, images, "layer2", trust=True).metrics
+    found = explain(model.cuda(), images, "layer2", trust=True).metrics
+    for name in ("faithfulness", "class_sensitivity"):
+        assert torch.allclose(found[name], expected[name], atol=1e-3), name
+
+
 @pytest.mark.parametrize("precision", ["32-true", "16-mixed", "bf16-mixed", "bf16-true"])
 def test_a_fit_logs_every_epoch(make_trainer, events, precision, recwarn) -> None:
     """In each precision."""
     loader = DataLoader(make_pairs(), 8)
-    make_trainer(GradCAMCallback(), accelerator="gpu", precision=precision).fit(Classifier(), loader, loader)
+    make_trainer(GradCAMCallback(trust=True), accelerator="gpu", precision=precision).fit(Classifier(), loader, loader)
     assert complaints(recwarn) == []
     assert events().steps("gradcam/network.6") == [0, 1, 2]
 

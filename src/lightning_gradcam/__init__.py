@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lightning_gradcam.callback import GradCAMCallback
-    from lightning_gradcam.explanation import Explanation, explain
+    from lightning_gradcam.explanation import Explanation, RemovalCurve, explain
 
-__all__ = ["Explanation", "GradCAMCallback", "explain"]
+__all__ = ["Explanation", "GradCAMCallback", "RemovalCurve", "explain"]
 
-_HOMES = {"GradCAMCallback": "callback", "explain": "explanation", "Explanation": "explanation"}
+_HOMES = {"GradCAMCallback": "callback"} | dict.fromkeys(("Explanation", "RemovalCurve", "explain"), "explanation")
 
 
 def __getattr__(name: str) -> Any:

@@ -92,6 +92,8 @@ def test_the_numbers_can_be_monitored_where_there_are_any(make_trainer, loader) 
     stop = EarlyStopping(f"{LAYER}/faithfulness", mode="max", patience=9)
     make_trainer(GradCAMCallback(images=6, trust=True), stop).fit(Classifier(), loader, loader)
     assert stop.best_score <= 0.5
+    stop = EarlyStopping(f"{LAYER}/learned", mode="max")
+    make_trainer(GradCAMCallback(images=6, trust=True), stop, fast_dev_run=True).fit(Classifier(), loader, loader)
     for options, number, why in (
         ({}, "faithfulness", "pass trust=True"),
         ({"trust": True, "task": "none"}, "class_sensitivity", "pass trust=True; of values, and of a single score,"),

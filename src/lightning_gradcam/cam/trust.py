@@ -198,7 +198,8 @@ def _gathered(images: Tensor) -> Tensor:
         side = images.shape[axis]
         places = torch.arange(min(side, _PLACES), dtype=torch.float32)
         bell = torch.exp(-((places[:, None] - places) / (_BELL * len(places))).square() / 2)
-        lines, weights = images.movedim(axis, -1), (bell @ overlaps(len(places), side)).to(images)
+        weights = (bell @ overlaps(len(places), side)).to(images.device, images.dtype, non_blocking=True)
+        lines = images.movedim(axis, -1)
         images = (lines.reshape(-1, side) @ weights.T).reshape(*lines.shape[:-1], len(places)).movedim(-1, axis)
     return images
 

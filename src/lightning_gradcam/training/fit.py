@@ -36,8 +36,6 @@ class FitWatch(Watch):
         """Read the images, find the layer, and look once before any learning."""
         self.schedule = self._scheduled()
         self._weights.begin()
-        if self.arguments.settings.trust and self.trainer.global_step == 0:
-            self._tell_whether_from_scratch()
         self.prepare()
         numbers = self._numbers(step=0) if self.trainer.global_step == 0 else {}
         self._numbers_held, self._looked_at = numbers, self.trainer.global_step
@@ -66,6 +64,12 @@ class FitWatch(Watch):
             self.show_film_if_due()
         elif hook != "step" and self.schedule.unit == "step":
             hold_numbers(trainer, self._numbers_held)
+
+    def prepare(self) -> None:
+        """Tell whether training begins from scratch, read the images and plan the looking."""
+        if self.arguments.settings.trust and self.trainer.global_step == 0:
+            self._tell_whether_from_scratch()
+        super().prepare()
 
     def _tell_whether_from_scratch(self) -> None:
         self.memory.from_scratch = is_untrained(self.module)
