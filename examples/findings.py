@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from itertools import count
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import fmean
@@ -112,7 +113,7 @@ FINDINGS = {
         {
             "accuracy in training": _last("train/accuracy"),
             "in validation": _last("val/accuracy"),
-            "peak": _along("peak", digits=3),
+            "peak": _along("peak", digits=4),
             "focus": _along("focus"),
             "in_mask": _along("in_mask"),
             "faithfulness": _along("faithfulness"),
@@ -138,7 +139,7 @@ FINDINGS = {
         {
             ("decoys",): ["--model=models.SmallCNN"],
             ("decoys, and the penalty",): [],
-            ("no decoys",): ["--model=models.SmallCNN", "--data.decoys=false"],
+            ("shades that mean nothing",): ["--model=models.SmallCNN", "--data.decoys=false"],
         },
         {
             "accuracy": _last("val/accuracy", digits=3),
@@ -191,6 +192,11 @@ def _of_variant(runs: list[Run], variant: tuple[str, ...]) -> list[Run]:
     return sorted((run for run in runs if run.variant == variant), key=lambda run: run.seed)
 
 
+def _new(folder: Path) -> Path:
+    """A folder that no earlier try has written to."""
+    return next(one for n in count(1) if not (one := folder / f"findings_{n}").exists())
+
+
 def main() -> None:
     """Try a finding, and print its table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -198,10 +204,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="how many")
     parser.add_argument("--folder", default="runs", help="where the event files go")
     known, options = parser.parse_known_args()
-    runs = list(runs_of(known.finding, known.seeds, known.folder, options))
+    folder = _new(Path(known.folder))
+    runs = list(runs_of(known.finding, known.seeds, str(folder), options))
     finding = FINDINGS[known.finding]
     print(table(finding, runs), finding.footer(runs), sep="\n\n")
-    print(f"See where they looked:\n  tensorboard --logdir {known.folder}/{known.finding}")
+    print(f"See where they looked:\n  tensorboard --logdir {folder}/{known.finding}")
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ def test_a_finding_is_tried_and_its_table_is_of_what_was_logged(tmp_path) -> Non
     head, _, *rows = (line.strip("| ").split(" | ") for line in ran.stdout.splitlines() if line.startswith("|"))
     assert [row[0] for row in rows] == ["true", "shuffled"]
     for row in rows:
-        events = EventAccumulator(str(tmp_path / "focus" / f"{row[0]}-seed_0"))
+        events = EventAccumulator(str(tmp_path / "findings_1" / "focus" / f"{row[0]}-seed_0"))
         events.Reload()
         found = [one.value for one in events.Scalars("gradcam/network.features/focus")]
         assert row[head.index("focus")] == " → ".join(f"{found[place]:.2f}" for place in (0, 1, 1))

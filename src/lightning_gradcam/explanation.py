@@ -78,14 +78,21 @@ class Explanation:
         pairs = zip(self._images.pictures, self._found.heatmaps(self._images.size)[:, 0].numpy(), strict=True)
         return [Image.fromarray(overlay(picture, heatmap)) for picture, heatmap in pairs]
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is stored: all but the model, which `removal` asks again."""
+        return vars(self) | {"_remove": _forgotten}
+
     def removal(self, shares: Sequence[float] = SHARES) -> "RemovalCurve":
-        """Ask the model again, of the images with ever more of their pixels removed: it has to be as it was.
+        """Ask the model again, of the images with ever more of their pixels removed.
+
+        It is held on to for that, and has to be as it was; an explanation that was stored has no model to ask.
 
         Args:
             shares: of the pixels, above 0 and below 1, that are removed at once: two forward passes each.
 
         Raises:
             SettingError: shares that are none.
+            RuntimeError: the explanation was stored, and read back.
         """
         least, most = self._remove(self._found, _checked_shares(shares))
         column = 0 if self._found.maps.shape[1] == 1 else slice(None)
@@ -109,7 +116,7 @@ class RemovalCurve:
     Attributes:
         shares: (P,) of the pixels that were removed, in 0..1.
         least: (N, P) the class's probability in 0..1 with the least relevant pixels removed first; where the target is
-            no probability, how far its value went, >= 0.
+            no probability, how far its value rose, below 0 where it fell.
         most: (N, P) the same with the most relevant pixels removed first.
     """
 
@@ -326,6 +333,10 @@ def _stack(pictures: list[Tensor], size: Size | None) -> Tensor:
     sides = _checked_size(size)
     resized = [F.interpolate(p[None], sides, mode="bilinear", antialias=True, align_corners=False) for p in pictures]
     return torch.cat(resized).clamp(0, 1)
+
+
+def _forgotten(found: Maps, shares: Sequence[float]) -> tuple[Tensor, Tensor]:
+    raise RuntimeError("removal() asks the model, which is not stored with an explanation; call explain(...) again")
 
 
 def _checked_shares(shares: Sequence[float]) -> list[float]:

@@ -1,6 +1,6 @@
 """Whether maps can be believed: closed forms, an implementation of their own in NumPy, and grad-cam's ROAD."""
 
-import math
+import pickle
 
 import numpy as np
 import pytest
@@ -90,24 +90,26 @@ def test_random_maps_are_no_better_than_chance() -> None:
 
 
 @pytest.mark.parametrize("scores", ["value", "several", "embedding", "rebuilt", "dense value"])
-def test_a_target_without_probability_is_compared_by_how_far_its_value_goes(scores: str) -> None:
-    """All the way with one, not at all with the other: half; a value that never changes is at chance."""
+def test_of_a_target_without_probability_it_is_how_much_farther_its_value_falls(scores: str) -> None:
+    """All of its fall with one, none with the other: half; a value that never changes is at chance."""
     patch = (slice(None), slice(None), *PATCH)
 
     def network(images: Tensor) -> Tensor:
         value = images[patch].mean((1, 2, 3))
-        if scores == "rebuilt":
-            return images * (value[:, None, None, None] - 0.5)
+        if scores == "rebuilt":  # whose error is the value's
+            return patch_images() + value[:, None, None, None]
         if scores == "dense value":
             return value[:, None, None, None].expand(-1, 1, 4, 4)
-        return torch.stack([value, value * 2, value - 3], dim=1) if scores != "value" else value[:, None]
+        return torch.stack([value, value * 2, value * 3], dim=1) if scores != "value" else value[:, None]
 
     kind = {"embedding": "none", "rebuilt": "none"}.get(scores, "regression")
     task = Task(kind, 1 if scores == "value" else 3, is_dense=scores in ("rebuilt", "dense value"))
     images, maps = patch_images(), patch_map()
-    least = 0.45 if scores == "rebuilt" else 0.499  # there the rest of the image changes a little as well
-    assert faithfulness_of(network, images, maps, task=task).min() > least
-    assert faithfulness_of(network, images, 1 - maps, task=task).max() < -least
+    assert faithfulness_of(network, images, maps, task=task).min() > 0.499
+    assert faithfulness_of(network, images, 1 - maps, task=task).max() < -0.499
+    if scores == "value":
+        falling = faithfulness_of(lambda given: -network(given), images, maps, task=task)
+        assert falling.max() < -0.499  # what speaks against a value is no evidence for it
     silent = faithfulness_of(lambda given: torch.ones(len(given), 3), images, maps, task=Task("regression", 3))
     assert silent.eq(0).all()
 
@@ -337,6 +339,8 @@ def test_the_curve_passes_through_the_faithfulness() -> None:
     everything = explain(model, images).removal()
     assert everything.least.shape == (5, 9)
     assert ((everything.least >= 0) & (everything.least <= 1)).all()
+    assert everything.most.isfinite().all()
+    assert explain(model, images).removal((0.999999,)).most.isfinite().all()  # something stays
     with pytest.raises(ValueError, match=r"shares=20; accepted are shares of the pixels, above 0 and below 1"):
         found.removal(20)
 
@@ -383,11 +387,55 @@ def test_what_nobody_has_trained_is_told(name: str) -> None:
     assert not is_untrained(model)
 
 
+def trained(*layers: nn.Module) -> nn.Sequential:
+    """What training does to weights: some outputs grow, others do not."""
+    model = nn.Sequential(*layers)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight *= torch.linspace(0.2, 2, len(weight)).reshape(-1, *[1] * (weight.dim() - 1))
+    return model
+
+
 def test_a_new_head_on_a_trained_backbone_is_trained() -> None:
-    """And a model without weights that tell is not said to be untrained."""
+    """Whatever its backbone tells it by: statistics, frozen norms, or weights without biases."""
     model = torchvision.models.resnet18()
     model(torch.randn(4, 3, 64, 64))  # a forward in training mode moves the running statistics
     model.fc = nn.Linear(512, 2)
     assert not is_untrained(model)
-    assert not is_untrained(nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.Flatten()))
-    assert math.isclose(REMOVED, 0.2)
+    frozen = torchvision.ops.FrozenBatchNorm2d(8)
+    assert is_untrained(nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), frozen, nn.Linear(8, 2)))
+    frozen.weight.uniform_(0.5, 1.5)
+    assert not is_untrained(nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), frozen, nn.Linear(8, 2)))
+    bare = trained(nn.Conv2d(3, 32, 3, bias=False), nn.Conv2d(32, 32, 3, bias=False))
+    assert not is_untrained(nn.Sequential(bare, nn.LayerNorm(8), nn.Linear(8, 2)))
+    assert not is_untrained(nn.Sequential(nn.ReLU(), nn.Flatten()))  # nothing tells
+
+
+def test_a_model_that_fails_on_damaged_images_costs_no_map() -> None:
+    """As one that checks its inputs: faithfulness is missing, which is told."""
+
+    class Strict(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = small_cnn()
+
+        def forward(self, images: Tensor) -> Tensor:
+            assert set(images.unique().tolist()) <= {0, 1}, "zeros and ones alone"
+            return self.network(images)
+
+    images = (torch.rand(4, 3, 16, 16) > 0.5).float()
+    with pytest.warns(UserWarning, match="no faithfulness, the model fails on images of which parts are removed"):
+        found = explain(Strict(), images, trust=True)
+    assert found.metrics["faithfulness"].isnan().all()
+    assert found.heatmaps.any()
+    assert "class_sensitivity" in found.metrics
+
+
+def test_an_explanation_can_be_stored() -> None:
+    """All but the curve, for which the model would have to be stored with it."""
+    found = explain(small_cnn(), torch.randn(2, 3, 16, 16), trust=True)
+    again_ = pickle.loads(pickle.dumps(found))
+    assert torch.equal(again_.heatmaps, found.heatmaps)
+    assert torch.equal(again_.metrics["faithfulness"], found.metrics["faithfulness"])
+    with pytest.raises(RuntimeError, match=r"call explain\(\.\.\.\) again"):
+        again_.removal()

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import re
 
 import pytest
 import torch
@@ -15,7 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from lightning_gradcam import GradCAMCallback
 from lightning_gradcam.cam.maps import Cams
 from lightning_gradcam.timeline.history import History
-from lightning_gradcam.training.caution import caution
+from lightning_gradcam.training.caution import _Mean, caution
 
 from ..conftest import Classifier, make_pairs, scalars, small_cnn
 
@@ -95,8 +94,8 @@ def test_the_numbers_can_be_monitored_where_there_are_any(make_trainer, loader) 
     stop = EarlyStopping(f"{LAYER}/learned", mode="max")
     make_trainer(GradCAMCallback(images=6, trust=True), stop, fast_dev_run=True).fit(Classifier(), loader, loader)
     for options, number, why in (
-        ({}, "faithfulness", "pass trust=True"),
-        ({"trust": True, "task": "none"}, "class_sensitivity", "pass trust=True; of values, and of a single score,"),
+        ({}, "faithfulness", "it needs trust=True"),
+        ({"trust": True, "task": "none"}, "class_sensitivity", "it needs trust=True, and several classes"),
     ):
         stop = EarlyStopping(f"{LAYER}/{number}")
         with pytest.raises(ValueError, match=f"monitor='{LAYER}/{number}'.*: no such number is logged; {why}"):
@@ -121,7 +120,7 @@ def test_a_fit_ends_with_a_line_that_is_in_the_log_too(make_trainer, tmp_path, c
     for name in ("faithfulness", "in_mask"):
         assert f"{name} {found[f'{LAYER}/{name}'][-1]:.2f} ± " in line
     assert "(in_mask" in line
-    assert "; 0.50 by chance)" in line
+    assert "; 0.50 by chance) (of 6 images; ± is a standard error over them)" in line
     events = EventAccumulator(str(tmp_path / "run"), size_guidance={"tensors": 0})
     events.Reload()
     (event,) = events.Tensors(f"{LAYER}/caution")
@@ -130,62 +129,105 @@ def test_a_fit_ends_with_a_line_that_is_in_the_log_too(make_trainer, tmp_path, c
 
 
 def history_of(*maps: Tensor) -> History:
-    history, one = History("layer"), torch.ones(4, 1)
+    history = History("layer")
     for step, found in enumerate(maps):
-        history = history.with_look(step, Cams(found, one, one[:, 0], one.int(), "layer", one))
+        one = torch.ones(found.shape[:2])
+        history = history.with_look(step, Cams(found, one[:, :1], one[:, 0], one.int(), "layer", one))
     return history
 
 
 LEFT, RIGHT = torch.zeros(4, 1, 2, 2), torch.zeros(4, 1, 2, 2)
 LEFT[..., 0], RIGHT[..., 1] = 1, 1
 NEAR = torch.tensor([[0.3], [0.3], [0.4], [0.4]])  # mean 0.35, standard error 0.03
-EITHER = torch.tensor([[0.5], [-0.5], [0.4], [-0.28]])
+EITHER = torch.tensor([[0.5], [-0.5], [0.4], [-0.28]])  # 0.03 ± 0.25
+SMALL = torch.tensor([[0.011], [0.012], [0.011], [0.012]])
+QUARTER = torch.full((4, 1), 0.25)
+NOTHING = torch.full((4, 1), torch.nan)
+MOVED = "attention moved since epoch 0 (by 1.00 ± 0.00; 0 is not at all, 1 elsewhere altogether)"
 
 
 @pytest.mark.parametrize(
-    ("maps", "faithfulness", "in_mask", "expected"),
+    ("maps", "values", "area", "expected"),
     [
         (
             (LEFT, RIGHT),
-            NEAR,
-            NEAR,
-            "attention moved since epoch 0 (by 1.00 ± 0.00; 0 is not at all, 1 elsewhere altogether); it is faithful "
-            "(faithfulness 0.35 ± 0.03; 0 by chance, 0.5 at most); it lies on the thing (in_mask 0.35 ± 0.03; 0.25 by "
-            "chance)",
+            {"faithfulness": NEAR, "class_sensitivity": NEAR, "in_mask": NEAR + 0.1},
+            QUARTER,
+            f"{MOVED}; it is faithful (faithfulness 0.35 ± 0.03; 0 by chance, 0.5 at most); it is of its class "
+            "(class_sensitivity 0.35 ± 0.03; 0 is the same map for the class that scores next); it lies on the thing "
+            "(in_mask 0.45 ± 0.03; 0.25 by chance)",
         ),
         (
             (LEFT, LEFT),
-            EITHER,
-            EITHER.abs(),
+            {"faithfulness": EITHER, "class_sensitivity": NEAR * 0, "in_mask": EITHER.abs()},
+            QUARTER,
             "attention hardly moved since epoch 0 (by 0.00 ± 0.00; 0 is not at all, 1 elsewhere altogether); it is no "
-            "better than chance (faithfulness 0.03 ± 0.25; 0 by chance, 0.5 at most); it lies on the thing (in_mask "
-            "0.42 ± 0.05; 0.25 by chance)",
+            "better than chance (faithfulness 0.03 ± 0.25; 0 by chance, 0.5 at most); it is blind to its class "
+            "(class_sensitivity 0.00 ± 0.00; 0 is the same map for the class that scores next); it lies on the thing "
+            "(in_mask 0.42 ± 0.05; 0.25 by chance)",
         ),
         (
             (LEFT * 0, LEFT),
-            -NEAR,
-            NEAR - 0.3,
-            "whether attention moved since epoch 0 cannot be told, of blank maps; it is against what the model needs "
-            "(faithfulness -0.35 ± 0.03; 0 by chance, 0.5 at most); it lies less on the thing than by chance (in_mask "
-            "0.05 ± 0.03; 0.25 by chance)",
+            {"faithfulness": -NEAR, "in_mask": NEAR - 0.3},
+            QUARTER,
+            "whether attention moved since epoch 0 cannot be told: no map is shown in both; it is against what the "
+            "model needs (faithfulness -0.35 ± 0.03; 0 by chance, 0.5 at most); it lies less on the thing than by "
+            "chance (in_mask 0.05 ± 0.03; 0.25 by chance)",
+        ),
+        (
+            (LEFT, RIGHT),
+            {"faithfulness": SMALL},  # sure, and next to nothing
+            None,
+            f"{MOVED}; it is no better than chance (faithfulness 0.01 ± 0.00; 0 by chance, 0.5 at most)",
+        ),
+        (
+            (LEFT, RIGHT),
+            {"faithfulness": NOTHING, "class_sensitivity": NOTHING, "in_mask": NOTHING},
+            QUARTER,
+            f"{MOVED}; whether it is faithful cannot be told from maps none of which is shown; whether it is of its "
+            "class alone cannot be told: no map of the next class is shown; whether it lies on the thing cannot be "
+            "told from maps none of which is shown",
+        ),
+        (
+            (LEFT, RIGHT),
+            {"faithfulness": torch.tensor([[0.4], [torch.nan], [torch.nan], [torch.nan]])},
+            None,
+            f"{MOVED}; whether it is faithful cannot be told from 1 map (faithfulness 0.40; 0 by chance, 0.5 at most)",
+        ),
+        (
+            (LEFT, RIGHT),
+            {"faithfulness": NEAR, "in_mask": torch.tensor([[0.5], [0.5], [0.6], [0.6], [torch.nan]])[1:]},
+            torch.tensor([[0.1], [0.1], [0.2], [0.9]]),  # the last has no map
+            f"{MOVED}; it is faithful (faithfulness 0.35 ± 0.03; 0 by chance, 0.5 at most); whether it lies on the "
+            "thing cannot be told from 3 maps (in_mask 0.57 ± 0.03; 0.13 by chance)",
         ),
     ],
 )
-def test_the_line_has_no_word_without_its_number(maps, faithfulness, in_mask, expected) -> None:
-    """Above chance by two standard errors, below it, or neither."""
-    values = {"faithfulness": faithfulness, "in_mask": in_mask}
-    found = caution(history_of(*maps), values, torch.full((4, 1), 0.25), "epoch 1", "epoch")
-    assert found == f"layer after epoch 1: {expected}"
+def test_the_line_has_no_word_without_its_number(maps, values, area, expected) -> None:
+    """Above chance, below it, neither, or too few to tell; chance is that of the images that have the number."""
+    found = caution(history_of(*maps), values, area, "epoch 1", "epoch")
+    assert found == f"layer after epoch 1: {expected} (of 4 images; ± is a standard error over them)"
 
 
-def test_the_line_of_blank_maps_and_of_one() -> None:
-    """What cannot be told is not."""
-    nothing = torch.full((4, 1), torch.nan)
-    found = caution(history_of(LEFT, LEFT), {"faithfulness": nothing}, None, "step 4", "step")
-    assert re.search(r"since step 0 .*; whether it is faithful cannot be told, of blank maps$", found)
-    alone = torch.tensor([[0.4], [torch.nan], [torch.nan], [torch.nan]])
-    found = caution(history_of(LEFT, LEFT), {"faithfulness": alone}, None, "step 4", "step")
-    assert "it is no better than chance (faithfulness 0.40, of one map; 0 by chance" in found
+def test_several_targets_of_an_image_are_one_image() -> None:
+    """They are no more images: the error is that of the four."""
+    found = caution(
+        history_of(*(torch.cat([one] * 3, 1) for one in (LEFT, RIGHT))),
+        {"faithfulness": NEAR.repeat(1, 3)},
+        None,
+        "step 4",
+        "step",
+    )
+    assert "it is faithful (faithfulness 0.35 ± 0.03;" in found
+
+
+def test_random_maps_are_seldom_told_from_chance() -> None:
+    """Of four images and of 32, in less than one in twenty of 2,000 trials."""
+    generator = torch.Generator().manual_seed(0)
+    for images in (4, 32):
+        drawn = torch.randn(2000, images, 1, generator=generator)
+        told = [_Mean(one).side_of(0) != 0 for one in drawn]
+        assert 0.03 < sum(told) / 2000 < 0.065
 
 
 def test_of_a_classifier_whose_head_starts_at_zero_the_end_is_told(make_trainer, caplog) -> None:
@@ -194,4 +236,4 @@ def test_of_a_classifier_whose_head_starts_at_zero_the_end_is_told(make_trainer,
     loader = DataLoader(make_pairs(), 8)
     with caplog.at_level(logging.INFO):
         make_trainer(GradCAMCallback(images=6, trust=True)).fit(Classifier(network), loader, loader)
-    assert "whether attention moved since epoch 0 cannot be told, of blank maps; it is " in caplog.text
+    assert "whether attention moved since epoch 0 cannot be told: no map is shown in both; it is " in caplog.text

@@ -1,5 +1,6 @@
 """Class activation maps of a lent model: the gradient family on its own device, all others by grad-cam."""
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
@@ -120,7 +121,19 @@ def _explain(model: nn.Module, inputs: Inputs, known: Known, plan: Plan, rows: s
     if not settings.trust:
         return found
     own, removal = [told_from_rivals(maps, settings.targets) for maps in found], chunk.removal(batch, wanted)
-    return [replace(maps, faithfulness=removal.faithfulness(maps)) for maps in own]
+    return [replace(maps, faithfulness=_faithfulness(removal, maps)) for maps in own]
+
+
+def _faithfulness(removal: Removal, maps: Maps) -> Tensor:
+    """NaN where the model fails on damaged images, as one does that checks its inputs: that costs no map."""
+    try:
+        return removal.faithfulness(maps)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as fault:
+        told = f"trust=True: no faithfulness, the model fails on images of which parts are removed ({fault!r:.200})"
+        warnings.warn(told, stacklevel=2)
+        return torch.full_like(maps.states, torch.nan, dtype=torch.float32)
 
 
 class _Chunk(NamedTuple):

@@ -10,7 +10,6 @@ from itertools import chain
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.parameter import is_lazy
 
 from lightning_gradcam.cam.areas import overlaps
@@ -88,18 +87,18 @@ class Removal:
 
         Half the difference between the target's probability with the least relevant fifth of the pixels removed and
         with the most relevant fifth (Rong et al., arXiv 2202.00449; Bluecher et al., arXiv 2401.06654, SRG): 0 by
-        chance. A target that is no probability is compared by how far its value goes, as a share of both ways.
-        NaN where no map is shown.
+        chance. Of a target that is no probability it is how much farther its value falls, as a share of both ways:
+        which of the two it needs more, not how much. NaN where no map is shown.
         """
         columns = [self.after(found, target, REMOVED) for target in range(found.maps.shape[1])]
         least, most = (torch.stack(side, dim=1) for side in zip(*columns, strict=True))
-        score = (least - most) / 2 if self._are_probabilities else _by_distance(least, most)
+        score = (least - most) / 2 if self._are_probabilities else _by_share(least, most)
         return torch.where(found.states == SHOWN, score, torch.nan)
 
     def after(self, found: Maps, target: int, share: float) -> tuple[Tensor, Tensor]:
         """Return what is left of a target, (N,), without a share of the pixels: the least relevant, and the most.
 
-        Left is its probability in 0..1; of a target that is none, how far its value went, >= 0.
+        Left is its probability in 0..1; of a target that is none, how far its value rose, below 0 where it fell.
         """
         ranks = ranked(found.heatmaps(size_of(self.images))[:, target])
         least, most = (self._left(without(self.images, one, share))[:, target] for one in (-ranks, ranks))
@@ -116,7 +115,7 @@ class Removal:
                 return self._probability(batch)
             has_weights = self.wanted.weights is not None
             now = again(self.wanted, batch.scores.values) if has_weights else objective(self.target, batch)
-            return (now.values - self.wanted.values).detach().float().abs()
+            return (now.values - self.wanted.values).detach().float()
 
     def _probability(self, batch: Batch) -> Tensor:
         """Each target's probability, (N, T): of several classes their mean, of pixels that of where its class was."""
@@ -136,9 +135,9 @@ class Removal:
         return (shares[:, None] * weights).sum(2) / weights.sum(2)
 
 
-def _by_distance(least: Tensor, most: Tensor) -> Tensor:
-    both = least + most
-    return torch.where(both == 0, 0, (most - least) / (2 * both))
+def _by_share(least: Tensor, most: Tensor) -> Tensor:
+    both = least.abs() + most.abs()
+    return torch.where(both == 0, 0, (least - most) / (2 * both))
 
 
 def ranked(heat: Tensor) -> Tensor:
@@ -166,7 +165,7 @@ def without(images: Tensor, relevance: Tensor, share: float) -> Tensor:
 
 def _highest(values: Tensor, share: float) -> Tensor:
     """Which of (N, P) values are the highest share of them: 1 or 0, and at the threshold what is left for each."""
-    count = round(share * values.shape[1])
+    count = min(round(share * values.shape[1]), values.shape[1] - 1)  # something stays
     if count == 0:
         return torch.zeros_like(values)
     threshold = values.topk(count, dim=1, sorted=False).values.amin(1, keepdim=True)
@@ -205,10 +204,10 @@ def _gathered(images: Tensor) -> Tensor:
 
 
 def is_untrained(model: nn.Module) -> bool:
-    """Whether a model's weights are as layers are made: what nobody has trained has norms and biases alike throughout.
+    """Whether a model's weights are as layers are made: alike throughout, as training does not leave them.
 
-    Told from norms, whose weights training drives apart, and from the biases and ranges of linear and convolutional
-    layers; False where none of these are there to tell.
+    Told from norms, whose weights and statistics are constant, and from linear and convolutional layers, whose outputs
+    are drawn alike, and whose biases are constant or drawn between torch's own bounds. False where nothing tells.
     """
     told = [one for one in map(_is_as_made, model.modules()) if one is not None]
     return bool(told) and all(told)
@@ -216,26 +215,30 @@ def is_untrained(model: nn.Module) -> bool:
 
 def _is_as_made(module: nn.Module) -> bool | None:
     """None where a layer does not tell."""
-    own = dict(module.named_parameters(recurse=False))
-    if any(is_lazy(one) or not one.is_floating_point() or one.is_meta or not one.numel() for one in own.values()):
+    own = dict(chain(module.named_parameters(recurse=False), module.named_buffers(recurse=False)))
+    known = {name: own.get(name) for name in ("weight", "bias", "running_mean")}
+    tensors = {name: one for name, one in known.items() if one is not None}
+    if any(is_lazy(one) or not one.is_floating_point() or one.is_meta or not one.numel() for one in tensors.values()):
         return None
-    if isinstance(module, _NormBase) and module.running_mean is not None and module.running_mean.any():
+    statistics, weight, rest = tensors.pop("running_mean", None), tensors.pop("weight", None), tensors.values()
+    if statistics is not None and bool(statistics.any()):
         return False
-    weight, bias = own.get("weight"), own.get("bias")
-    if weight is None or set(own) - {"weight", "bias"}:
+    if weight is None or weight.dim() == 1:  # a norm
+        norms = [*rest, *(one for one in (weight, statistics) if one is not None)]
+        return all(map(_is_constant, norms)) if norms else None
+    if not isinstance(module, nn.Linear | nn.modules.conv._ConvNd):
         return None
-    if weight.dim() == 1:  # a norm
-        return all(map(_is_constant, chain([weight], [] if bias is None else [bias])))
-    if bias is None or weight.dim() < 2 or not isinstance(module, nn.Linear | nn.modules.conv._ConvNd):
-        return None
-    return _is_constant(bias) or _is_drawn(weight, bias)
+    bound = weight[0].numel() ** -0.5 * (1 + 1e-3)  # that torch draws biases between
+    biases = all(_is_constant(one) or bool((one.abs() <= bound).all()) for one in rest)
+    return biases and _is_drawn_alike(weight) if rest or len(weight) > 1 else None
 
 
 def _is_constant(values: Tensor) -> bool:
     return bool(values.amax() - values.amin() <= _ALIKE)
 
 
-def _is_drawn(weight: Tensor, bias: Tensor) -> bool:
-    """Whether all lies within the bounds that torch's own layers draw between."""
-    bound = weight[0].numel() ** -0.5 * (1 + 1e-3)
-    return bool((weight.abs() <= bound).all()) and bool((bias.abs() <= bound).all())
+def _is_drawn_alike(weight: Tensor) -> bool:
+    """Whether all outputs' weights are as large as chance makes those of one distribution, or all alike."""
+    rows = weight.detach().flatten(1).float()
+    sizes = rows.square().mean(1).sqrt()
+    return bool(sizes.std() <= 4 * sizes.mean() * (2 * rows.shape[1]) ** -0.5) if len(sizes) > 1 else True

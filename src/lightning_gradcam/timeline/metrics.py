@@ -197,7 +197,7 @@ METRICS = {
         in_mask,
         "Heat on the thing: its share of the map's sum, by exact areas (1910.01279).",
         "More is better, 0 to 1.",
-        "The thing's share of the image, logged as gradcam/mask_area.",
+        "The thing's share of the image: gradcam/mask_area, but of a segmentation, whose thing is the class.",
         "A map may show what is not used, and miss what is (2212.04629).",
         lacking=_NO_MASKS,
     ),
@@ -220,12 +220,13 @@ METRICS = {
     "faithfulness": Metric(
         faithfulness,
         "How much more the model needs what the map shows than what it does not: half the difference of the target's "
-        "probability without the least relevant fifth of the pixels and without the most (2202.00449, 2401.06654).",
+        "probability, or the share of its value's fall, without the least relevant fifth of the pixels and without the "
+        "most (2202.00449, 2401.06654).",
         "More is better, -0.5 to 0.5; below 0 the map shows what is not needed.",
         "0.",
         "Removal favours blurred maps (2304.13836): epochs of one layer compare safely, layers and methods with care "
         "and beside other numbers.",
-        lacking="pass trust=True",
+        lacking="it needs trust=True",
     ),
     "class_sensitivity": Metric(
         class_sensitivity,
@@ -233,7 +234,7 @@ METRICS = {
         "More is more of this class alone: 0 is the same map for both, 1 nothing in common.",
         "0, of maps that are blind to the class.",
         "Two classes that are told by the same thing share a map rightly.",
-        lacking="pass trust=True; of values, and of a single score, there is none",
+        lacking="it needs trust=True, and several classes with a score each",
     ),
     "learned": Metric(
         learned,
@@ -241,7 +242,7 @@ METRICS = {
         "More is farther: 0 is what random weights show as well, 1 nothing in common.",
         "0, of maps that show the image's edges rather than the model.",
         "That a map is another one does not say that it is right.",
-        lacking="pass trust=True; of weights that are trained already there is none",
+        lacking="it needs trust=True, and weights that nobody has trained yet",
     ),
 }
 

@@ -67,15 +67,17 @@ class FitWatch(Watch):
 
     def prepare(self) -> None:
         """Tell whether training begins from scratch, read the images and plan the looking."""
-        if self.arguments.settings.trust and self.trainer.global_step == 0:
+        if self.arguments.settings.trust:
             self._tell_whether_from_scratch()
         super().prepare()
 
     def _tell_whether_from_scratch(self) -> None:
-        self.memory.from_scratch = is_untrained(self.module)
+        begins = self.trainer.global_step == 0
+        if begins:
+            self.memory.from_scratch = is_untrained(self.module)
         if not self.memory.from_scratch and self._is_wanted:
-            told = "trust=True: `learned` is not logged: %s is trained already, or its weights do not tell"
-            rank_zero_info(told % type(self.module).__name__)
+            told = "is trained already, or its weights do not tell" if begins else "goes on without its first maps"
+            rank_zero_info(f"trust=True: `learned` is not logged: {type(self.module).__name__} {told}")
 
     def _scheduled(self) -> Schedule:
         return schedule_of(self.trainer, self.arguments.every_n_epochs, self.arguments.every_n_train_steps)
@@ -108,7 +110,9 @@ class FitWatch(Watch):
         """Say what the maps were worth, where that was asked for."""
         for tag, told in self._told.items():
             sentence = told()
-            rank_zero_info(f"trust=True: {sentence}")
+            rank_zero_info(
+                f"trust=True: {sentence}" if self.arguments.name is None else f"{self.arguments.name}: {sentence}"
+            )
             self._writer.submit(partial(self.log.log_caution, sentence, self.memory.histories[tag], tag))
 
     def _when(self, step: int) -> str:
@@ -131,7 +135,8 @@ class FitWatch(Watch):
         """Log the first numbers to all loggers: Lightning's own log has no place before the first epoch."""
         try:
             if self.probe_set.masks is not None and self.plan.task.kind != "segmentation":
-                by_chance = float(self.probe_set.masks.float().mean())  # what in_mask then is
+                things = self.probe_set.masks.float().flatten(1).mean(1)
+                by_chance = float(things[things > 0].mean())  # what in_mask then is
                 numbers[part_tag(self.log.root, MASK_AREA)] = by_chance
             for sink in self.trainer.loggers if numbers else []:
                 sink.log_metrics(numbers, self.trainer.global_step)

@@ -310,7 +310,7 @@ class Watch:
             "masks": self._true_pixels is not None or self.probe_set.masks is not None,
             "faithfulness": settings.trust,
             "class_sensitivity": settings.trust and plan.task.has_rivals,
-            "untrained": self.memory.from_scratch,
+            "untrained": settings.trust and self.memory.from_scratch,
         }
         told = names([name for name, is_known in known.items() if is_known])
         return [part_tag(self._tag(layer), name) for layer in plan.names for name in told]
@@ -364,7 +364,8 @@ class Watch:
         values: dict[str, Tensor] = {}
         try:
             things = self._things(found.targets)
-            values = measure(history.view(found, things, self.memory.from_scratch))
+            from_scratch = self.memory.from_scratch and self.arguments.settings.trust
+            values = measure(history.view(found, things, from_scratch))
             if self.arguments.settings.trust:
                 area = None if things is None else things.float().mean((2, 3))
                 self._told[tag] = partial(caution, history, values, area, self._when(step), self.schedule.unit)

@@ -477,11 +477,14 @@ function drawTile(tile, wanted) {
   });
 }
 
+/** Whether more of a number is better: what has least of it is looked at first. */
+const isBetter = (name) => name === 'in_mask' || Boolean(probe?.metrics?.[name]?.direction?.startsWith('More is better'));
+
 function order(look) {
   const value = (tile) => numberOf(look, state.sort, indexOf(look, tile.image));
   const sorted = [...tiles];
   if (state.sort) {
-    const sign = state.sort === 'in_mask' ? 1 : -1;
+    const sign = isBetter(state.sort) ? 1 : -1;
     sorted.sort((a, b) => (value(a) === null) - (value(b) === null) || sign * (value(a) - value(b)) || a.image - b.image);
   }
   sorted.forEach((tile, place) => { tile.figure.style.order = place; });
@@ -731,7 +734,7 @@ function fillTargets() {
   state.target = Math.max(0, Math.min(state.target, series.targets - 1));
   const names = Array.from({length: series.targets}, (_, t) => [String(t), probe?.columns?.[t] ?? String(t)]);
   ui.target.fill(names);
-  const first = (name) => name === 'in_mask' ? 'least on the thing first' : `most ${worded(name)} first`;
+  const first = (name) => name === 'in_mask' ? 'least on the thing first' : `${isBetter(name) ? 'least' : 'most'} ${worded(name)} first`;
   ui.sort.fill([['', 'as in the data'], ...series.metrics.map((name) => [name, first(name)])]);
 }
 
