@@ -101,8 +101,9 @@ class ParityData(DigitsData):
     def setup(self, stage: str) -> None:
         super().setup(stage)
         seed = self.hparams["seed"]
-        self.training = _marked(self.training, agreement=1.0 if self.hparams["cheat"] else 0.5, seed=seed + 2)
-        self.validation = _marked(self.validation, agreement=0.5, seed=seed + 3)
+        tells = _odd(self.training) if self.hparams["cheat"] else _draw(self.training, 0.5, seed + 2)
+        self.training = _marked(self.training, tells)
+        self.validation = _marked(self.validation, _draw(self.validation, 0.5, seed + 3))
 
 
 class ShortcutData(DigitsData):
@@ -126,10 +127,14 @@ class ShortcutData(DigitsData):
 
     def setup(self, stage: str) -> None:
         super().setup(stage)
-        seed, mark = self.hparams["seed"], {name: self.hparams[name] for name in ("agreement", "hard")}
-        self.training = _marked(self.training, seed=seed + 2, **mark)
-        self.clean = _marked(self.validation, seed=seed + 3, side=0, **mark)
-        self.validation = _marked(self.validation, seed=seed + 3, **mark)
+        share, seed, hard = (self.hparams[name] for name in ("agreement", "seed", "hard"))
+        first, second = (
+            _odd(part) == _draw(part, share, seed + place)
+            for place, part in enumerate((self.training, self.validation), start=2)
+        )
+        self.training = _marked(self.training, first, hard)
+        self.clean = _marked(self.validation, second, hard, side=0)
+        self.validation = _marked(self.validation, second, hard)
 
     def val_dataloader(self) -> list[DataLoader]:
         return [DataLoader(part, self.hparams["batch_size"]) for part in (self.validation, self.clean)]
@@ -158,11 +163,17 @@ class DecoyData(DigitsData):
         self.validation = _with_swatch(self.validation, tells=False, seed=seed + 3)
 
 
-def _marked(digits: TensorDataset, agreement: float, seed: int, hard: bool = False, side: int = MARK) -> TensorDataset:
+def _odd(digits: TensorDataset) -> Tensor:
+    return digits.tensors[1] % 2 == 1
+
+
+def _draw(digits: TensorDataset, share: float, seed: int) -> Tensor:
+    return torch.rand(len(digits), generator=torch.Generator().manual_seed(seed)) < share
+
+
+def _marked(digits: TensorDataset, first: Tensor, hard: bool = False, side: int = MARK) -> TensorDataset:
+    """Odd or even, with the first or the other of two marks."""
     images, labels, masks = digits.tensors
-    odd = labels % 2
-    agrees = torch.rand(len(odd), generator=torch.Generator().manual_seed(seed)) < agreement
-    first = odd.bool() == agrees
     coloured = (images * STD + MEAN).repeat(1, 3, 1, 1)
     corner = coloured[:, :, 2 : 2 + side, 2 : 2 + side]
     corner[:] = 0.1
@@ -172,7 +183,7 @@ def _marked(digits: TensorDataset, agreement: float, seed: int, hard: bool = Fal
     else:
         corner[first, 0] = 0.9  # red
         corner[~first, 1] = 0.9  # green
-    return TensorDataset((coloured - MEAN) / STD, odd, masks)
+    return TensorDataset((coloured - MEAN) / STD, labels % 2, masks)
 
 
 def _with_swatch(digits: TensorDataset, tells: bool, seed: int) -> TensorDataset:
