@@ -23,7 +23,7 @@ from lightning_gradcam.cam.lend import Lender
 from lightning_gradcam.cam.maps import BLANK, SHOWN, Heatmaps, Maps
 from lightning_gradcam.cam.plan import make_plan
 from lightning_gradcam.cam.settings import Settings
-from lightning_gradcam.cam.targets import Batch, Objective, objective, read_scores
+from lightning_gradcam.cam.targets import Batch, Objective, Scores, objective, read_scores
 from lightning_gradcam.cam.tasks import Task
 from lightning_gradcam.cam.trust import REMOVED, Removal, around, is_untrained, ranked, with_rivals, without
 
@@ -249,15 +249,21 @@ def test_ranks_images_as_grad_cams_road_and_as_numpy_do(resnet: nn.Module) -> No
 
 
 def test_the_rival_is_the_class_that_scores_next() -> None:
-    """Of one class, of several labels, and where none is left."""
+    """Of one class, of several labels, and where none is left; of pixels the class of most of the others."""
     values = torch.tensor([[5.0, 3.0, 4.0], [1.0, 9.0, 2.0]])
+    scores = Scores(values, values.argmax(1), values[:, :1])
     weights = torch.tensor([[[1.0, 0, 0]], [[1.0, 1.0, 0]]])
-    found = with_rivals(Objective((values[:, None] * weights).sum(2), torch.zeros(2, 1).long(), weights), values)
+    found = with_rivals(Objective((values[:, None] * weights).sum(2), torch.zeros(2, 1).long(), weights), scores)
     assert found.values.tolist() == [[5, 4], [10, 2]]
     assert found.classes[:, 1].tolist() == [2, 2]
     everything = torch.ones(2, 1, 3)
-    found = with_rivals(Objective(values.sum(1, keepdim=True), torch.zeros(2, 1).long(), everything), values)
+    found = with_rivals(Objective(values.sum(1, keepdim=True), torch.zeros(2, 1).long(), everything), scores)
     assert found.values[:, 1].tolist() == [0, 0]
+    pixels = torch.tensor([[[0, 0, 0, 1]], [[2, 2, 1, 1]]])  # class 2 is nowhere in the first, and scores more
+    weights = torch.tensor([[[1.0, 0, 0]], [[0, 0, 1.0]]])
+    of_pixels = Scores(values, values.argmax(1), values[:, :1], pixels)
+    found = with_rivals(Objective((values[:, None] * weights).sum(2), torch.zeros(2, 1).long(), weights), of_pixels)
+    assert found.classes[:, 1].tolist() == [1, 1]
 
 
 def trusted(model: nn.Module, images: Tensor, labels: Tensor | None = None, **settings: object) -> Maps:
@@ -309,6 +315,11 @@ def test_where_there_is_no_other_class_there_is_no_sensitivity() -> None:
     value = trusted(small_cnn(classes=1), images, torch.randn(4), target="label", task="regression")
     assert value.class_sensitivity is None
     assert value.faithfulness.abs().max() <= 0.5
+    foreground = trusted(
+        nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 1, 1)), images, task="segmentation"
+    )
+    assert foreground.class_sensitivity is None
+    assert foreground.faithfulness is not None
     own = trusted(small_cnn(classes=3), images, target=lambda output, labels: output[:, 0] - output[:, 1])
     assert own.class_sensitivity is None
     assert own.faithfulness.abs().nan_to_num().max() <= 0.5
@@ -409,6 +420,32 @@ def test_a_new_head_on_a_trained_backbone_is_trained() -> None:
     bare = trained(nn.Conv2d(3, 32, 3, bias=False), nn.Conv2d(32, 32, 3, bias=False))
     assert not is_untrained(nn.Sequential(bare, nn.LayerNorm(8), nn.Linear(8, 2)))
     assert not is_untrained(nn.Sequential(nn.ReLU(), nn.Flatten()))  # nothing tells
+    normed = nn.utils.parametrizations.spectral_norm(nn.Conv2d(3, 32, 3))
+    with torch.no_grad():
+        normed.parametrizations.weight.original *= torch.linspace(0.2, 2, 32).reshape(-1, 1, 1, 1)
+    assert not is_untrained(nn.Sequential(normed, nn.Flatten(), nn.Linear(8, 2)))
+
+
+def test_usual_ways_to_draw_weights_are_untrained() -> None:
+    """On weights alone, with the biases that torch draws; lazy layers and those without a number say nothing."""
+    for draw in (nn.init.kaiming_normal_, nn.init.xavier_uniform_, nn.init.orthogonal_, nn.init.trunc_normal_):
+        model = nn.Sequential(nn.Conv2d(3, 16, 3), nn.Conv2d(16, 32, 3), nn.Flatten(), nn.Linear(32, 10))
+        for layer in (model[0], model[1], model[3]):
+            draw(layer.weight)
+        assert is_untrained(model), draw
+    assert is_untrained(nn.Sequential(nn.LazyBatchNorm2d(affine=False), nn.LazyConv2d(4, 3), nn.Linear(8, 4)))
+    assert is_untrained(torchvision.models.googlenet(weights=None, init_weights=False))
+
+
+def test_pixels_without_a_number_stay_alone() -> None:
+    """A NaN is no reason to lose the image: what stays is as it was."""
+    images = torch.rand(1, 1, 16, 16)
+    images[0, 0, 3, 5] = torch.nan
+    images[0, 0, 9, 9] = torch.inf
+    found = without(images, torch.rand(1, 16, 16), 0.2)
+    assert found.isfinite().sum() >= 254
+    same = found == images
+    assert 0.75 < same.float().mean() < 0.85
 
 
 def test_a_model_that_fails_on_damaged_images_costs_no_map() -> None:

@@ -86,6 +86,10 @@ def test_a_resumed_fit_still_knows_the_untrained_network(make_trainer, loader, t
     assert f"{LAYER}/faithfulness" in trainer.callback_metrics
 
 
+def _difference(output: Tensor, labels: Tensor | None) -> Tensor:
+    return output[:, 0] - output[:, 1]
+
+
 def test_the_numbers_can_be_monitored_where_there_are_any(make_trainer, loader) -> None:
     """Those that are not logged are refused before training."""
     stop = EarlyStopping(f"{LAYER}/faithfulness", mode="max", patience=9)
@@ -96,6 +100,7 @@ def test_the_numbers_can_be_monitored_where_there_are_any(make_trainer, loader) 
     for options, number, why in (
         ({}, "faithfulness", "it needs trust=True"),
         ({"trust": True, "task": "none"}, "class_sensitivity", "it needs trust=True, and several classes"),
+        ({"trust": True, "target": _difference}, "class_sensitivity", "it needs trust=True, and several classes"),
     ):
         stop = EarlyStopping(f"{LAYER}/{number}")
         with pytest.raises(ValueError, match=f"monitor='{LAYER}/{number}'.*: no such number is logged; {why}"):

@@ -155,7 +155,7 @@ class _Chunk(NamedTuple):
     def objective(self, batch: Batch) -> Objective:
         """What is explained of what it says, and for `class_sensitivity` what else could be."""
         wanted, settings = objective(self.plan.settings.target, batch), self.plan.settings
-        return with_rivals(wanted, batch.scores.values) if settings.trust and self.plan.task.has_rivals else wanted
+        return with_rivals(wanted, batch.scores) if settings.trust and self.plan.has_rivals else wanted
 
     def removal(self, batch: Batch, wanted: Objective) -> Removal:
         """What becomes of that in images of which parts are removed."""

@@ -28,6 +28,7 @@ from lightning_gradcam.cam.targets import check_target_fits
 from lightning_gradcam.cam.tasks import CLASSES, Task
 from lightning_gradcam.cam.telling import decide
 from lightning_gradcam.cam.trees import Path
+from lightning_gradcam.cam.trust import has_rivals
 from lightning_gradcam.cam.ways import cannot_be_called, ways_to_call
 
 
@@ -54,6 +55,7 @@ class Plan:
         members: how an ensemble's rows lie, as `outputs.per_image` has it.
         axes: how many the scores have.
         task: how scores and labels are read.
+        has_rivals: whether there are other classes than the target's, whose maps can be compared with its.
     """
 
     settings: Settings
@@ -63,6 +65,7 @@ class Plan:
     members: str
     axes: int
     task: Task
+    has_rivals: bool
 
     @property
     def names(self) -> list[str]:
@@ -127,7 +130,8 @@ def make_plan(
     transform = settings.reshape_transform
     groups = [resolve_layers(model, forward, few.images, choice, transform) for choice in settings.layer_groups]
     axes = trial.scores.dim()
-    return Plan(settings, trial.call, tuple(map(tuple, groups)), trial.place, trial.members, axes, task)
+    layers, rivals = tuple(map(tuple, groups)), has_rivals(settings.target, task, scores)
+    return Plan(settings, trial.call, layers, trial.place, trial.members, axes, task, rivals)
 
 
 class _Trial(NamedTuple):

@@ -53,11 +53,6 @@ class Task:
         return self.has_classes or self.kind == "segmentation"
 
     @property
-    def has_rivals(self) -> bool:
-        """Whether a class has others; the two of a single score are each other's opposite, on any map."""
-        return self.kind == "segmentation" or (self.has_classes and not self.is_single)
-
-    @property
     def is_foreground(self) -> bool:
         """Whether a segmentation is of one thing and what is around it."""
         return self.kind == "segmentation" and self.classes == 2 and not self.overlaps

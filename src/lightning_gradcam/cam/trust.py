@@ -5,7 +5,6 @@ Nothing here needs labels of where things are, and nothing draws random numbers.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from itertools import chain
 
 import torch
 from torch import Tensor, nn
@@ -18,13 +17,16 @@ from lightning_gradcam.cam.methods import full_precision
 from lightning_gradcam.cam.targets import (
     Batch,
     Objective,
+    Scores,
     Target,
     again,
+    classes_of,
     objective,
     or_everywhere,
     probabilities,
     regions,
 )
+from lightning_gradcam.cam.tasks import Task
 
 REMOVED = 0.2  # of an image's pixels: k of the removal score
 _BELL = 1 / 8  # of each side: the standard deviation of the bell under which what stays is averaged
@@ -32,16 +34,29 @@ _PLACES = 32  # along a side
 _ALIKE = 2e-5  # biases of some transformers are drawn, a millionth wide
 
 
-def with_rivals(wanted: Objective, values: Tensor) -> Objective:
-    """Return an objective that has behind all its targets one more of each: the highest-scoring class that is not it.
+def has_rivals(target: Target, task: Task, scores: Tensor) -> bool:
+    """Whether a target is a class among several; the two of a single score are each other's opposite, on any map."""
+    one = 3 if task.is_dense else 1  # axes of scores that are one an image, or a pixel
+    names_classes = isinstance(target, str) or bool(classes_of(target))
+    return names_classes and task.is_of_classes and scores.dim() > one and scores.shape[1] > 1
+
+
+def with_rivals(wanted: Objective, scores: Scores) -> Objective:
+    """Return an objective that has behind all its targets one more of each: the class that comes next.
+
+    That is the highest-scoring other one, and of a segmentation the one that is predicted in most pixels. Where a
+    target is all of an image's classes its rival's value is 0.
 
     Args:
         wanted: of classes.
-        values: (N, K) the scores that it is of. Where a target is all of an image's classes its rival's value is 0.
+        scores: that it is of.
     """
     if wanted.weights is None:
         return wanted
-    others = values.detach()[:, None].masked_fill(wanted.weights != 0, -torch.inf)
+    values, ranks = scores.values, scores.values.detach()
+    if scores.pixels is not None:
+        ranks = regions(scores.pixels, values.shape[1]).sum((2, 3)) + ranks.float().softmax(1) / 2
+    others = ranks[:, None].masked_fill(wanted.weights != 0, -torch.inf)
     weights = F.one_hot(others.argmax(2), values.shape[1]) * others.isfinite().any(2, keepdim=True)
     rivals = again(replace(wanted, classes=others.argmax(2), weights=weights.to(values.dtype)), values)
     pairs = zip(_parts(wanted), _parts(rivals), strict=True)
@@ -183,7 +198,7 @@ def around(images: Tensor, weights: Tensor) -> Tensor:
         images: (N, C, ...).
         weights: (N, 1, ...) or (1, 1, ...), >= 0 and somewhere above.
     """
-    means = _gathered(images * weights) / _gathered(weights)
+    means = _gathered((images * weights).nan_to_num_(0, 0, 0)) / _gathered(weights)  # a pixel without a number is none
     sides = images.shape[2:]
     return means if means.shape[2:] == sides else F.interpolate(means, sides, mode=_LINEAR[len(sides)])
 
@@ -206,8 +221,8 @@ def _gathered(images: Tensor) -> Tensor:
 def is_untrained(model: nn.Module) -> bool:
     """Whether a model's weights are as layers are made: alike throughout, as training does not leave them.
 
-    Told from norms, whose weights and statistics are constant, and from linear and convolutional layers, whose outputs
-    are drawn alike, and whose biases are constant or drawn between torch's own bounds. False where nothing tells.
+    Told from whatever holds weights: the outputs of each are drawn alike, and vectors, as norms and biases, are
+    constant or drawn between torch's own bounds; and from statistics, which are 0. False where nothing tells.
     """
     told = [one for one in map(_is_as_made, model.modules()) if one is not None]
     return bool(told) and all(told)
@@ -215,22 +230,22 @@ def is_untrained(model: nn.Module) -> bool:
 
 def _is_as_made(module: nn.Module) -> bool | None:
     """None where a layer does not tell."""
-    own = dict(chain(module.named_parameters(recurse=False), module.named_buffers(recurse=False)))
-    known = {name: own.get(name) for name in ("weight", "bias", "running_mean")}
-    tensors = {name: one for name, one in known.items() if one is not None}
-    if any(is_lazy(one) or not one.is_floating_point() or one.is_meta or not one.numel() for one in tensors.values()):
-        return None
-    statistics, weight, rest = tensors.pop("running_mean", None), tensors.pop("weight", None), tensors.values()
-    if statistics is not None and bool(statistics.any()):
+    buffers = {name: one for name, one in module.named_buffers(recurse=False) if name in ("weight", "bias")}
+    own = [one.detach() for one in (*module.parameters(recurse=False), *buffers.values()) if _can_tell(one)]
+    statistics = getattr(module, "running_mean", None)
+    if isinstance(statistics, Tensor) and _can_tell(statistics) and bool(statistics.any()):
         return False
-    if weight is None or weight.dim() == 1:  # a norm
-        norms = [*rest, *(one for one in (weight, statistics) if one is not None)]
-        return all(map(_is_constant, norms)) if norms else None
-    if not isinstance(module, nn.Linear | nn.modules.conv._ConvNd):
+    matrices = [one for one in own if one.dim() > 1]
+    vectors = [one for one in own if one.dim() == 1 and len(one) > 1]
+    if not vectors and all(len(one) == 1 for one in matrices):
         return None
-    bound = weight[0].numel() ** -0.5 * (1 + 1e-3)  # that torch draws biases between
-    biases = all(_is_constant(one) or bool((one.abs() <= bound).all()) for one in rest)
-    return biases and _is_drawn_alike(weight) if rest or len(weight) > 1 else None
+    bound = max((one[0].numel() ** -0.5 * (1 + 1e-3) for one in matrices), default=0)  # that torch draws biases between
+    are_made = all(_is_constant(one) or bool((one.abs() <= bound).all()) for one in vectors)
+    return are_made and all(map(_is_drawn_alike, matrices))
+
+
+def _can_tell(values: Tensor) -> bool:
+    return not is_lazy(values) and values.is_floating_point() and not values.is_meta and values.numel() > 0
 
 
 def _is_constant(values: Tensor) -> bool:

@@ -239,7 +239,9 @@ def _probe_header(parts: Data) -> dict[str, Any] | None:
 def _words(metrics: Any) -> dict[str, dict[str, str]]:
     """What has to be known to read each number, as far as it is words."""
     named = metrics.items() if isinstance(metrics, dict) else ()
-    return {name: words for name, words in named if isinstance(words, dict) and _are(list(words.values()), str)}
+    wanted = {"says", "direction", "chance", "failing"}
+    whole = {name: words for name, words in named if isinstance(words, dict) and words.keys() == wanted}
+    return {name: words for name, words in whole.items() if _are(list(words.values()), str)}
 
 
 def _is_number(value: Any) -> bool:

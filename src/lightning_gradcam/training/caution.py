@@ -43,7 +43,7 @@ def _moved(moved: "_Mean", first: str) -> str:
 
 def _faithful(found: "_Mean") -> str:
     number = f"(faithfulness {found}; 0 by chance, 0.5 at most)"
-    if found.count < _FEWEST:
+    if found.count < _FEWEST or (found.side_of(0) == 0 and abs(found.mean) > _LEAST):
         told = f"whether it is faithful cannot be told from {_maps(found.count)}"
         return f"{told} {number if found.count else ''}".strip()
     words = "against what the model needs", "no better than chance", "faithful"

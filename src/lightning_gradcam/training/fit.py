@@ -1,5 +1,6 @@
 """A fit's looking: when, from the first look to the film of all."""
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic
@@ -74,7 +75,9 @@ class FitWatch(Watch):
     def _tell_whether_from_scratch(self) -> None:
         begins = self.trainer.global_step == 0
         if begins:
-            self.memory.from_scratch = is_untrained(self.module)
+            self.memory.from_scratch = False
+            with suppress(Exception):  # of weights that cannot be read like tensors nothing is told
+                self.memory.from_scratch = is_untrained(self.module)
         if not self.memory.from_scratch and self._is_wanted:
             told = "is trained already, or its weights do not tell" if begins else "goes on without its first maps"
             rank_zero_info(f"trust=True: `learned` is not logged: {type(self.module).__name__} {told}")
@@ -93,9 +96,9 @@ class FitWatch(Watch):
         if not self.trainer.is_global_zero or self.memory.looks < 2:
             return
         self._filmed, self._filmed_at = self.memory.looks, monotonic()
+        if moving:
+            self._caution()
         try:
-            if moving:
-                self._caution()
             log_film, histories = self.log.log_film, self.memory.histories.items()
             self._writer.submit(
                 *(
@@ -108,12 +111,13 @@ class FitWatch(Watch):
 
     def _caution(self) -> None:
         """Say what the maps were worth, where that was asked for."""
-        for tag, told in self._told.items():
-            sentence = told()
-            rank_zero_info(
-                f"trust=True: {sentence}" if self.arguments.name is None else f"{self.arguments.name}: {sentence}"
-            )
-            self._writer.submit(partial(self.log.log_caution, sentence, self.memory.histories[tag], tag))
+        try:
+            for tag, told in self._told.items():
+                sentence = told()
+                rank_zero_info(f"{self.arguments.name or 'trust=True'}: {sentence}")
+                self._writer.submit(partial(self.log.log_caution, sentence, self.memory.histories[tag], tag))
+        except Exception as fault:
+            self.faults(fault)
 
     def _when(self, step: int) -> str:
         is_cut = step > 0 and self.schedule.by == "epoch" and not self.trainer.is_last_batch

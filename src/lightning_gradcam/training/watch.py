@@ -309,7 +309,7 @@ class Watch:
             "peaks": settings.has_peaks,
             "masks": self._true_pixels is not None or self.probe_set.masks is not None,
             "faithfulness": settings.trust,
-            "class_sensitivity": settings.trust and plan.task.has_rivals,
+            "class_sensitivity": settings.trust and plan.has_rivals,
             "untrained": settings.trust and self.memory.from_scratch,
         }
         told = names([name for name, is_known in known.items() if is_known])

@@ -635,7 +635,7 @@ const worded = (name) => name.replaceAll('_', ' ');
 
 /** A number, with what has to be known to read it, which a click shows. */
 function explained(name, ...shown) {
-  const words = probe?.metrics?.[name];
+  const words = probe?.metrics && Object.hasOwn(probe.metrics, name) ? probe.metrics[name] : null;
   if (!words) return make('li', {}, ...shown);
   const open = ui.words === name;
   const button = make('button', {type: 'button', className: 'metric', title: words.says, onclick: () => {
