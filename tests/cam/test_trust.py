@@ -476,3 +476,40 @@ def test_an_explanation_can_be_stored() -> None:
     assert torch.equal(again_.metrics["faithfulness"], found.metrics["faithfulness"])
     with pytest.raises(RuntimeError, match=r"call explain\(\.\.\.\) again"):
         again_.removal()
+
+
+def test_several_labels_are_their_mean() -> None:
+    """The probability of each counts alike: of one that needs the patch and one that needs nothing, half."""
+
+    def network(images: Tensor) -> Tensor:
+        one = OnePlace()(images)[:, 1]
+        return torch.stack([one, torch.full_like(one, 20)], dim=1)
+
+    task, images, maps = Task("multilabel", 2, "sigmoid"), patch_images(), patch_map()
+    truth = torch.ones(len(images), 2)
+    scores = network(images)
+
+    def ask(changed: Tensor) -> Batch:
+        found = network(changed)
+        return Batch(found, found, read_scores(found, task, images), task, truth, truth, slice(None))
+
+    batch = ask(images)
+    states = torch.full((len(images), 1), SHOWN).byte()
+    found = Heatmaps(maps, scores, scores.argmax(1), scores.argmax(1)[:, None], "by hand", states)
+    score = Removal(images, "label", batch, objective("label", batch), ask).faithfulness(found)
+    assert torch.allclose(score, torch.full_like(score, 0.25), atol=0.01)
+
+
+def test_the_curve_is_of_what_was_explained() -> None:
+    """Also of a model that is called otherwise, at layers given as modules."""
+    torch.manual_seed(5)
+    model, images = small_cnn(), torch.randn(4, 3, 16, 16)
+
+    def flipped(network: nn.Module, given: Tensor) -> Tensor:
+        return network(given).flip(1)
+
+    found = explain(model, images, model[5], output=flipped, trust=True)
+    curve, shown = found.removal((REMOVED,)), found.metrics["faithfulness"].isfinite()
+    assert shown.any()
+    half = (curve.least - curve.most)[:, 0] / 2
+    assert torch.allclose(half[shown], found.metrics["faithfulness"][shown], atol=1e-6)

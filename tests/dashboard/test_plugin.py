@@ -498,3 +498,20 @@ def test_the_tab_needs_neither_torch_nor_lightning() -> None:
         "print({'torch', 'pytorch_lightning', 'PIL', 'matplotlib'} & set(sys.modules))"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"
+
+
+@pytest.mark.parametrize(
+    ("metrics", "handed_on"),
+    [
+        ({"focus": dict.fromkeys(("says", "direction", "chance", "failing"), "a")}, ["focus"]),
+        ({"focus": {}}, []),
+        ({"focus": {"says": "a"}}, []),
+        ({"focus": {"says": 1, "direction": "a", "chance": "a", "failing": "a"}}, []),
+        ({"focus": "says"}, []),
+        (["focus"], []),
+        (None, []),
+    ],
+)
+def test_what_is_said_of_numbers_is_words_or_nothing(metrics, handed_on) -> None:
+    """All four sentences of each."""
+    assert list(plugin_module._words(metrics)) == handed_on

@@ -65,3 +65,14 @@ def test_a_training_that_goes_on_from_a_step_takes_back_what_came_behind() -> No
     history = History("layer").with_look(0, found).with_look(1, found).with_look(2, found)
     assert [look.step for look in history.with_look(1, found).looks] == [0, 1]
     assert [look.step for look in history.with_look(1, found, beside=True).looks] == [0, 1, 2, 1]
+
+
+def test_the_untrained_network_is_that_of_step_0_alone() -> None:
+    """Not the first that was seen of one that was trained before, nor of the look itself."""
+    maps = torch.ones(1, 1, 2, 2)
+    begun = History("layer").with_look(0, cams(maps))
+    assert begun.view(cams(maps), None, from_scratch=True).untrained is None
+    assert begun.with_look(1, cams(maps)).view(cams(maps), None).untrained is None
+    assert begun.with_look(1, cams(maps)).view(cams(maps), None, from_scratch=True).untrained is not None
+    later = History("layer").with_look(3, cams(maps)).with_look(4, cams(maps))
+    assert later.view(cams(maps), None, from_scratch=True).untrained is None

@@ -287,3 +287,14 @@ def test_where_there_is_no_thing_nothing_is_on_it() -> None:
         assert value[0].isfinite().all()
         assert value[1].isnan().all()
     assert means({"in_mask": METRICS["in_mask"].measure(view)}) == {"in_mask": 0.5}
+
+
+def test_lift_is_over_each_images_own_thing() -> None:
+    """Half of the heat on half of the image is chance; on a quarter it is twice that."""
+    masks = torch.zeros(2, 1, 4, 4, dtype=torch.bool)
+    masks[0, :, :2] = True
+    masks[1, :, :1] = True
+    maps = torch.ones(2, 1, 4, 4)
+    maps[1, :, 0] = 3  # half of the heat
+    found = METRICS["lift"].measure(View(maps, torch.zeros(2, 1), maps, masks=masks))
+    assert torch.allclose(found, torch.tensor([[1.0], [2.0]]))

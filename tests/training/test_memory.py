@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_gradcam import GradCAMCallback
 from lightning_gradcam.training.choosing import chosen
+from lightning_gradcam.training.memory import Memory
 
 from ..conftest import Classifier, Events, make_pairs, small_cnn
 
@@ -270,3 +271,13 @@ def test_a_pixel_that_is_no_number_is_the_same_pixel(make_trainer, loader) -> No
     callback = GradCAMCallback(images=images)
     make_trainer(callback, max_epochs=3).fit(Classifier(), loader, loader)
     assert callback._memory.looks == 4
+
+
+def test_whether_training_began_from_scratch_is_remembered() -> None:
+    """In an evaluation between, and in a checkpoint; not of another one, nor of a version that did not know."""
+    memory = Memory("asked")
+    memory.from_scratch = True
+    assert memory.branch().from_scratch
+    assert memory.state_dict()["from_scratch"]
+    memory.begin_from("key", {})
+    assert not memory.from_scratch
