@@ -84,7 +84,7 @@ class GradCAMCallback(_Callback):
         aug_smooth: average over mirrored and rescaled images: six times the work.
         eigen_smooth: take the first principal component, which removes noise.
         trust: also log whether the maps can be believed: `faithfulness`, `class_sensitivity`, and in a training from
-            scratch `learned`; two forward passes and a short backward pass more.
+            scratch `learned`; two forward passes and a short backward pass more, a layer and target.
 
     Raises:
         ValueError: a value that cannot work; what needs the model or the data is checked before the first batch.

@@ -83,8 +83,8 @@ def remove(
             removal = chunk.removal(batch, objective(plan.settings.target, batch))
         maps = found.of(rows, chunk.inputs.images.device)
         left = [
-            torch.stack([torch.stack(removal.after(maps, target, share), dim=-1) for share in shares], dim=1)
-            for target in range(maps.maps.shape[1])
+            torch.stack([torch.stack(removal.after(rank, target, share), dim=-1) for share in shares], dim=1)
+            for target, rank in enumerate(removal.ranks(maps))
         ]
         return torch.stack(left, dim=1).cpu()  # (N, T, P, 2)
 

@@ -25,7 +25,7 @@ class _Explained:
         predictions: (N,) the predicted class.
         targets: (N, T) the explained class; -1 where the target is no single class.
         layer: dotted name; several averaged into one map are joined by "+".
-        faithfulness: (N, T) in -0.5..0.5, NaN where no map is shown, as `trust.faithfulness` has it; None where it was
+        faithfulness: (N, T) in -0.5..0.5, NaN where no map is shown, as `trust.Removal` has it; None where it was
             not asked for.
         class_sensitivity: (N, T) in 0..1, 1 - similarity to the runner-up's map, NaN where either is blank; None where
             it was not asked for, or there is no other class.

@@ -105,18 +105,21 @@ class Removal:
         chance. Of a target that is no probability it is how much farther its value falls, as a share of both ways:
         which of the two it needs more, not how much. NaN where no map is shown.
         """
-        columns = [self.after(found, target, REMOVED) for target in range(found.maps.shape[1])]
+        columns = [self.after(rank, target, REMOVED) for target, rank in enumerate(self.ranks(found))]
         least, most = (torch.stack(side, dim=1) for side in zip(*columns, strict=True))
         score = (least - most) / 2 if self._are_probabilities else _by_share(least, most)
         return torch.where(found.states == SHOWN, score, torch.nan)
 
-    def after(self, found: Maps, target: int, share: float) -> tuple[Tensor, Tensor]:
+    def ranks(self, found: Maps) -> list[Tensor]:
+        """Return what pixels are ranked by, (N, H, W) a target."""
+        return [ranked(heat) for heat in found.heatmaps(size_of(self.images)).unbind(1)]
+
+    def after(self, rank: Tensor, target: int, share: float) -> tuple[Tensor, Tensor]:
         """Return what is left of a target, (N,), without a share of the pixels: the least relevant, and the most.
 
         Left is its probability in 0..1; of a target that is none, how far its value rose, below 0 where it fell.
         """
-        ranks = ranked(found.heatmaps(size_of(self.images))[:, target])
-        least, most = (self._left(without(self.images, one, share))[:, target] for one in (-ranks, ranks))
+        least, most = (self._left(without(self.images, one, share))[:, target] for one in (-rank, rank))
         return least, most
 
     @property
@@ -128,23 +131,15 @@ class Removal:
             batch = self.ask(images)
             if self._are_probabilities:
                 return self._probability(batch)
-            has_weights = self.wanted.weights is not None
-            now = again(self.wanted, batch.scores.values) if has_weights else objective(self.target, batch)
-            return (now.values - self.wanted.values).detach().float()
+            return (objective(self.target, batch).values - self.wanted.values).detach().float()
 
     def _probability(self, batch: Batch) -> Tensor:
         """Each target's probability, (N, T): of several classes their mean, of pixels that of where its class was."""
-        rows = batch.rows.detach().float()
-        if batch.task.is_dense:
-            shares, pixels = (
-                probabilities(rows if rows.dim() == 4 else rows[:, None], batch.task),
-                self.batch.scores.pixels,
-            )
-            assert pixels is not None
+        rows, one = batch.rows.detach().float(), 3 if batch.task.is_dense else 1
+        shares = probabilities(rows[:, None] if rows.dim() == one else rows, batch.task)
+        if (pixels := self.batch.scores.pixels) is not None:
             where = or_everywhere(regions(pixels, shares.shape[1]))
             shares = (shares * where).sum((2, 3)) / where.sum((2, 3))
-        else:
-            shares = probabilities(rows[:, None] if rows.dim() == 1 else rows, batch.task)
         weights = self.wanted.weights
         assert weights is not None
         return (shares[:, None] * weights).sum(2) / weights.sum(2)
@@ -254,6 +249,6 @@ def _is_constant(values: Tensor) -> bool:
 
 def _is_drawn_alike(weight: Tensor) -> bool:
     """Whether all outputs' weights are as large as chance makes those of one distribution, or all alike."""
-    rows = weight.detach().flatten(1).float()
+    rows = weight.flatten(1).float()
     sizes = rows.square().mean(1).sqrt()
     return bool(sizes.std() <= 4 * sizes.mean() * (2 * rows.shape[1]) ** -0.5) if len(sizes) > 1 else True

@@ -100,10 +100,15 @@ def pointing(view: View) -> Tensor | None:
     return _of_things(view.masks, torch.where(view.states == SHOWN, inside.float(), torch.nan))
 
 
+def areas(masks: Tensor) -> Tensor:
+    """Return a thing's share of each image, which `in_mask` is by chance: (N, T, H, W) to (N, T), NaN where none is."""
+    return _of_things(masks, masks.float().mean((2, 3)))
+
+
 def lift(view: View) -> Tensor | None:
     """`in_mask` over the thing's share of the image, which it is by chance; above 0, and 1 by chance."""
     inside = in_mask(view)
-    return None if inside is None or view.masks is None else inside / view.masks.float().mean((2, 3))
+    return None if inside is None or view.masks is None else inside / areas(view.masks)
 
 
 def faithfulness(view: View) -> Tensor | None:

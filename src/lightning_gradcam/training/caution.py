@@ -20,7 +20,7 @@ def caution(history: History, values: Mapping[str, Tensor], area: Tensor | None,
     Args:
         history: a layer's looks.
         values: the last one's metrics, (N, T) each.
-        area: the thing's share of each image, (N, T) in 0..1; 0 where there is none, or None.
+        area: the thing's share of each image, (N, T) in 0..1; NaN where there is none, or None.
         when: the last look was.
         unit: what looks are counted in.
     """

@@ -29,7 +29,7 @@ from lightning_gradcam.logs.trackers import Tracker, trackers_of
 from lightning_gradcam.logs.writer import BackgroundWriter, Job
 from lightning_gradcam.pictures.appearance import Appearance
 from lightning_gradcam.pictures.shown import show_images
-from lightning_gradcam.timeline.metrics import means, measure, names
+from lightning_gradcam.timeline.metrics import areas, means, measure, names
 from lightning_gradcam.training.arguments import Arguments
 from lightning_gradcam.training.caution import caution
 from lightning_gradcam.training.faults import Faults
@@ -367,7 +367,7 @@ class Watch:
             from_scratch = self.memory.from_scratch and self.arguments.settings.trust
             values = measure(history.view(found, things, from_scratch))
             if self.arguments.settings.trust:
-                area = None if things is None else things.float().mean((2, 3))
+                area = None if things is None else areas(things)
                 self._told[tag] = partial(caution, history, values, area, self._when(step), self.schedule.unit)
         except Exception as fault:  # a number costs itself alone
             self.faults(fault)
