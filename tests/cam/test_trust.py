@@ -1,5 +1,6 @@
 """Whether maps can be believed: closed forms, an implementation of their own in NumPy, and grad-cam's ROAD."""
 
+import functools
 import pickle
 
 import numpy as np
@@ -30,27 +31,36 @@ from lightning_gradcam.cam.trust import REMOVED, Removal, around, is_untrained, 
 from ..conftest import small_cnn
 
 SIDE = 32
-PATCH = (slice(4, 14), slice(18, 28))  # 10 % of the image
+PLACE = (4, 18)
+
+
+def patch_at(place: tuple[int, int]) -> tuple[slice, ...]:
+    """10 % of the image."""
+    return (..., *(slice(start, start + 10) for start in place))
 
 
 class OnePlace(nn.Module):
     """Sure of class 1 where the patch is bright, of class 0 where it is not; nothing else counts."""
 
+    def __init__(self, place: tuple[int, int] = PLACE) -> None:
+        super().__init__()
+        self.patch = patch_at(place)
+
     def forward(self, images: Tensor) -> Tensor:
-        brightness = images[:, 0][(slice(None), *PATCH)].mean((1, 2))
+        brightness = images[:, 0][self.patch].mean((1, 2))
         return torch.stack([torch.zeros_like(brightness), 40 * (brightness - 0.6)], dim=1)
 
 
-def patch_images(count: int = 8) -> Tensor:
+def patch_images(count: int = 8, place: tuple[int, int] = PLACE) -> Tensor:
     """A bright patch on a dark ground."""
     images = 0.1 * torch.rand(count, 1, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
-    images[(slice(None), slice(None), *PATCH)] = 1
+    images[patch_at(place)] = 1
     return images
 
 
 def patch_map(count: int = 8) -> Tensor:
     maps = torch.zeros(count, 1, SIDE, SIDE)
-    maps[(slice(None), slice(None), *PATCH)] = 1
+    maps[patch_at(PLACE)] = 1
     return maps
 
 
@@ -79,6 +89,20 @@ def test_the_map_of_the_one_place_that_counts_is_half_and_its_inverse_minus_half
     assert faithfulness_of(OnePlace(), images, torch.zeros_like(maps)).isnan().all()
 
 
+@pytest.mark.parametrize("place", [(4, 18), (11, 11), (0, 0), (0, 12)])
+@pytest.mark.parametrize(("places", "filled"), [(4, 0.1), (8, 0.1), (8, 0.02), (7, 0.05), (32, 0.05)])
+def test_random_maps_that_are_mostly_zero_are_no_better_than_chance(
+    place: tuple[int, int], places: int, filled: float
+) -> None:
+    """Wherever the model looks: of what is at 0 neither the far side nor the middle is preferred."""
+    generator = torch.Generator().manual_seed(places)
+    images, maps = patch_images(2000, place), torch.rand(2000, 1, places, places, generator=generator)
+    maps = torch.where(torch.rand(maps.shape, generator=generator) < filled, maps, 0)
+    maps = nn.functional.interpolate(maps, (SIDE, SIDE), mode="bilinear")
+    found = faithfulness_of(OnePlace(place), images, maps)
+    assert abs(found.nanmean()) <= 0.03
+
+
 def test_random_maps_are_no_better_than_chance() -> None:
     """Their mean is 0 within three standard errors, at any coarseness."""
     for places in (4, 8, 32):
@@ -92,10 +116,9 @@ def test_random_maps_are_no_better_than_chance() -> None:
 @pytest.mark.parametrize("scores", ["value", "several", "embedding", "rebuilt", "dense value"])
 def test_of_a_target_without_probability_it_is_how_much_farther_its_value_falls(scores: str) -> None:
     """All of its fall with one, none with the other: half; a value that never changes is at chance."""
-    patch = (slice(None), slice(None), *PATCH)
 
     def network(images: Tensor) -> Tensor:
-        value = images[patch].mean((1, 2, 3))
+        value = images[patch_at(PLACE)].mean((1, 2, 3))
         if scores == "rebuilt":  # whose error is the value's
             return patch_images() + value[:, None, None, None]
         if scores == "dense value":
@@ -118,7 +141,7 @@ def test_pixels_are_asked_of_where_their_class_was() -> None:
     """A segmentation that finds its foreground by the patch alone."""
 
     def network(images: Tensor) -> Tensor:
-        there = 40 * (images[:, :, 4:14, 18:28].mean((1, 2, 3)) - 0.6)
+        there = 40 * (images[patch_at(PLACE)].mean((1, 2, 3)) - 0.6)
         scores = torch.zeros(len(images), 2, SIDE, SIDE)
         scores[:, 1, 8:24, 8:24] = there[:, None, None]
         scores[:, 0, :8] = 5.0
@@ -145,19 +168,33 @@ def test_every_kind_of_probability(link: str, scores: int) -> None:
     assert found.min() > 0.49
 
 
-def numpy_without(image: np.ndarray, relevance: np.ndarray, share: float) -> np.ndarray:
+@functools.cache
+def numpy_closeness(size: tuple[int, int]) -> np.ndarray:
+    """Each pixel's to each."""
+    places = np.argwhere(np.ones(size))
+    return np.exp(-(((places[:, None] - places) / (np.array(size) / 8)) ** 2).sum(2) / 2)
+
+
+def numpy_ranks(heat: np.ndarray) -> list[np.ndarray]:
+    """The least relevant pixels of (H, W) first, and the most."""
+    near, height, width = numpy_closeness(heat.shape), *heat.shape
+    means = [
+        (near @ one.ravel() / near.sum(1)).reshape(heat.shape) for one in (moved(heat, height // 2, width // 2), heat)
+    ]
+    return [sign * heat + 1e-3 * around_it for sign, around_it in zip((-1, 1), means, strict=True)]
+
+
+def moved(heat: np.ndarray, down: int, right: int) -> np.ndarray:
+    """What leaves on one side comes in on the other."""
+    height, width = heat.shape
+    return np.array([[heat[(y - down) % height, (x - right) % width] for x in range(width)] for y in range(height)])
+
+
+def numpy_without(image: np.ndarray, rank: np.ndarray, share: float) -> np.ndarray:
     """The same removal of (C, H, W) by (H, W), pixel by pixel."""
-    places = np.argwhere(np.ones(relevance.shape))
-    sides = np.array(relevance.shape) / 8
-
-    def closeness(from_: np.ndarray, to: np.ndarray) -> np.ndarray:
-        return np.exp(-(((from_[:, None] - to) / sides) ** 2).sum(2) / 2)
-
-    heat = relevance.astype(np.float64).ravel()
-    near = closeness(places, places)
-    order = np.argsort(-(heat + 1e-3 * (near @ heat) / near.sum(1)), kind="stable")
-    removed, stays = np.split(order, [round(share * heat.size)])
-    near, found = near[np.ix_(removed, stays)], image.reshape(len(image), -1).astype(np.float64)
+    order = np.argsort(-rank.ravel(), kind="stable")
+    removed, stays = np.split(order, [round(share * rank.size)])
+    near, found = numpy_closeness(rank.shape)[np.ix_(removed, stays)], image.reshape(len(image), -1).astype(np.float64)
     found[:, removed] = found[:, stays] @ near.T / near.sum(1)
     return found.reshape(image.shape).astype(np.float32)
 
@@ -167,8 +204,13 @@ def test_removal_equals_loops_in_numpy() -> None:
     generator = torch.Generator().manual_seed(1)
     images = torch.randn(2, 3, 13, 18, generator=generator)
     relevance = torch.rand(2, 13, 18, generator=generator)
-    expected = [numpy_without(image, one, 0.2) for image, one in zip(images.numpy(), relevance.numpy(), strict=True)]
-    assert np.allclose(without(images, ranked(relevance), 0.2).numpy(), np.stack(expected), atol=1e-5)
+    sparse = torch.where(torch.rand(2, 13, 18, generator=generator) < 0.05, relevance, 0)
+    for heat in (relevance, sparse):
+        for side, rank in enumerate(ranked(heat)):
+            ranks = [numpy_ranks(one)[side] for one in heat.double().numpy()]
+            assert np.allclose(rank.numpy(), np.stack(ranks), atol=1e-6)
+            expected = [numpy_without(image, one, 0.2) for image, one in zip(images.numpy(), ranks, strict=True)]
+            assert np.allclose(without(images, rank, 0.2).numpy(), np.stack(expected), atol=1e-5)
 
 
 def test_what_is_alike_is_removed_in_equal_parts() -> None:
@@ -186,9 +228,31 @@ def test_volumes_channels_last_and_whole_numbers_are_removed_from_alike() -> Non
     first = without(images, relevance[:, 0, :1].expand(-1, 12, -1), 0.2)
     last = without(images.movedim(1, -1), relevance[:, 0, :1].expand(-1, 12, -1), 0.2)
     assert torch.equal(first, last.movedim(-1, 1))
-    whole = without((images * 255).byte(), torch.rand(2, 12, 12), 0.2)
+    bytes_ = (images * 255).byte()
+    whole = without(bytes_, relevance[:, 0, :1].expand(-1, 12, -1), 0.2)
     assert whole.dtype == torch.uint8
-    assert (whole.float() / 255 - images).abs().max() < 1
+    assert torch.equal(whole, without(bytes_.float(), relevance[:, 0, :1].expand(-1, 12, -1), 0.2).round().byte())
+
+
+def test_half_precision_is_the_models_own() -> None:
+    """What is removed, and what comes in its place, is the same under autocast."""
+    images, heat = torch.rand(2, 3, 48, 48), torch.rand(2, 48, 48)
+    expected = [without(images, rank, 0.2) for rank in ranked(heat)]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = [without(images, rank, 0.2) for rank in ranked(heat)]
+    assert all(map(torch.equal, found, expected))
+
+
+def test_a_class_that_is_in_no_pixel_is_asked_for_in_all() -> None:
+    """Of a segmentation whose foreground stays below the background everywhere."""
+
+    def network(images: Tensor) -> Tensor:
+        there = 4 * images[patch_at(PLACE)].mean((1, 2, 3)) - 5
+        return torch.stack([torch.zeros_like(there), there], dim=1)[..., None, None].expand(-1, -1, SIDE, SIDE)
+
+    found = faithfulness_of(network, patch_images(), patch_map(), target=1, task=Task("segmentation", 2, is_dense=True))
+    expected = (torch.tensor(-1.0).sigmoid() - torch.tensor(4 * 0.05 - 5).sigmoid()) / 2
+    assert torch.allclose(found, expected.expand_as(found), atol=0.01)
 
 
 def photographs(count: int) -> Tensor:
@@ -236,9 +300,10 @@ def test_ranks_images_as_grad_cams_road_and_as_numpy_do(resnet: nn.Module) -> No
     assert road.std() > 0.01
     assert spearmanr(found.metrics["faithfulness"], road).statistic > 0.9
 
+    ranks = [numpy_ranks(cam) for cam in cams.astype(np.float64)]
     least, most = (
-        np.stack([numpy_without(image, sign * cam, REMOVED) for image, cam in zip(images.numpy(), cams, strict=True)])
-        for sign in (-1, 1)
+        np.stack([numpy_without(image, rank[side], REMOVED) for image, rank in zip(images.numpy(), ranks, strict=True)])
+        for side in (0, 1)
     )
     with torch.no_grad():
         rows = torch.arange(len(images))

@@ -105,21 +105,21 @@ class Removal:
         chance. Of a target that is no probability it is how much farther its value falls, as a share of both ways:
         which of the two it needs more, not how much. NaN where no map is shown.
         """
-        columns = [self.after(rank, target, REMOVED) for target, rank in enumerate(self.ranks(found))]
+        columns = [self.after(ranks, target, REMOVED) for target, ranks in enumerate(self.ranks(found))]
         least, most = (torch.stack(side, dim=1) for side in zip(*columns, strict=True))
         score = (least - most) / 2 if self._are_probabilities else _by_share(least, most)
         return torch.where(found.states == SHOWN, score, torch.nan)
 
-    def ranks(self, found: Maps) -> list[Tensor]:
-        """Return what pixels are ranked by, (N, H, W) a target."""
+    def ranks(self, found: Maps) -> list[tuple[Tensor, Tensor]]:
+        """Return what pixels are removed by, as `ranked` has it, for each target."""
         return [ranked(heat) for heat in found.heatmaps(size_of(self.images)).unbind(1)]
 
-    def after(self, rank: Tensor, target: int, share: float) -> tuple[Tensor, Tensor]:
+    def after(self, ranks: tuple[Tensor, Tensor], target: int, share: float) -> tuple[Tensor, Tensor]:
         """Return what is left of a target, (N,), without a share of the pixels: the least relevant, and the most.
 
         Left is its probability in 0..1; of a target that is none, how far its value rose, below 0 where it fell.
         """
-        least, most = (self._left(without(self.images, one, share))[:, target] for one in (-rank, rank))
+        least, most = (self._left(without(self.images, rank, share))[:, target] for rank in ranks)
         return least, most
 
     @property
@@ -150,11 +150,20 @@ def _by_share(least: Tensor, most: Tensor) -> Tensor:
     return torch.where(both == 0, 0, (least - most) / (2 * both))
 
 
-def ranked(heat: Tensor) -> Tensor:
-    """Return what pixels are ranked by, (N, ...): their heat, and of those as hot, as all at 0, that around."""
+def ranked(heat: Tensor) -> tuple[Tensor, Tensor]:
+    """Return what pixels, (N, ...), are removed by: as the least relevant, and as the most.
+
+    That is their heat. Of those as hot, as all that a map leaves at 0, it is the heat around for the most relevant, and
+    for the least the heat around in the map that is moved on by half of each side. So a map that says nothing, which
+    might as well be elsewhere, has parts of the same shape removed from both sides.
+    """
     with torch.autocast(heat.device.type, enabled=False):
-        hot = heat[:, None].float()
-        return (hot + 1e-3 * around(hot, torch.ones_like(hot[:1])))[:, 0]
+        hot = heat.float()
+        here = _coarse(hot[:, None])
+        there = here.roll([side // 2 for side in here.shape[2:]], list(range(2, here.dim())))
+        gathered = _gathered(torch.cat([here, there], dim=1)) / _gathered(torch.ones_like(here[:1]))
+        near, opposite = _enlarged(gathered, hot.shape[1:]).unbind(1)
+        return 1e-3 * opposite - hot, 1e-3 * near + hot
 
 
 def without(images: Tensor, relevance: Tensor, share: float) -> Tensor:
@@ -168,8 +177,8 @@ def without(images: Tensor, relevance: Tensor, share: float) -> Tensor:
     with torch.autocast(images.device.type, enabled=False):
         first = channels_first(images)
         plain = full_precision(first)
-        removed = _highest(relevance.flatten(1), share).reshape(relevance.shape)[:, None].to(plain.dtype)
-        changed = torch.lerp(plain, around(plain, 1 - removed), removed)
+        stays = 1 - _highest(relevance.flatten(1), share).reshape(relevance.shape)[:, None].to(plain.dtype)
+        changed = around(plain, stays).lerp_(plain, stays)
     return as_given((changed if first.is_floating_point() else changed.round()).to(first.dtype), images)
 
 
@@ -193,23 +202,38 @@ def around(images: Tensor, weights: Tensor) -> Tensor:
         images: (N, C, ...).
         weights: (N, 1, ...) or (1, 1, ...), >= 0 and somewhere above.
     """
-    means = _gathered((images * weights).nan_to_num_(0, 0, 0)) / _gathered(weights)  # a pixel without a number is none
-    sides = images.shape[2:]
-    return means if means.shape[2:] == sides else F.interpolate(means, sides, mode=_LINEAR[len(sides)])
+    counted = (images * weights).nan_to_num_(0, 0, 0)  # a pixel without a number is none
+    return _enlarged(_gathered(_coarse(counted)) / _gathered(_coarse(weights)), images.shape[2:])
 
 
 _LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}  # by how many sides there are
 
 
-def _gathered(images: Tensor) -> Tensor:
-    """What lies around the places of a coarse grid, summed under the bell."""
+def _enlarged(coarse: Tensor, sides: torch.Size) -> Tensor:
+    return coarse if coarse.shape[2:] == sides else F.interpolate(coarse, sides, mode=_LINEAR[len(sides)])
+
+
+def _coarse(images: Tensor) -> Tensor:
+    return _along_sides(images, lambda side: overlaps(min(side, _PLACES), side))
+
+
+def _gathered(coarse: Tensor) -> Tensor:
+    """What lies around each place, summed under the bell."""
+    return _along_sides(coarse, _bell)
+
+
+def _bell(side: int) -> Tensor:
+    places = torch.arange(side, dtype=torch.float32)
+    return torch.exp(-((places[:, None] - places) / (_BELL * side)).square() / 2)
+
+
+def _along_sides(images: Tensor, weights: Callable[[int], Tensor]) -> Tensor:
+    """Sum images, (N, C, ...), along each side by (places, side) weights."""
     for axis in reversed(range(2, images.dim())):  # the last, whose lines lie together, while there is most of them
-        side = images.shape[axis]
-        places = torch.arange(min(side, _PLACES), dtype=torch.float32)
-        bell = torch.exp(-((places[:, None] - places) / (_BELL * len(places))).square() / 2)
-        weights = (bell @ overlaps(len(places), side)).to(images.device, images.dtype, non_blocking=True)
         lines = images.movedim(axis, -1)
-        images = (lines.reshape(-1, side) @ weights.T).reshape(*lines.shape[:-1], len(places)).movedim(-1, axis)
+        of_places = weights(lines.shape[-1]).to(images.device, images.dtype, non_blocking=True)
+        summed = lines.reshape(-1, lines.shape[-1]) @ of_places.T
+        images = summed.reshape(*lines.shape[:-1], len(of_places)).movedim(-1, axis)
     return images
 
 

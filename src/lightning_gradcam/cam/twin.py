@@ -134,6 +134,9 @@ class Twins:
         vars(twin).update(_backward_hooks=OrderedDict(), _backward_pre_hooks=OrderedDict())
         return twin
 
+    def _mapping(self, original: dict[Any, Any]) -> dict[Any, Any]:
+        return self._mutable(original) if original else type(original)()  # a module has ten empty ones
+
     def _mutable(self, original: Any) -> Any:
         kinds = kinds_in(original)
         held = [kind.holds(original) for kind in kinds]
@@ -188,6 +191,8 @@ def _maker(cls: type) -> Callable[[Twins, Any], Any]:
     """How the twins of a type's objects are made."""
     if issubclass(cls, Tensor):
         return Twins._tensor
+    if cls in (dict, OrderedDict):
+        return Twins._mapping
     if is_trainer(cls):
         return Twins._stand_in
     if is_shared(cls) or cls in NEVER_CHANGE:
