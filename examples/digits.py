@@ -140,6 +140,32 @@ class ShortcutData(DigitsData):
         return [DataLoader(part, self.hparams["batch_size"]) for part in (self.validation, self.clean)]
 
 
+def two_digits(seed: int, copies: int = 2, dim: float = 0.55) -> tuple[TensorDataset, TensorDataset]:
+    """Two digits a canvas, which compete: the brighter one is the answer; for training, and for validation.
+
+    Args:
+        seed: of places, clutter, and which digits meet.
+        copies: canvases a training digit.
+        dim: how bright the other one is.
+    """
+    digits, labels = load_digits(return_X_y=True)
+    held_out = np.arange(len(labels)) % 5 == 0
+    parts = np.repeat(np.flatnonzero(~held_out), copies), np.flatnonzero(held_out)
+    training, validation = (
+        _with_another(make_canvases(digits.reshape(-1, 8, 8)[part], labels[part], seed + place), dim, seed + 4 + place)
+        for place, part in enumerate(parts)
+    )
+    return training, validation
+
+
+def _with_another(canvases: Canvases, dim: float, seed: int) -> TensorDataset:
+    """Put another canvas's digit, dimmed, where the own one is not."""
+    order = torch.randperm(len(canvases.labels), generator=torch.Generator().manual_seed(seed))
+    others = Canvases(canvases.images[order], canvases.labels[order], canvases.masks[order])
+    there = (others.masks & ~canvases.masks)[:, None]
+    return _dataset(replace(canvases, images=torch.where(there, dim * others.images, canvases.images)))
+
+
 class DecoyData(DigitsData):
     """Digits with a gray swatch in a corner, whose shade is the answer in training, and any in validation.
 

@@ -20,6 +20,8 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from lightning_gradcam import GradCAMCallback, explain
+from lightning_gradcam.cam.calls import Call
+from lightning_gradcam.cam.plan import Plan
 from lightning_gradcam.cam.tasks import Task
 from lightning_gradcam.logs.run_log import RunLog
 from lightning_gradcam.pictures.render import GAP, HEADER
@@ -191,7 +193,10 @@ def test_a_grids_header_says_when_its_weights_looked_so(make_trainer, loader, mo
 )
 def test_a_grids_header_says_what_it_is_of(arguments, task, labelled, about) -> None:
     """The target, the method, the task, and the scale where it is not each map's own."""
-    assert GradCAMCallback(**arguments)._arguments.about(task, labelled, arguments.get("class_names")) == about
+    asked = GradCAMCallback(**arguments)._arguments
+    own = "gradcam" if asked.settings.method is None else None
+    plan = Plan(asked.settings, Call(), own, (), None, (), "", 2, task, has_rivals=False)
+    assert asked.about(plan, labelled, arguments.get("class_names")) == about
 
 
 def test_the_next_callback_finds_the_trainer_training(make_trainer, loader) -> None:
@@ -235,7 +240,7 @@ def test_the_layer_found_is_reported_once(make_trainer, loader, caplog) -> None:
     with caplog.at_level(logging.INFO, logger="lightning_gradcam"):
         make_trainer(GradCAMCallback(images=2)).fit(Classifier(), loader, loader)
     assert [record.message for record in caplog.records if "network.6" in record.message] == [
-        "target_layer=None: looking at 'network.6', the last layer whose output is a map"
+        "target_layer=None: looking at 'network.6', the last layer whose output is a map, by gradcam"
     ]
 
 

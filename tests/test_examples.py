@@ -34,7 +34,7 @@ def train(monkeypatch, capsys) -> Callable[..., str]:
 
 @pytest.mark.parametrize(
     ("config", "layer"),
-    [("digits", "network.features"), ("vit", "network.encoder.layers.encoder_layer_2.ln_1")],
+    [("digits", "network.features"), ("vit", "network.encoder.layers.encoder_layer_0.ln_1")],
 )
 def test_the_digits_examples_log_grids(train, tmp_path, config, layer) -> None:
     """And end by printing the command that shows them."""

@@ -36,7 +36,7 @@ class Case(NamedTuple):
     accumulate: int
     precision: str
     validation: str
-    method: str
+    method: str | None
     frozen: bool
 
     def __str__(self) -> str:
@@ -62,7 +62,7 @@ GRID = [
         [1, 3],
         ["32-true", "bf16-mixed", "bf16-true"],
         VALIDATION,
-        ["gradcam", "GradCAM"],
+        [None, "GradCAM"],  # the first at a layer of ours, of a ViT at its first
         [False, True],
     )
 ]
@@ -150,7 +150,7 @@ def undisturbed(tmp_path_factory):
     def cached(case: Case) -> Record:
         return fit(case, tmp_path_factory.mktemp("plain"))
 
-    return lambda case: cached(case._replace(method="gradcam"))
+    return lambda case: cached(case._replace(method=None))
 
 
 def watching(case: Case) -> GradCAMCallback:
@@ -210,7 +210,7 @@ def test_the_comparison_can_fail(tmp_path) -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "16-mixed", "bf16-true"])
 @pytest.mark.parametrize("network", NETWORKS)
-@pytest.mark.parametrize("method", ["gradcam", "GradCAM"])
+@pytest.mark.parametrize("method", [None, "GradCAM"])
 def test_on_a_gpu(network, precision, method, tmp_path, recwarn) -> None:
     """With deterministic algorithms, also in half precision with loss scaling."""
     case = Case(network, "adamw", 3, precision, "twice", method, False)

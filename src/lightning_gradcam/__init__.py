@@ -9,11 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lightning_gradcam.callback import GradCAMCallback
+    from lightning_gradcam.comparison import Compared, Comparison, compare
     from lightning_gradcam.explanation import Explanation, RemovalCurve, explain
 
-__all__ = ["Explanation", "GradCAMCallback", "RemovalCurve", "explain"]
+__all__ = ["Compared", "Comparison", "Explanation", "GradCAMCallback", "RemovalCurve", "compare", "explain"]
 
-_HOMES = {"GradCAMCallback": "callback"} | dict.fromkeys(("Explanation", "RemovalCurve", "explain"), "explanation")
+_ROOMS = {
+    "callback": ["GradCAMCallback"],
+    "comparison": ["Compared", "Comparison", "compare"],
+    "explanation": ["Explanation", "RemovalCurve", "explain"],
+}
+_HOMES = {name: room for room, names in _ROOMS.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:

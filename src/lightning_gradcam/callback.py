@@ -48,13 +48,16 @@ class GradCAMCallback(_Callback):
 
     Args:
         target_layer: dotted name or module, or several: one grid each, and the average of a sequence within the
-            sequence. None: the last layer whose output is a map; the log says which.
+            sequence. None: the last layer whose output is a map, or of tokens, unless a method is named, the first
+            norm, where they are not mixed yet; the log says which.
         images: how many, spread over what validation reads and its classes; dataset indices; a tensor (N, C, H, W) as
             the model gets it; or (tensor, labels).
         target: what is explained: "label" (the prediction where there are no labels), "predicted", a class, several
             classes (one column each), callable(output, labels) -> (N,), or a list of grad-cam targets, one an image.
-        method: "gradcam", "hirescam", "gradcam++", "xgradcam", "layercam", "gradcam_elementwise", "eigencam" or
-            "eigengradcam", computed on the training device; any other method of grad-cam by name or class.
+        method: "gradcam", "hirescam", "gradcam++", "xgradcam", "layercam", "gradcam_elementwise", "eigencam",
+            "eigengradcam", or "relevance" through the attention of all blocks (Chefer et al., arXiv 2103.15679), which
+            is of no layer; all computed on the training device; any other method of grad-cam by name or class. None:
+            Grad-CAM, but of tokens "gradcam_elementwise"; the log says which.
         task: how scores and labels are read, in torchmetrics' words: "binary", "multiclass", "multilabel",
             "regression", "segmentation", or "none", where there are no classes; None tells it from the images' labels,
             the scores, and the module's own losses and metrics, once, and says so.
@@ -97,7 +100,7 @@ class GradCAMCallback(_Callback):
         *,
         images: Images = 8,
         target: Target = "label",
-        method: str | CamClass = "gradcam",
+        method: str | CamClass | None = None,
         task: str | None = None,
         every_n_epochs: int = 1,
         every_n_train_steps: int | None = None,

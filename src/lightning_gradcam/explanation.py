@@ -4,14 +4,11 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from lightning_gradcam.cam.borrowed import CamClass
 from lightning_gradcam.cam.calls import Inputs, Output
@@ -20,11 +17,12 @@ from lightning_gradcam.cam.layers import LayerChoice, Reader
 from lightning_gradcam.cam.lend import Lender
 from lightning_gradcam.cam.maps import Cams, Maps
 from lightning_gradcam.cam.plan import Plan, make_plan
-from lightning_gradcam.cam.settings import Settings, check_tensor
+from lightning_gradcam.cam.settings import Settings
 from lightning_gradcam.cam.targets import Target
 from lightning_gradcam.errors import SettingError, quoted
 from lightning_gradcam.pictures.appearance import Appearance, Channels, Statistics
 from lightning_gradcam.pictures.captions import to_header
+from lightning_gradcam.pictures.given import Picture, Size, checked_labels, prepared
 from lightning_gradcam.pictures.grid import grid
 from lightning_gradcam.pictures.render import overlay
 from lightning_gradcam.pictures.shown import ShownImages, show_images
@@ -34,8 +32,6 @@ from lightning_gradcam.values import plain
 
 logger = logging.getLogger(__name__)
 
-Picture = str | PathLike[str] | Image.Image | np.ndarray[Any, Any]
-Size = int | tuple[int, int]
 SHARES = tuple(step / 10 for step in range(1, 10))  # of the pixels, that `removal` removes
 
 
@@ -57,6 +53,7 @@ class Explanation:
         predictions: (N,) the predicted class.
         targets: (N,) the explained class; -1 where the target is no single class.
         layer: dotted name of the target layer; of several, averaged, joined by "+".
+        method: by name: with `method=None` the one that fits.
         metrics: numbers of each map by name, (N,) each, NaN where a blank one has none: those of the callback that need
             no look before and no mask; with `trust=True` also `faithfulness` and `class_sensitivity`.
     """
@@ -68,6 +65,7 @@ class Explanation:
     predictions: Tensor
     targets: Tensor
     layer: str
+    method: str
     metrics: dict[str, Tensor]
     _images: ShownImages = field(repr=False)
     _found: Maps = field(repr=False)
@@ -132,7 +130,7 @@ def explain(
     *,
     target: Target = "predicted",
     labels: Tensor | Sequence[int] | None = None,
-    method: str | CamClass = "gradcam",
+    method: str | CamClass | None = None,
     task: str | None = None,
     mean: Statistics | None = None,
     std: Statistics | None = None,
@@ -188,8 +186,8 @@ def explain(
         trust=trust,
     )
     appearance = Appearance(plain(mean), plain(std), plain(channels))
-    ready, shown, appearance = _prepared(images, plain(size), appearance)
-    known = _checked_labels(labels, len(ready))
+    ready, shown, appearance = prepared(images, plain(size), appearance)
+    known = checked_labels(labels, len(ready))
 
     lender, inputs = Lender(model), Inputs(ready)
 
@@ -206,12 +204,15 @@ def explain(
 
     if told.doubt:
         logger.warning("the task is taken to be %s; %s", told.kind, told.doubt)
-    about = to_header(settings, told, truth is not None, None)
+    about = to_header(plan, truth is not None, None)
     columns = settings.column_classes
-    return _explanation(found, show_images(shown, truth, told, appearance, about, column_classes=columns), removed)
+    pictures = show_images(shown, truth, told, appearance, about, column_classes=columns)
+    return _explanation(found, plan.method_name, pictures, removed)
 
 
-def _explanation(found: Maps, images: ShownImages, remove: Callable[..., tuple[Tensor, Tensor]]) -> Explanation:
+def _explanation(
+    found: Maps, method: str, images: ShownImages, remove: Callable[..., tuple[Tensor, Tensor]]
+) -> Explanation:
     column = 0 if found.maps.shape[1] == 1 else slice(None)
     alone = History(found.layer).with_look(0, found).view(found, masks=None)
     raw = found.maps * found.peaks.nan_to_num(0, posinf=0)[..., None, None] if isinstance(found, Cams) else None
@@ -223,116 +224,12 @@ def _explanation(found: Maps, images: ShownImages, remove: Callable[..., tuple[T
         found.predictions,
         found.targets[:, column],
         found.layer,
+        method,
         {name: values[:, column] for name, values in measure(alone).items()},
         images,
         found,
         remove,
     )
-
-
-def _prepared(
-    images: Tensor | Sequence[Picture], size: Size | None, appearance: Appearance
-) -> tuple[Tensor, Tensor, Appearance]:
-    """What the model gets, what is shown, and how that is to be shown."""
-    if isinstance(images, Tensor):
-        check_tensor(images)
-        if size is not None:
-            raise SettingError(
-                f"size={quoted(size)} is for pictures; a tensor is taken as it is, so pass it at its size"
-            )
-        ready = images.detach().clone()  # a clone: what was made in inference mode cannot be differentiated
-        return ready, ready, appearance
-    order, (mean, std) = appearance.channels, _of_pictures(appearance)
-    pictures = _stack([_load(picture, place, order) for place, picture in enumerate(_checked_list(images))], size)
-    appearance.check_fits(pictures.shape[1])
-    return (pictures - mean) / std, pictures, Appearance(0.0, 1.0, order)
-
-
-def _of_pictures(appearance: Appearance) -> tuple[Tensor, Tensor]:
-    """What is to be subtracted from pictures, which are in 0..1, and divided by."""
-    mean, std = appearance.mean, appearance.std
-    if mean is None or std is None:
-        return torch.zeros(()), torch.ones(())
-    if max(np.max(mean), np.max(std)) > 1:
-        raise SettingError(
-            f"mean={quoted(mean)} and std={quoted(std)} are of images of 0..255; pictures are scaled to 0..1: accepted "
-            "are a 255th of these"
-        )
-    shift, scale = (torch.as_tensor(values, dtype=torch.float32).reshape(1, -1, 1, 1) for values in (mean, std))
-    return shift, scale
-
-
-def _checked_list(images: object) -> Sequence[Picture]:
-    if isinstance(images, (str, PathLike, Image.Image, np.ndarray)) or not isinstance(images, Sequence):
-        raise TypeError(
-            f"images is a {type(images).__name__}; accepted are a list of paths, PIL images or arrays (H, W, C), or a "
-            "tensor (N, C, H, W)"
-        )
-    if not images:
-        raise SettingError("images is empty; accepted is one image or more")
-    return images
-
-
-def _load(picture: Picture, place: int, order: Channels | None) -> Tensor:
-    """One picture as (C, H, W) in 0..1; files and PIL images in the model's order of RGB, arrays as they are."""
-    name = f"images[{place}]"
-    if isinstance(picture, (str, PathLike)):
-        try:
-            with Image.open(Path(picture)) as file:
-                return _load(file.copy(), place, order)
-        except (OSError, UnidentifiedImageError) as error:
-            raise SettingError(f"{name}={str(picture)!r} cannot be read as an image: {error}") from error
-    if isinstance(picture, Image.Image):
-        picture = _ordered(_pixels(picture), order, name)
-    if not isinstance(picture, np.ndarray):
-        raise TypeError(f"{name} is a {type(picture).__name__}; accepted are paths, PIL images and arrays (H, W, C)")
-    if picture.ndim not in (2, 3) or not picture.size:
-        raise SettingError(f"{name} is an array {picture.shape}; accepted is (H, W, C) or (H, W)")
-    pixels = torch.from_numpy(np.atleast_3d(picture).copy()).permute(2, 0, 1)
-    if picture.dtype == np.uint8:
-        return pixels.float() / 255
-    if picture.dtype.kind != "f":
-        raise SettingError(f"{name} holds {picture.dtype}; accepted are uint8, and floats in 0..1")
-    if not bool(((pixels >= 0) & (pixels <= 1)).all()):
-        low, high = float(pixels.min()), float(pixels.max())
-        raise SettingError(f"{name} holds floats from {low:.3g} to {high:.3g}; accepted are 0..1, or uint8")
-    return pixels.float()
-
-
-def _ordered(pixels: np.ndarray[Any, Any], order: Channels | None, name: str) -> np.ndarray[Any, Any]:
-    """Red, green and blue, (H, W, 3), at the channels at which the model has them."""
-    if order is None or isinstance(order, int) or len(order) == 1:
-        return pixels
-    if sorted(order) != [0, 1, 2]:
-        raise SettingError(
-            f"channels={quoted(order)}: {name} has red, green and blue alone; accepted with it is an order of 0, 1, 2"
-        )
-    return pixels[..., np.argsort(order)]
-
-
-def _pixels(picture: Image.Image) -> np.ndarray[Any, Any]:
-    """RGB of 8 bits; Pillow would cut off what 16 bits hold above 255."""
-    if picture.mode.startswith("I"):
-        deep: np.ndarray[Any, Any] = np.asarray(picture, np.float32)[..., None].repeat(3, axis=2)
-        deep /= 65535 if deep.max(initial=0) > 255 else 255
-        return deep
-    return np.asarray(picture.convert("RGB"))
-
-
-def _stack(pictures: list[Tensor], size: Size | None) -> Tensor:
-    for place, picture in enumerate(pictures):
-        if len(picture) != len(pictures[0]):
-            raise SettingError(f"images[{place}] has {len(picture)} channels, images[0] has {len(pictures[0])}")
-        if size is None and picture.shape != pictures[0].shape:
-            sizes = " and ".join(f"{p.shape[1]}x{p.shape[2]}" for p in (pictures[0], picture))
-            raise SettingError(
-                f"size=None, but images[0] and images[{place}] differ: {sizes}; pass size=(height, width)"
-            )
-    if size is None:
-        return torch.stack(pictures)
-    sides = _checked_size(size)
-    resized = [F.interpolate(p[None], sides, mode="bilinear", antialias=True, align_corners=False) for p in pictures]
-    return torch.cat(resized).clamp(0, 1)
 
 
 def _forgotten(found: Maps, shares: Sequence[float]) -> tuple[Tensor, Tensor]:
@@ -347,21 +244,3 @@ def _checked_shares(shares: Sequence[float]) -> list[float]:
             f"shares={quoted(shares)}; accepted are shares of the pixels, above 0 and below 1, as (0.2, 0.5)"
         )
     return list(given)
-
-
-def _checked_size(size: Size) -> tuple[int, int]:
-    sides = (size, size) if isinstance(size, int) else tuple(size) if isinstance(size, (tuple, list)) else ()
-    if len(sides) != 2 or not all(type(side) is int and side > 0 for side in sides):
-        raise SettingError(f"size={quoted(size)}; accepted is (height, width) or one number for both, in pixels")
-    return sides[0], sides[1]
-
-
-def _checked_labels(labels: Tensor | Sequence[int] | None, count: int) -> Tensor | None:
-    if labels is None:
-        return None
-    known = torch.as_tensor(labels).detach().cpu()
-    if known.dim() == 0 or len(known) != count:
-        raise SettingError(
-            f"labels has the shape {tuple(known.shape)} for {count} images; accepted is a label an image"
-        )
-    return known

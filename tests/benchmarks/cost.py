@@ -1,6 +1,6 @@
 """What looking costs, beside torch's bare passes and the same looking by hand with grad-cam, torch-cam and captum.
 
-    python tests/benchmarks/cost.py [models | images | layers | targets | trust | import] [--all] [--accelerator gpu]
+    python tests/benchmarks/cost.py [models | images | layers | targets | trust | relevance | import] [--all] ...
 
 All contenders take turns at the ends of one real fit's epochs, on crops of real photographs. Every cost is a ratio to
 one forward of the same images without gradients, made right before it: a shared machine is now faster and now slower,
@@ -28,7 +28,7 @@ import time
 import timeit
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import captum.attr
@@ -60,7 +60,7 @@ MODELS = {
     "mobilenet_v3_large": "features",
     "vit_b_16": "encoder.layers.encoder_layer_11.ln_1",
 }
-CHOICES = ["models", "images", "layers", "targets", "trust", "import"]
+CHOICES = ["models", "images", "layers", "targets", "trust", "relevance", "import"]
 MB = 2**20
 
 
@@ -105,16 +105,18 @@ class Ours:
 
     name = "lightning-gradcam"
     trust = False
+    method = "gradcam"
 
     def __init__(self, task: Task) -> None:
         self.task = task
         self.callback = GradCAMCallback(
-            [f"network.{layer}" for layer in task.layers],
+            [f"network.{layer}" for layer in task.layers] if self.method == "gradcam" else None,
+            method=self.method,
             images=(task.images, task.labels),
             target=list(task.targets) or "label",
             mean=MEAN,
             std=STD,
-            name="trust" if self.trust else None,
+            name="trust" if self.trust else self.method,
             trust=self.trust,
         )
 
@@ -136,6 +138,13 @@ class OursTrusted(Ours):
 
     name = "lightning-gradcam, trust=True"
     trust = True
+
+
+class OursByRelevance(Ours):
+    """The same by relevance, of the attention of all blocks."""
+
+    name = "lightning-gradcam, relevance"
+    method = "relevance"
 
 
 class ByHand:
@@ -272,6 +281,15 @@ class BareTorch(ByHand):
 
     def look(self, trainer: Trainer, module: Network) -> None:
         self.maps(trainer, module)
+
+
+class BareBackward(BareTorch):
+    """A forward and a backward pass through the whole network, to its embedding of the image."""
+
+    name = "bare torch, through all blocks"
+
+    def __init__(self, task: Task, folder: Path) -> None:
+        super().__init__(replace(task, layers=("conv_proj",)), folder)
 
 
 def _enlarged(maps: Tensor) -> np.ndarray:
@@ -530,6 +548,8 @@ def tasks(what: str, names: list[str]) -> Iterator[tuple[str, Task]]:
     blocks = ("layer4", "layer3", "layer2", "layer1")
     if what in ("models", "trust"):
         yield from ((f"{name}, 16 images, {MODELS[name]}", task(name, (MODELS[name],))) for name in names)
+    elif what == "relevance":
+        yield "vit_b_16, 16 images", task("vit_b_16", (MODELS["vit_b_16"],))
     elif what == "images":
         name = "mobilenet_v3_large"
         counts = (16, 64, 256)
@@ -592,7 +612,8 @@ def main() -> None:
             report_import(options.repeats)
         for head, task in tqdm(list(tasks(what, options.model or list(MODELS))), desc=what, disable=what == "import"):
             whole = everybody if what == "models" or options.all else alone
-            report(race(task, trusted if what == "trust" else whole, options), head)
+            own = {"trust": trusted, "relevance": [Ours, OursByRelevance, BareTorch, BareBackward]}
+            report(race(task, own.get(what, whole), options), head)
 
 
 if __name__ == "__main__":

@@ -81,7 +81,7 @@ def compare(family: str, name: str) -> str:
     settle(model, images)
     size = (images.shape[-2], images.shape[-1])
     with Lender(model).twin(None) as (lent, _):
-        plan = make_plan(lent, Inputs(images), None, Settings(target="predicted"))
+        plan = make_plan(lent, Inputs(images), None, Settings(method="gradcam", target="predicted"))
         cams = compute_cams(lent, Inputs(images), plan.known(None), plan)[0]
     layer, heatmaps = plan.groups[0][0], cams.heatmaps(size)[:, 0]
     assert isinstance(layer.layout, Layout)

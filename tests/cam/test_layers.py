@@ -30,7 +30,7 @@ def found(model: nn.Module, images: Tensor) -> TargetLayer:
 
 def named_layer(model: nn.Module, images: Tensor, name: str | None) -> TargetLayer:
     with Lender(model).twin(None) as (lent, _):
-        return make_plan(lent, Inputs(images), None, Settings(name, target="predicted")).groups[0][0]
+        return make_plan(lent, Inputs(images), None, Settings(name, "predicted", "gradcam")).groups[0][0]
 
 
 @pytest.mark.parametrize(

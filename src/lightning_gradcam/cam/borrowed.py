@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_gradcam.cam.layers import LayerOfModel, Layout, Reader
-from lightning_gradcam.cam.methods import METHODS, full_precision
+from lightning_gradcam.cam.methods import full_precision, is_own
 from lightning_gradcam.cam.targets import Objective
 from lightning_gradcam.errors import SettingError, quoted
 
@@ -69,13 +69,13 @@ def differentiates_twice(cam_class: CamClass) -> bool:
     return issubclass(cam_class, ShapleyCAM)
 
 
-def check_method_fits(method: str | CamClass, columns: int) -> None:
+def check_method_fits(method: str | CamClass | None, columns: int) -> None:
     """Refuse a method that compares classes where there are none.
 
     Raises:
         SettingError: with one that does not.
     """
-    if method in METHODS:
+    if is_own(method):
         return
     from pytorch_grad_cam import FinerCAM
 

@@ -10,22 +10,20 @@ from torch import Tensor, nn
 
 from lightning_gradcam.cam.borrowed import ImageTarget, borrowed_class, borrowed_heatmaps, class_targets
 from lightning_gradcam.cam.calls import Inputs
-from lightning_gradcam.cam.layers import Capture, LayerOfModel, capture
+from lightning_gradcam.cam.layers import LayerOfModel
 from lightning_gradcam.cam.maps import (
     NOT_FINITE,
     Cams,
     Heatmaps,
     Maps,
     as_given,
-    averaged,
     channels_first,
-    divided,
     finished,
     joined,
     size_of,
 )
-from lightning_gradcam.cam.methods import METHODS, Method, full_precision
 from lightning_gradcam.cam.plan import Known, Plan
+from lightning_gradcam.cam.records import recorded
 from lightning_gradcam.cam.targets import (
     Batch,
     Objective,
@@ -55,7 +53,7 @@ def compute_cams(model: nn.Module, inputs: Inputs, known: Known, plan: Plan, row
     """
     rows = range(len(inputs.images)) if rows is None else rows
     inputs = inputs if plan.call.needs_batch else replace(inputs, batch=None)
-    chunks = _in_chunks(lambda some: _explain(model, inputs, known, plan, some), rows, plan.settings.batch_size)
+    chunks = _in_chunks(lambda some: _explain(model, inputs, known, plan, some), rows, plan.at_once)
     return [joined(parts) for parts in zip(*chunks, strict=True)]
 
 
@@ -88,7 +86,7 @@ def remove(
         ]
         return torch.stack(left, dim=1).cpu()  # (N, T, P, 2)
 
-    sides = torch.cat(_in_chunks(removed, range(len(inputs.images)), plan.settings.batch_size))
+    sides = torch.cat(_in_chunks(removed, range(len(inputs.images)), plan.at_once))
     return sides[..., 0], sides[..., 1]
 
 
@@ -116,7 +114,7 @@ def _halved(work: Callable[[slice], T], rows: slice) -> Iterator[T]:
 
 def _explain(model: nn.Module, inputs: Inputs, known: Known, plan: Plan, rows: slice) -> Sequence[Maps]:
     chunk, settings = _chunk(model, inputs, known, plan, rows), plan.settings
-    made = _borrowed if settings.method not in METHODS else _augmented if settings.aug_smooth else _on_the_device
+    made = _borrowed if chunk.plan.method is None else _augmented if settings.aug_smooth else _on_the_device
     found, batch, wanted = made(chunk)
     if not settings.trust:
         return found
@@ -173,54 +171,29 @@ _Found = tuple[list[Any], Batch, Objective]  # a layer's maps each, what the mod
 def _on_the_device(chunk: _Chunk, fixed: Objective | None = None) -> _Found:
     """By one pass; `fixed` is the objective of the same images before they were augmented."""
     plan, images = chunk.plan, chunk.inputs.images
-    settings, groups = plan.settings, plan.layers_of(chunk.model)
-    with capture({layer.module for group in groups for layer in group}, Capture()) as captured:
+    with recorded(plan, chunk.model) as record:
         batch = chunk.said()
         wanted = again(fixed, batch.scores.values) if fixed else chunk.objective(batch)
-        gradients = _gradients(wanted.values, captured)
-    method = METHODS[str(settings.method)]
+        gradients = _gradients(wanted.values, record.points)
     with torch.autocast(images.device.type, enabled=False):  # half precision is the model's own, not its maps'
-        maps = [
-            [_raw(layer, captured, gradients, method, settings.eigen_smooth) for layer in group] for group in groups
-        ]
-    parts = [divided(raw[0]) if len(raw) == 1 else averaged(raw, size_of(images)) for raw in maps]
+        parts = record.maps(gradients, size_of(images))
     said, classes, predicted = told(batch, wanted.classes), wanted.classes, batch.scores.classes
     pairs = zip(parts, plan.names, strict=True)
     found = [Cams(part, said, predicted, classes, name, peaks) for (part, peaks), name in pairs]
     return found, batch, wanted
 
 
-def _gradients(values: Tensor, captured: Capture) -> dict[nn.Module, list[Tensor]]:
-    """The gradient of each target's values at each layer's output; zeros where a layer does not reach them."""
-    modules, outputs = list(captured.outputs), list(captured.outputs.values())
+def _gradients(values: Tensor, points: list[Tensor]) -> list[Sequence[Tensor]]:
+    """The gradient of each target's values at each point; zeros where a point does not reach them."""
     if not values.requires_grad:
         raise RuntimeError("the scores do not depend on the target layer by operations that can be differentiated")
     targets = values.shape[1]
-    by_target = [
+    return [
         torch.autograd.grad(
-            values[:, t].sum(), outputs, retain_graph=t < targets - 1, allow_unused=True, materialize_grads=True
+            values[:, t].sum(), points, retain_graph=t < targets - 1, allow_unused=True, materialize_grads=True
         )
         for t in range(targets)
     ]
-    return {module: [gradients[i] for gradients in by_target] for i, module in enumerate(modules)}
-
-
-def _raw(
-    layer: LayerOfModel, captured: Capture, gradients: dict[nn.Module, list[Tensor]], method: Method, eigen_smooth: bool
-) -> Tensor:
-    """The layer's maps before dividing by their peaks, (N, T, h, w)."""
-    if layer.module not in captured.outputs:
-        raise RuntimeError(f"the target layer {layer.name!r} was not called in this forward pass")
-    activations = full_precision(layer.read(captured.outputs[layer.module].detach()))
-    return torch.stack(
-        [_map(activations, full_precision(layer.read(one)), method, eigen_smooth) for one in gradients[layer.module]], 1
-    )
-
-
-def _map(activations: Tensor, gradients: Tensor, method: Method, eigen_smooth: bool) -> Tensor:
-    """One target's map, (N, h, w) >= 0; NaN where not all that it is made of is finite, which no method hides."""
-    finite = activations.isfinite().flatten(1).all(1) & gradients.isfinite().flatten(1).all(1)
-    return torch.where(finite[:, None, None], method(activations, gradients, eigen_smooth).relu(), torch.nan)
 
 
 def _augmented(chunk: _Chunk) -> _Found:

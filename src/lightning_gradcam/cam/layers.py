@@ -17,6 +17,7 @@ Reader = Callable[[Tensor], Tensor]  # a layer's output -> (N, C, h, w)
 LayerChoice = str | nn.Module
 
 _MOST_PREFIX = 32  # class, distillation and register tokens
+_MOST_COMPARED = 8
 _MOST_LOST = 8  # places along a side, by convolutions without padding
 _FIRST = (nn.modules.conv._ConvNd, nn.modules.batchnorm._BatchNorm, nn.GroupNorm)  # their channels come first
 _LAST = (nn.LayerNorm, nn.Linear, getattr(nn, "RMSNorm", nn.Linear))  # last; what is derived from them may have others
@@ -55,6 +56,11 @@ class TargetLayer:
 
     name: str
     layout: Layout | None
+
+    @property
+    def is_of_tokens(self) -> bool:
+        """Whether its output is rows of tokens."""
+        return self.layout is not None and _is_tokens(self.layout)
 
     def in_model(self, layers: Mapping[str, nn.Module], transform: Reader | None) -> "LayerOfModel":
         """Return the layer of one model, whose layers are given by name.
@@ -135,9 +141,15 @@ _CaptureT = TypeVar("_CaptureT", bound=Capture)
 @contextmanager
 def capture(modules: Iterable[nn.Module], captured: _CaptureT) -> Iterator[_CaptureT]:
     """Record the outputs of `modules` in the forward passes inside; the hooks are gone afterwards."""
-    handles = [module.register_forward_hook(captured) for module in modules]
-    try:
+    with _hooked(modules, captured):
         yield captured
+
+
+@contextmanager
+def _hooked(modules: Iterable[nn.Module], hook: Callable[[nn.Module, Any, Any], Any]) -> Iterator[None]:
+    handles = [module.register_forward_hook(hook) for module in modules]
+    try:
+        yield
     finally:
         for handle in handles:
             handle.remove()
@@ -262,6 +274,40 @@ def resolve_layers(
     return [reader.target(name, captured, module, scores) for name, module in named]
 
 
+def first_tokens(
+    model: nn.Module, forward: Callable[[Tensor], Tensor], images: Tensor, is_mixed: Callable[[], bool]
+) -> TargetLayer:
+    """Find where tokens have not been mixed yet: the norm that the first attention reads, or else the first.
+
+    Args:
+        model: a lent model whose last map is of tokens.
+        forward: images -> scores, (N, ...).
+        images: (N, C, H, W) on the model's device; two are enough.
+        is_mixed: whether attention was computed in the forward that runs.
+    """
+    named, behind = {module: name for name, module in _that_call_hooks(model)}, set[nn.Module]()
+
+    def placed(module: nn.Module, inputs: object, output: object) -> None:
+        if is_mixed():
+            behind.add(module)
+
+    with capture(list(named), _Survey()) as captured, _hooked(named, placed):
+        scores = forward(images)
+    maps = _maps_reached(named, captured, scores, _LayoutReader.of(captured, len(images), size_of(images), None))
+    tokens = [module for module, read in maps.items() if _is_tokens(read)]
+    norms = [module for module in tokens if _is_norm(module)] or tokens
+    in_front = [module for module in norms if module not in behind]
+    chosen = in_front[-1] if in_front and behind else norms[0]
+    return TargetLayer(named[chosen], _layout_of(maps[chosen]))
+
+
+def layouts_in(model: nn.Module, forward: Callable[[Tensor], Tensor], images: Tensor) -> list[Layout]:
+    """Return how the outputs of all layers are to be read that are maps of the images, as `resolve_layers` does."""
+    with capture([module for _, module in _that_call_hooks(model)], _Survey()) as captured:
+        forward(images)
+    return list(_LayoutReader.of(captured, len(images), size_of(images), None).layouts.values())
+
+
 @dataclass(frozen=True)
 class _LayoutReader:
     batch: int
@@ -324,8 +370,55 @@ class _LayoutReader:
         return _layout_of(read)
 
 
+def candidates(model: nn.Module, forward: Callable[[Tensor], Tensor], images: Tensor) -> list[str]:
+    """Return the names of layers that are worth comparing, in the order of execution.
+
+    They are the last of each size of map, and of tokens the norms, eight of them where there are more.
+
+    Args:
+        model: a lent model.
+        forward: images -> scores, (N, ...).
+        images: (N, C, H, W) on the model's device; two are enough.
+
+    Raises:
+        SettingError: no layer is found.
+    """
+    named = {module: name for name, module in _that_call_hooks(model)}
+    with capture(list(named), _Survey()) as captured:
+        scores = forward(images)
+    maps = _maps_reached(named, captured, scores, _LayoutReader.of(captured, len(images), size_of(images), None))
+    tokens = [module for module, read in maps.items() if _is_tokens(read) and _is_norm(module)]
+    last = {read(captured.outputs[module]).shape[2:]: module for module, read in maps.items() if not _is_tokens(read)}
+    chosen = {*_spread(tokens), *last.values()} or {next(reversed(maps))}
+    return [named[module] for module in maps if module in chosen]
+
+
+def _spread(layers: list[nn.Module]) -> list[nn.Module]:
+    """So many of them, from the first to the last."""
+    step = max(1, (len(layers) - 1) / (_MOST_COMPARED - 1))
+    return [layers[round(place * step)] for place in range(min(len(layers), _MOST_COMPARED))]
+
+
 def _find(names: dict[nn.Module, str], captured: _Survey, scores: Tensor, reader: _LayoutReader) -> TargetLayer:
     """The last layer whose output is a map and reaches the scores, before pooling."""
+    maps = _maps_reached(names, captured, scores, reader)
+    chosen = next(reversed(maps))
+    if _is_tokens(maps[chosen]):
+        # What attention reads, as grad-cam's advice for ViTs (blocks[-1].norm1): behind the last block's attention a
+        # class token has gathered all it will, and the patches' tokens no longer count.
+        norms = [module for module, read in maps.items() if _is_tokens(read) and _is_norm(module)]
+        chosen = norms[-1] if norms else chosen
+    return TargetLayer(names[chosen], _layout_of(maps[chosen]))
+
+
+def _is_norm(module: nn.Module) -> bool:
+    return "norm" in type(module).__name__.lower()
+
+
+def _maps_reached(
+    names: dict[nn.Module, str], captured: _Survey, scores: Tensor, reader: _LayoutReader
+) -> dict[nn.Module, Reader]:
+    """The layers whose output is a map that reaches the scores, before pooling, in the order of execution."""
     maps = {
         module: read
         for module, output in captured.outputs.items()
@@ -350,13 +443,7 @@ def _find(names: dict[nn.Module, str], captured: _Survey, scores: Tensor, reader
             f"scores{', read by the reshape_transform given' if reader.transform else ''}; name one of the model's "
             f"{len(names)} layers"
         )
-    chosen = reached[-1]
-    if _is_tokens(maps[chosen]):
-        # What attention reads, as grad-cam's advice for ViTs (blocks[-1].norm1): behind the last block's attention a
-        # class token has gathered all it will, and the patches' tokens no longer count.
-        norms = [module for module in reached if _is_tokens(maps[module]) and "norm" in type(module).__name__.lower()]
-        chosen = norms[-1] if norms else chosen
-    return TargetLayer(names[chosen], _layout_of(maps[chosen]))
+    return {module: maps[module] for module in reached}
 
 
 def _whole(output: Tensor) -> Tensor:

@@ -85,6 +85,14 @@ METHODS = {
 }
 
 
+RELEVANCE = "relevance"  # of all blocks' attention, and of no layer
+
+
+def is_own(method: object) -> bool:
+    """Whether a method, None for the one that fits, is computed here, on the training device; others are grad-cam's."""
+    return method is None or (isinstance(method, str) and method in (*METHODS, RELEVANCE))
+
+
 def _first_component(weighted: Tensor) -> Tensor:
     """Project each image's positions, (C,) each, onto their first principal component, (N, h, w).
 

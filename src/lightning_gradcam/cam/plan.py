@@ -8,11 +8,21 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from lightning_gradcam.cam.attention import AT_ONCE, ATTENTION, Attentions, tokens_in
 from lightning_gradcam.cam.borrowed import check_method_fits
 from lightning_gradcam.cam.calls import Call, Inputs
 from lightning_gradcam.cam.evidence import Evidence, evidence_of
 from lightning_gradcam.cam.labels import as_numbers, known_of
-from lightning_gradcam.cam.layers import LayerOfModel, TargetLayer, named_layers, resolve_layers
+from lightning_gradcam.cam.layers import (
+    LayerOfModel,
+    Layout,
+    TargetLayer,
+    first_tokens,
+    layouts_in,
+    named_layers,
+    resolve_layers,
+)
+from lightning_gradcam.cam.methods import RELEVANCE, is_own
 from lightning_gradcam.cam.outputs import (
     at,
     candidates,
@@ -50,7 +60,9 @@ class Plan:
     Attributes:
         settings: what was asked for.
         call: how the model is called.
-        groups: the layers of each map.
+        method: the one of ours that was asked for or, with None, fits; None where it is grad-cam's.
+        groups: the layers of each map; none where it is of attention.
+        tokens: how patches lie in the tokens that all blocks attend over, where the map is of their attention.
         place: where in the model's output the scores are.
         members: how an ensemble's rows lie, as `outputs.per_image` has it.
         axes: how many the scores have.
@@ -60,7 +72,9 @@ class Plan:
 
     settings: Settings
     call: Call
+    method: str | None
     groups: tuple[tuple[TargetLayer, ...], ...]
+    tokens: Layout | None
     place: Path
     members: str
     axes: int
@@ -69,8 +83,18 @@ class Plan:
 
     @property
     def names(self) -> list[str]:
-        """A name for each map: its layers' dotted names, joined by "+"."""
-        return ["+".join(layer.name for layer in group) for group in self.groups]
+        """A name for each map: its layers' dotted names, joined by "+"; "attention" of all blocks'."""
+        return [ATTENTION] if self.tokens else ["+".join(layer.name for layer in group) for group in self.groups]
+
+    @property
+    def method_name(self) -> str:
+        """The method as captions name it."""
+        return self.method or self.settings.method_name
+
+    @property
+    def at_once(self) -> int:
+        """Images in a forward pass."""
+        return min(self.settings.batch_size, AT_ONCE) if self.tokens else self.settings.batch_size
 
     def layers_of(self, model: nn.Module) -> list[list[LayerOfModel]]:
         """Return a model's own layers, group by group."""
@@ -127,11 +151,38 @@ def make_plan(
     def forward(images: Tensor) -> Tensor:
         return at(trial.call(model, few.instead(images)), trial.place)
 
-    transform = settings.reshape_transform
-    groups = [resolve_layers(model, forward, few.images, choice, transform) for choice in settings.layer_groups]
-    axes = trial.scores.dim()
-    layers, rivals = tuple(map(tuple, groups)), has_rivals(settings.target, task, scores)
-    return Plan(settings, trial.call, layers, trial.place, trial.members, axes, task, rivals)
+    method, layers, tokens = _looked_at(model, forward, few.images, settings)
+    axes, rivals = trial.scores.dim(), has_rivals(settings.target, task, scores)
+    return Plan(settings, trial.call, method, layers, tokens, trial.place, trial.members, axes, task, rivals)
+
+
+def _looked_at(
+    model: nn.Module, forward: Callable[[Tensor], Tensor], images: Tensor, settings: Settings
+) -> tuple[str | None, tuple[tuple[TargetLayer, ...], ...], Layout | None]:
+    """Find the method of ours, and the layers or the tokens that it is of.
+
+    With none asked for Grad-CAM, but of tokens the positive products of activation and gradient, where nothing has
+    mixed them yet: behind that, Grad-CAM was at chance where these were as faithful as the true place, over all
+    networks and tasks of `tests/benchmarks/faithfulness.py`.
+    """
+    if settings.method == RELEVANCE:
+        return RELEVANCE, (), _attended(model, forward, images)
+    choices, transform = settings.layer_groups, settings.reshape_transform
+    groups = tuple(tuple(resolve_layers(model, forward, images, choice, transform)) for choice in choices)
+    if settings.method is not None:
+        return str(settings.method) if is_own(settings.method) else None, groups, None
+    if not all(layer.is_of_tokens for group in groups for layer in group):
+        return "gradcam", groups, None
+    if settings.target_layer is None:
+        with Attentions() as attentions:
+            groups = ((first_tokens(model, forward, images, lambda: bool(attentions.seen)),),)
+    return "gradcam_elementwise", groups, None
+
+
+def _attended(model: nn.Module, forward: Callable[[Tensor], Tensor], images: Tensor) -> Layout:
+    with Attentions() as attentions:
+        layouts = layouts_in(model, forward, images)
+    return tokens_in(attentions.seen, len(images), layouts)
 
 
 class _Trial(NamedTuple):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from lightning_gradcam.cam.borrowed import CamClass, augments, borrowed_class, borrowed_names, differentiates_twice
 from lightning_gradcam.cam.calls import Output
 from lightning_gradcam.cam.layers import LayerChoice, Reader
-from lightning_gradcam.cam.methods import METHODS
+from lightning_gradcam.cam.methods import METHODS, RELEVANCE, is_own
 from lightning_gradcam.cam.targets import Target, check_target, classes_of
 from lightning_gradcam.cam.tasks import check_task
 from lightning_gradcam.errors import SettingError, nearest, quoted
@@ -26,7 +26,7 @@ class Settings:
 
     target_layer: LayerChoices | None = None
     target: Target = "label"
-    method: str | CamClass = "gradcam"
+    method: str | CamClass | None = None
     batch_size: int = 32
     output: Output | None = None
     reshape_transform: Reader | None = None
@@ -77,12 +77,12 @@ class Settings:
     @property
     def has_peaks(self) -> bool:
         """Whether maps have a strength; grad-cam's own methods and augmentation smoothing scale it away."""
-        return self.method in METHODS and not self.aug_smooth
+        return is_own(self.method) and not self.aug_smooth
 
     @property
     def method_name(self) -> str:
-        """The method as captions and checkpoints name it."""
-        return self.method if isinstance(self.method, str) else str(self.method.__name__)
+        """The method as captions and checkpoints name it; "None" before one is chosen."""
+        return str(getattr(self.method, "__name__", self.method))
 
     def check_output(self, model: nn.Module) -> None:
         """Refuse the name of a method that the model does not have.
@@ -127,10 +127,12 @@ def _check_takes(output: object) -> None:
 
 def _check_method(settings: Settings) -> None:
     method = settings.method
-    if isinstance(method, str) and method in METHODS:
+    if method == RELEVANCE:
+        _check_relevance(settings)
+    if method is None or is_own(method):
         return
     if isinstance(method, str) and method not in borrowed_names():
-        known = list(dict.fromkeys([*METHODS, *borrowed_names()]))
+        known = list(dict.fromkeys([*METHODS, RELEVANCE, *borrowed_names()]))
         raise SettingError(f"method={quoted(method)} is unknown{nearest(method, known)}; known are {', '.join(known)}")
     cam_class = borrowed_class(method)
     if settings.aug_smooth and not augments(cam_class):
@@ -149,6 +151,17 @@ def _check_method(settings: Settings) -> None:
             "targets image by image; pass a list of target objects, one an image, or one of the methods "
             f"{', '.join(METHODS)}"
         )
+
+
+def _check_relevance(settings: Settings) -> None:
+    """Refuse what is of a layer."""
+    for name, default in (("target_layer", None), ("reshape_transform", None), ("eigen_smooth", False)):
+        value = getattr(settings, name)
+        if value != default:
+            raise SettingError(
+                f"{name}={quoted(value)}: method={RELEVANCE!r} is of the attention of all blocks, and of no layer; "
+                f"accepted with it is {name}={default}"
+            )
 
 
 def _check_layers(choices: object, depth: int = 0) -> None:

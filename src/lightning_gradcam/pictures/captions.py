@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from lightning_gradcam.cam.settings import Settings
+from lightning_gradcam.cam.plan import Plan
 from lightning_gradcam.cam.targets import Target, classes_of
 from lightning_gradcam.cam.tasks import Task
 
@@ -43,11 +43,14 @@ class Caption:
         return " · ".join(part for part in (self.truth, self.answer) if part)
 
 
-def to_header(settings: Settings, task: Task, labelled: bool, class_names: Names) -> str:
-    """Say what maps are of: the target, which without labels is the prediction, the method, and the task."""
-    return "  ·  ".join(
-        [f"target: {_target(settings.target, task, labelled, class_names)}", settings.method_name, task.kind]
-    )
+def to_header(plan: Plan, labelled: bool, class_names: Names) -> str:
+    """Say what maps are of: the target, the method, and the task."""
+    return "  ·  ".join([to_target(plan, labelled, class_names), plan.method_name, plan.task.kind])
+
+
+def to_target(plan: Plan, labelled: bool, class_names: Names) -> str:
+    """Say what is explained, which without labels is the prediction."""
+    return f"target: {_target(plan.settings.target, plan.task, labelled, class_names)}"
 
 
 def _target(target: Target, task: Task, labelled: bool, class_names: Names) -> str:

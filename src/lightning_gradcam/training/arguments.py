@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lightning_gradcam.cam.plan import Plan
 from lightning_gradcam.cam.settings import Settings
-from lightning_gradcam.cam.tasks import Task
 from lightning_gradcam.errors import SettingError, nearest, quoted
 from lightning_gradcam.pictures.appearance import Appearance
 from lightning_gradcam.pictures.captions import to_header
@@ -46,10 +46,10 @@ class Arguments:
         """Whether maps are drawn as shares of the highest peak that their image has had."""
         return self.scale == "run"
 
-    def about(self, task: Task, labelled: bool, class_names: Sequence[str] | None) -> str:
+    def about(self, plan: Plan, labelled: bool, class_names: Sequence[str] | None) -> str:
         """Say what the pictures are of, for their headers."""
         scale = ["scale: run"] if self.by_run else []
-        return "  ·  ".join([to_header(self.settings, task, labelled, class_names), *scale])
+        return "  ·  ".join([to_header(plan, labelled, class_names), *scale])
 
 
 def _check_every(epochs: object, steps: object) -> None:

@@ -252,8 +252,12 @@ class Watch:
                 "images: model.%s(images) looks at it",
                 *(" and ".join(others), others[0]),
             )
-        if settings.target_layer is None:
-            rank_zero_info(f"target_layer=None: looking at {plan.names[0]!r}, the last layer whose output is a map")
+        if plan.tokens:
+            rank_zero_info(f"method={settings.method!r}: relevance, of the attention of all blocks, and of no layer")
+        elif settings.target_layer is None:
+            is_chosen = settings.method is None and plan.method != "gradcam"
+            which = "where tokens are not mixed yet" if is_chosen else "the last layer whose output is a map"
+            rank_zero_info(f"target_layer=None: looking at {plan.names[0]!r}, {which}, by {plan.method_name}")
         if settings.task is None:
             rank_zero_info(f"task=None: {task.kind}, told from {task.why}")
         if task.doubt:
@@ -268,7 +272,7 @@ class Watch:
 
     def _open_log(self) -> RunLog:
         arguments, probe_set, task = self.arguments, self.probe_set, self.plan.task
-        about = arguments.about(task, labelled=self.known.truth is not None, class_names=self.class_names)
+        about = arguments.about(self.plan, labelled=self.known.truth is not None, class_names=self.class_names)
         naming = self.class_names, arguments.settings.column_classes
         shown = self._appearance, about, *naming
         images = show_images(probe_set.images, self.known.truth, task, *shown, unit=self.schedule.unit)

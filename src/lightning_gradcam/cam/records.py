@@ -1,0 +1,92 @@
+"""What a forward pass leaves to make maps of: a few layers' outputs, or the attention of all blocks."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from lightning_gradcam.cam.attention import Attentions, relevance
+from lightning_gradcam.cam.layers import Capture, LayerOfModel, Layout, capture
+from lightning_gradcam.cam.maps import averaged, divided
+from lightning_gradcam.cam.methods import METHODS, Method, full_precision
+from lightning_gradcam.cam.plan import Plan
+
+
+class Record(Protocol):
+    """What a forward pass left."""
+
+    @property
+    def points(self) -> list[Tensor]:
+        """What to differentiate by."""
+
+    def maps(self, gradients: Sequence[Sequence[Tensor]], size: tuple[int, int]) -> list[tuple[Tensor, Tensor]]:
+        """Return the maps of each layer, or group of layers that are averaged.
+
+        Args:
+            gradients: of each of T targets, at each of the points.
+            size: (H, W) of the images, at which maps are averaged.
+
+        Returns:
+            Maps, (N, T, h, w) in 0..1, and their peaks, (N, T).
+        """
+
+
+@contextmanager
+def recorded(plan: Plan, model: nn.Module) -> Iterator[Record]:
+    """Record what a plan's maps are made of in the forward passes inside."""
+    if plan.tokens:
+        with Attentions() as attentions:
+            yield _Blocks(attentions, plan.tokens)
+        return
+    groups, settings = plan.layers_of(model), plan.settings
+    with capture({layer.module for group in groups for layer in group}, Capture()) as captured:
+        yield _Layers(captured, groups, METHODS[plan.method or ""], settings.eigen_smooth)
+
+
+@dataclass(frozen=True)
+class _Blocks:
+    attentions: Attentions
+    tokens: Layout
+
+    @property
+    def points(self) -> list[Tensor]:
+        if not self.attentions.seen:
+            raise RuntimeError("no attention was computed in this forward pass")
+        return [one.point for one in self.attentions.seen]
+
+    def maps(self, gradients: Sequence[Sequence[Tensor]], size: tuple[int, int]) -> list[tuple[Tensor, Tensor]]:
+        return [divided(torch.stack([relevance(self.attentions.seen, one, self.tokens) for one in gradients], dim=1))]
+
+
+@dataclass(frozen=True)
+class _Layers:
+    captured: Capture
+    groups: list[list[LayerOfModel]]
+    method: Method
+    eigen_smooth: bool
+
+    @property
+    def points(self) -> list[Tensor]:
+        return list(self.captured.outputs.values())
+
+    def maps(self, gradients: Sequence[Sequence[Tensor]], size: tuple[int, int]) -> list[tuple[Tensor, Tensor]]:
+        raw = [[self._raw(layer, gradients) for layer in group] for group in self.groups]
+        return [divided(group[0]) if len(group) == 1 else averaged(group, size) for group in raw]
+
+    def _raw(self, layer: LayerOfModel, gradients: Sequence[Sequence[Tensor]]) -> Tensor:
+        """The layer's maps before dividing by their peaks, (N, T, h, w)."""
+        outputs = self.captured.outputs
+        if layer.module not in outputs:
+            raise RuntimeError(f"the target layer {layer.name!r} was not called in this forward pass")
+        place = list(outputs).index(layer.module)
+        activations = full_precision(layer.read(outputs[layer.module].detach()))
+        return torch.stack([self._map(activations, full_precision(layer.read(one[place]))) for one in gradients], 1)
+
+    def _map(self, activations: Tensor, gradients: Tensor) -> Tensor:
+        """One target's map, (N, h, w) >= 0; NaN where not all that it is made of is finite, which no method hides."""
+        finite = activations.isfinite().flatten(1).all(1) & gradients.isfinite().flatten(1).all(1)
+        found = self.method(activations, gradients, self.eigen_smooth).relu()
+        return torch.where(finite[:, None, None], found, torch.nan)

@@ -1,0 +1,330 @@
+"""Relevance of attention: a plain implementation, Chefer's published rule, attention known by construction, models."""
+
+import math
+
+import pytest
+import timm
+import torch
+import torchvision
+import transformers
+from torch import Tensor, nn
+
+from lightning_gradcam import explain
+from lightning_gradcam.cam.attention import Attentions
+from lightning_gradcam.cam.calls import Inputs
+from lightning_gradcam.cam.compute import compute_cams
+from lightning_gradcam.cam.lend import Lender
+from lightning_gradcam.cam.maps import Cams
+from lightning_gradcam.cam.plan import make_plan
+from lightning_gradcam.cam.settings import Settings
+from lightning_gradcam.errors import SettingError
+
+SIDE, PATCH, DIM, HEADS = 24, 6, 16, 4
+PLACES = (SIDE // PATCH) ** 2
+
+
+class Block(nn.Module):
+    """One block, attention in one of several ways."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how = how
+        self.norm, self.norm2 = nn.LayerNorm(DIM), nn.LayerNorm(DIM)
+        self.attention = nn.MultiheadAttention(DIM, HEADS, batch_first=True)
+        self.mlp = nn.Sequential(nn.Linear(DIM, 2 * DIM), nn.GELU(), nn.Linear(2 * DIM, DIM))
+        self.shares: Tensor | None = None
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        tokens = tokens + self.attend(self.norm(tokens))
+        return tokens + self.mlp(self.norm2(tokens))
+
+    def attend(self, given: Tensor) -> Tensor:
+        if self.how == "MultiheadAttention":
+            return self.attention(given, given, given, need_weights=False)[0]
+        if self.how == "with weights":
+            return self.attention(given, given, given)[0]
+        if self.how == "masked":
+            mask = torch.zeros(given.shape[1], given.shape[1], dtype=torch.bool)
+            return self.attention(given, given, given, attn_mask=mask, need_weights=False)[0]
+        own = self.attention
+        parts = nn.functional.linear(given, own.in_proj_weight, own.in_proj_bias).chunk(3, dim=-1)
+        query, key, value = (one.unflatten(-1, (HEADS, -1)).transpose(1, 2) for one in parts)
+        if self.how == "fused":
+            mixed = nn.functional.scaled_dot_product_attention(query, key, value)
+        else:
+            scores = query @ key.transpose(-1, -2) / math.sqrt(DIM // HEADS)
+            self.shares = scores.softmax(-1) if self.how == "method" else nn.functional.softmax(scores, dim=-1)
+            mixed = self.shares @ value
+        return own.out_proj(mixed.transpose(1, 2).flatten(2))
+
+
+class ViT(nn.Module):
+    """A Vision Transformer in plain PyTorch, that reads its scores from a token, from the mean, or from two tokens."""
+
+    def __init__(self, how: str = "plain", read: str = "class", blocks: int = 2) -> None:
+        super().__init__()
+        self.embed = nn.Conv2d(3, DIM, PATCH, PATCH)
+        self.prefix = nn.Parameter(torch.randn(1, {"class": 1, "mean": 0, "two": 2, "mean of patches": 1}[read], DIM))
+        self.position = nn.Parameter(torch.randn(1, PLACES, DIM))
+        self.blocks = nn.Sequential(*(Block(how) for _ in range(blocks)))
+        self.norm, self.head, self.read = nn.LayerNorm(DIM), nn.Linear(DIM, 5), read
+
+    def forward(self, images: Tensor) -> Tensor:
+        patches = self.embed(images).flatten(2).transpose(1, 2) + self.position
+        tokens = torch.cat([self.prefix.expand(len(images), -1, -1), patches], dim=1)
+        tokens = self.norm(self.blocks(tokens))
+        if self.read == "class":
+            return self.head(tokens[:, 0])
+        if self.read == "two":
+            return (self.head(tokens[:, 0]) + self.head(tokens[:, 1])) / 2
+        return self.head(tokens[:, self.prefix.shape[1] :].mean(1))
+
+
+def images(count: int = 3, side: int = SIDE) -> Tensor:
+    return torch.randn(count, 3, side, side, generator=torch.Generator().manual_seed(0))
+
+
+def plainly(model: ViT, given: Tensor, target: int) -> Tensor:
+    """Chefer's rule for ViTs, image by image, by autograd on attention that is written out: (N, h, w)."""
+    maps = []
+    for image in given:
+        for block in model.blocks:
+            block.how = "plain"
+        score = model(image[None])[0, target]
+        shares = [block.shares for block in model.blocks]
+        gradients = torch.autograd.grad(score, shares)
+        length = shares[0].shape[-1]
+        relevance = torch.eye(length)
+        for share, gradient in zip(shares, gradients, strict=True):
+            cam = (share * gradient)[0].clamp(min=0).mean(0).detach()
+            relevance = relevance + cam @ relevance
+        relevance = relevance - torch.eye(length)
+        first = length - PLACES
+        rows = {"class": [0], "two": [0, 1]}.get(model.read, list(range(first, length)))
+        maps.append(relevance[rows, first:].mean(0).reshape(SIDE // PATCH, SIDE // PATCH))
+    return torch.stack(maps)
+
+
+def relevance_of(model: nn.Module, given: Tensor, target: int | str = 2) -> Cams:
+    with Lender(model).twin(Settings(target=target, method="relevance")) as (lent, own):
+        plan = make_plan(lent, Inputs(given), None, own)
+        found = compute_cams(lent, Inputs(given), plan.known(None), plan)[0]
+    assert isinstance(found, Cams)
+    return found
+
+
+@pytest.mark.parametrize("how", ["MultiheadAttention", "with weights", "masked", "fused", "function", "method"])
+@pytest.mark.parametrize("read", ["class", "mean", "mean of patches", "two"])
+def test_equals_the_rule_on_attention_that_is_written_out(how: str, read: str) -> None:
+    """Whoever computes attention, and whatever tokens are read."""
+    torch.manual_seed(0)
+    model, given = ViT(how, read).eval(), images(11)  # of more images than are gone through at once
+    found = relevance_of(model, given)
+    raw = found.maps[:, 0] * found.peaks[:, :, None]
+    with torch.no_grad():
+        assert torch.allclose(found.scores, model(given).softmax(1).amax(1, keepdim=True), atol=1e-5)
+    expected = plainly(model, given, 2)
+    assert expected.amax() > 1e-4
+    assert torch.allclose(raw, expected, atol=1e-6)
+    assert found.layer == "attention"
+
+
+def test_attention_known_by_construction_is_the_map() -> None:
+    """A class token that looks at one patch, by as much as the score needs it."""
+
+    class Looks(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.tokens = nn.Identity()
+            self.weight = nn.Parameter(torch.ones(()))
+
+        def forward(self, given: Tensor) -> Tensor:
+            values = nn.functional.avg_pool2d(given.mean(1, keepdim=True), PATCH).flatten(2).transpose(1, 2)
+            tokens = self.tokens(torch.cat([values.new_zeros(len(given), 1, 1), values], dim=1)) * self.weight
+            scores = torch.full((len(given), 1, PLACES + 1, PLACES + 1), -torch.inf)
+            scores[:, 0, 0, [6, 11]] = torch.tensor([0.75, 0.25]).log()
+            scores[:, 0, 1:, 0] = 0.0
+            mixed = scores.softmax(-1) @ tokens[:, None]
+            return torch.cat([mixed[:, 0, 0], -mixed[:, 0, 0]], dim=1)
+
+    given = torch.ones(2, 3, SIDE, SIDE)
+    given[:, :, : 2 * PATCH] = 2.0  # patch 5, of value 2, counts 0.75; patch 10, of value 1, counts 0.25
+    found = relevance_of(Looks(), given, target=0)
+    expected = torch.zeros(2, PLACES)
+    expected[:, 5], expected[:, 10] = 0.75 * 2, 0.25
+    raw = (found.maps[:, 0] * found.peaks[:, :, None]).flatten(1)
+    assert torch.allclose(raw, expected, atol=1e-6)
+    assert relevance_of(Looks(), given, target=1).maps.eq(0).all()  # all of it speaks against the other
+
+
+TIMM = [
+    *("vit_tiny_patch16_224", "vit_relpos_small_patch16_224", "vit_base_patch16_clip_224"),
+    *("vit_base_patch16_siglip_224", "vit_base_patch32_224", "vit_small_patch16_18x2_224"),
+    *("vit_srelpos_small_patch16_224", "vit_wee_patch16_reg1_gap_256", "deit_tiny_patch16_224"),
+    *("deit_tiny_distilled_patch16_224", "deit3_small_patch16_224", "flexivit_small"),
+    *("beit_base_patch16_224", "beitv2_base_patch16_224", "eva02_tiny_patch14_224"),
+    *("vit_medium_patch16_gap_240", "vit_small_patch14_reg4_dinov2", "vit_small_patch16_dinov3"),
+    *("vit_betwixt_patch16_reg4_gap_256",),
+]
+
+
+@pytest.mark.grid
+@pytest.mark.parametrize("name", TIMM)
+def test_runs_unconfigured_on_timms_transformers(name: str) -> None:
+    """A map of the grid of patches, and the forward's own scores."""
+    torch.manual_seed(0)
+    model = timm.create_model(name, num_classes=7, **{"dynamic_img_size": True} if "dinov" in name else {}).eval()
+    side = 224 if "dinov" in name else model.default_cfg["input_size"][-1]
+    given = torch.randn(2, 3, side, side)
+    found = explain(model, given, method="relevance")
+    assert found.raw is not None
+    patch = side // found.raw.shape[-1]
+    assert side // patch == found.raw.shape[-1]
+    assert found.raw.isfinite().all()
+    assert (found.peaks > 0).all()
+    with torch.no_grad():
+        assert torch.allclose(found.scores, model(given).softmax(1).amax(1), atol=1e-5)
+
+
+@pytest.mark.parametrize("implementation", ["eager", "sdpa"])
+@pytest.mark.parametrize("kind", ["ViT", "DeiT", "Dinov2"])
+def test_runs_unconfigured_on_transformers(kind: str, implementation: str) -> None:
+    """Fused attention and attention that is written out give the same map."""
+    config = getattr(transformers, f"{kind}Config")(
+        image_size=32, patch_size=8, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32
+    )
+    config.num_labels = 5
+    maps = []
+    for attention in ("eager", implementation):
+        torch.manual_seed(0)
+        config._attn_implementation = attention
+        model = getattr(transformers, f"{kind}ForImageClassification")(config).eval()
+        found = explain(model, images(2, 32), method="relevance")
+        assert found.raw is not None
+        maps.append(found.raw)
+    assert maps[0].shape == (2, 4, 4)
+    assert maps[0].amax() > 0
+    assert torch.allclose(maps[0], maps[1], rtol=1e-3, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("model", "why"),
+    [
+        (lambda: timm.create_model("resnet18", num_classes=3), "computes no attention"),
+        (lambda: timm.create_model("test_mambaout", num_classes=3), "computes no attention"),
+        (
+            lambda: timm.models.SwinTransformer(
+                img_size=32, patch_size=2, window_size=4, embed_dim=16, depths=(1, 1), num_heads=(2, 2), num_classes=3
+            ),
+            "attends within windows",
+        ),
+        (lambda: timm.create_model("pvt_v2_b0", num_classes=3), "attends over several numbers of tokens"),
+        (lambda: timm.create_model("xcit_nano_12_p16_224", num_classes=3), "attends over several numbers of tokens"),
+    ],
+)
+def test_other_attention_is_refused_with_what_fits(model, why: str) -> None:
+    """Before any map is made."""
+    with pytest.raises(SettingError, match=rf"method='relevance' propagates .* {why}.*; method=None chooses one"):
+        explain(model(), images(2, 64 if why != "attends within windows" else 32), method="relevance")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"target_layer": "blocks.0"}, r"target_layer=\['blocks.0'\]|target_layer='blocks.0'"),
+        ({"eigen_smooth": True}, "eigen_smooth=True"),
+        ({"reshape_transform": lambda one: one}, "reshape_transform="),
+    ],
+)
+def test_what_is_of_a_layer_is_refused(wrong: dict, sentence: str) -> None:
+    """Relevance is of none."""
+    with pytest.raises(SettingError, match=sentence):
+        explain(ViT(), images(), method="relevance", **wrong)
+
+
+def test_a_head_of_zeros_shows_nothing() -> None:
+    """As torchvision's ViT has before training: no evidence, and no fault."""
+    model = torchvision.models.VisionTransformer(24, 6, 2, 2, 16, 32, num_classes=3)
+    found = explain(model, images(), method="relevance")
+    assert found.peaks.eq(0).all()
+
+
+def test_values_that_are_not_finite_are_told() -> None:
+    """A map of them is not finite, and no other image's is touched."""
+    given = images()
+    given[1, 0, 3, 3] = torch.nan
+    found = relevance_of(ViT("fused").eval(), given)
+    assert found.states[:, 0].tolist() == [0, 2, 0]
+
+
+def test_half_precision_gives_the_same_map() -> None:
+    """Of a model in bfloat16, to what that keeps; nothing of it is computed in half precision here."""
+    torch.manual_seed(0)
+    model = ViT("fused").eval()
+    full = relevance_of(model, images())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        half = relevance_of(model, images())
+    likeness = torch.cosine_similarity(full.maps.flatten(1), half.maps.flatten(1))
+    assert likeness.min() > 0.99
+
+
+def test_several_targets_are_those_alone() -> None:
+    """A backward pass each, of one forward."""
+    torch.manual_seed(0)
+    model = ViT("MultiheadAttention").eval()
+    both = relevance_of(model, images(), [1, 3])
+    for column, target in enumerate((1, 3)):
+        alone = relevance_of(model, images(), target)
+        assert torch.allclose(both.maps[:, column], alone.maps[:, 0], atol=1e-6)
+
+
+def test_a_backbone_under_no_grad_and_frozen_is_seen() -> None:
+    """Gradients open at the first attention, wherever it is computed."""
+
+    class Frozen(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.vit = ViT("fused")
+            self.vit.requires_grad_(False)
+
+        def forward(self, given: Tensor) -> Tensor:
+            with torch.no_grad():
+                return self.vit(given)
+
+    torch.manual_seed(0)
+    model = Frozen().eval()
+    assert torch.allclose(relevance_of(model, images()).maps, relevance_of(model.vit, images()).maps, atol=1e-6)
+
+
+def test_checkpointed_and_compiled_blocks_give_the_same_map() -> None:
+    """Activation checkpointing is off while one looks, and compiled modules run eagerly."""
+    torch.manual_seed(0)
+    model = timm.models.VisionTransformer(32, 8, embed_dim=16, depth=2, num_heads=2, num_classes=3).eval()
+    given = images(2, 32)
+    plain = relevance_of(model, given)
+    model.set_grad_checkpointing()
+    assert torch.allclose(relevance_of(model, given).maps, plain.maps, atol=1e-6)
+    assert torch.allclose(relevance_of(torch.compile(model), given).maps, plain.maps, atol=1e-6)
+
+
+def test_every_attention_is_seen_as_it_was_computed() -> None:
+    """With masks, causal, grouped queries and a scale: shares times values are the output."""
+    torch.manual_seed(0)
+    query, key, value = torch.randn(2, 4, 5, 8), torch.randn(2, 4, 5, 8), torch.randn(2, 4, 5, 8)
+    mask = torch.rand(2, 1, 5, 5) > 0.3
+    mask |= torch.eye(5, dtype=torch.bool)
+    attend = nn.functional.scaled_dot_product_attention
+    with Attentions() as attentions:
+        outputs = [
+            attend(query, key, value),
+            attend(query, key, value, mask),
+            attend(query, key, value, mask.float().log()),
+            attend(query, key, value, is_causal=True),
+            attend(query, key, value, scale=0.3),
+            attend(query, key[:, :2], value[:, :2], enable_gqa=True),
+        ]
+    assert len(attentions.seen) == len(outputs)
+    for seen, output in zip(attentions.seen, outputs, strict=True):
+        of_heads = value[:, :2].repeat_interleave(2, 1) if seen is attentions.seen[-1] else value
+        assert torch.allclose(seen.shares(slice(None)) @ of_heads, output, atol=1e-6)
+        assert torch.allclose(seen.shares(slice(1, 2)), seen.shares(slice(None))[1:], atol=1e-6)
