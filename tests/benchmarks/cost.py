@@ -1,6 +1,6 @@
 """What looking costs, beside torch's bare passes and the same looking by hand with grad-cam, torch-cam and captum.
 
-    python tests/benchmarks/cost.py [models | images | layers | targets | trust | relevance | import] [--all] ...
+    python tests/benchmarks/cost.py [models | images | layers | targets | trust | tokens | import] [--all] ...
 
 All contenders take turns at the ends of one real fit's epochs, on crops of real photographs. Every cost is a ratio to
 one forward of the same images without gradients, made right before it: a shared machine is now faster and now slower,
@@ -60,7 +60,7 @@ MODELS = {
     "mobilenet_v3_large": "features",
     "vit_b_16": "encoder.layers.encoder_layer_11.ln_1",
 }
-CHOICES = ["models", "images", "layers", "targets", "trust", "relevance", "import"]
+CHOICES = ["models", "images", "layers", "targets", "trust", "tokens", "import"]
 MB = 2**20
 
 
@@ -105,7 +105,7 @@ class Ours:
 
     name = "lightning-gradcam"
     trust = False
-    method = "gradcam"
+    method: str | None = "gradcam"
 
     def __init__(self, task: Task) -> None:
         self.task = task
@@ -116,7 +116,7 @@ class Ours:
             target=list(task.targets) or "label",
             mean=MEAN,
             std=STD,
-            name="trust" if self.trust else self.method,
+            name="trust" if self.trust else str(self.method),
             trust=self.trust,
         )
 
@@ -138,6 +138,13 @@ class OursTrusted(Ours):
 
     name = "lightning-gradcam, trust=True"
     trust = True
+
+
+class OursUnconfigured(Ours):
+    """The same with the method and the layer that are found."""
+
+    name = "lightning-gradcam, unconfigured"
+    method = None
 
 
 class OursByRelevance(Ours):
@@ -548,7 +555,7 @@ def tasks(what: str, names: list[str]) -> Iterator[tuple[str, Task]]:
     blocks = ("layer4", "layer3", "layer2", "layer1")
     if what in ("models", "trust"):
         yield from ((f"{name}, 16 images, {MODELS[name]}", task(name, (MODELS[name],))) for name in names)
-    elif what == "relevance":
+    elif what == "tokens":
         yield "vit_b_16, 16 images", task("vit_b_16", (MODELS["vit_b_16"],))
     elif what == "images":
         name = "mobilenet_v3_large"
@@ -612,7 +619,7 @@ def main() -> None:
             report_import(options.repeats)
         for head, task in tqdm(list(tasks(what, options.model or list(MODELS))), desc=what, disable=what == "import"):
             whole = everybody if what == "models" or options.all else alone
-            own = {"trust": trusted, "relevance": [Ours, OursByRelevance, BareTorch, BareBackward]}
+            own = {"trust": trusted, "tokens": [Ours, OursUnconfigured, OursByRelevance, BareTorch, BareBackward]}
             report(race(task, own.get(what, whole), options), head)
 
 

@@ -20,7 +20,7 @@ from lightning_gradcam.cam.methods import RELEVANCE, full_precision
 from lightning_gradcam.errors import SettingError
 
 ATTENTION = "attention"  # what maps of it are called, in the place of a layer's name
-AT_ONCE = 8  # images: all that lies behind the first attention is kept for the backward pass
+AT_ONCE = 8  # images, where all that lies behind the first attention is kept for the backward pass
 _SHARES = 2**24  # of attention that are gone through at once, 64 MB
 
 
@@ -114,9 +114,8 @@ class Attentions(TorchFunctionMode):
         scale: float | None = None,
         enable_gqa: bool = False,
     ) -> Tensor:
-        grouped = {"enable_gqa": True} if enable_gqa else {}  # which torch has from 2.5 on
         output = F.scaled_dot_product_attention(
-            query, key, value, attn_mask, dropout_p, is_causal, scale=scale, **grouped
+            query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
         )
         if query.dim() != 4:
             return output

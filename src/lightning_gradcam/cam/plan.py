@@ -92,9 +92,16 @@ class Plan:
         return self.method or self.settings.method_name
 
     @property
+    def is_of_first_tokens(self) -> bool:
+        """Whether, with nothing asked for, the layer is where tokens are not mixed yet."""
+        settings = self.settings
+        return settings.method is None and settings.target_layer is None and self.method != "gradcam"
+
+    @property
     def at_once(self) -> int:
-        """Images in a forward pass."""
-        return min(self.settings.batch_size, AT_ONCE) if self.tokens else self.settings.batch_size
+        """Images in a forward pass: few where all that lies behind the first attention is kept to go back."""
+        goes_back = self.tokens is not None or self.is_of_first_tokens
+        return min(self.settings.batch_size, AT_ONCE) if goes_back else self.settings.batch_size
 
     def layers_of(self, model: nn.Module) -> list[list[LayerOfModel]]:
         """Return a model's own layers, group by group."""
