@@ -130,13 +130,13 @@ def compare(
 ) -> Comparison:
     """Measure what each method says at each layer of a trained model, which is left as it was.
 
-    Each pair costs about three forward passes without gradients; a bar tells how far it is.
+    Each pair costs three to five forward passes without gradients; a bar tells how far it is.
 
     Args:
         model: as in `explain`.
         images: as in `explain`; the more, the surer: 32 tell much.
         labels: as in `explain`.
-        layers: dotted names; None takes the last of each size of map, and of tokens the norms in front of attention.
+        layers: dotted names; None takes the last of each size of map, and of tokens the norms.
         methods: by name; None takes all that are computed on the model's device, "relevance" where it fits.
         masks: (N, H, W), true on the thing, for `in_mask`.
         target: one class an image, as in `explain`.

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -265,13 +265,11 @@ def resolve_layers(
         SettingError: an unknown layer, one that is never called, one whose output is no map or does not reach the
             scores; or no layer found.
     """
-    named = _that_call_hooks(model) if choice is None else choose_layers(model, choice)
-    with capture([module for _, module in _that_call_hooks(model)], _Survey()) as captured:
-        scores = forward(images)
-    reader = _LayoutReader.of(captured, len(images), size_of(images), reshape_transform)
-    if choice is None:
-        return [_find({module: name for name, module in named}, captured, scores, reader)]
-    return [reader.target(name, captured, module, scores) for name, module in named]
+    chosen = None if choice is None else choose_layers(model, choice)
+    found = _surveyed(model, forward, images, reshape_transform)
+    if chosen is None:
+        return [_find(found)]
+    return [found.reader.target(name, found.captured, module, found.scores) for name, module in chosen]
 
 
 def first_tokens(
@@ -285,27 +283,25 @@ def first_tokens(
         images: (N, C, H, W) on the model's device; two are enough.
         is_mixed: whether attention was computed in the forward that runs.
     """
-    named, behind = {module: name for name, module in _that_call_hooks(model)}, set[nn.Module]()
+    behind = set[nn.Module]()
 
     def placed(module: nn.Module, inputs: object, output: object) -> None:
         if is_mixed():
             behind.add(module)
 
-    with capture(list(named), _Survey()) as captured, _hooked(named, placed):
-        scores = forward(images)
-    maps = _maps_reached(named, captured, scores, _LayoutReader.of(captured, len(images), size_of(images), None))
+    with _hooked([module for _, module in _that_call_hooks(model)], placed):
+        found = _surveyed(model, forward, images)
+    maps = _maps_reached(found)
     tokens = [module for module, read in maps.items() if _is_tokens(read)]
     norms = [module for module in tokens if _is_norm(module)] or tokens
     in_front = [module for module in norms if module not in behind]
     chosen = in_front[-1] if in_front and behind else norms[0]
-    return TargetLayer(named[chosen], _layout_of(maps[chosen]))
+    return TargetLayer(found.names[chosen], _layout_of(maps[chosen]))
 
 
 def layouts_in(model: nn.Module, forward: Callable[[Tensor], Tensor], images: Tensor) -> list[Layout]:
     """Return how the outputs of all layers are to be read that are maps of the images, as `resolve_layers` does."""
-    with capture([module for _, module in _that_call_hooks(model)], _Survey()) as captured:
-        forward(images)
-    return list(_LayoutReader.of(captured, len(images), size_of(images), None).layouts.values())
+    return list(_surveyed(model, forward, images).reader.layouts.values())
 
 
 @dataclass(frozen=True)
@@ -370,6 +366,24 @@ class _LayoutReader:
         return _layout_of(read)
 
 
+class _Surveyed(NamedTuple):
+    """What one dry forward tells of all layers: their names, what they gave, the scores, and how to read it."""
+
+    names: dict[nn.Module, str]
+    captured: _Survey
+    scores: Tensor
+    reader: _LayoutReader
+
+
+def _surveyed(
+    model: nn.Module, forward: Callable[[Tensor], Tensor], images: Tensor, transform: Reader | None = None
+) -> _Surveyed:
+    names = {module: name for name, module in _that_call_hooks(model)}
+    with capture(list(names), _Survey()) as captured:
+        scores = forward(images)
+    return _Surveyed(names, captured, scores, _LayoutReader.of(captured, len(images), size_of(images), transform))
+
+
 def candidates(model: nn.Module, forward: Callable[[Tensor], Tensor], images: Tensor) -> list[str]:
     """Return the names of layers that are worth comparing, in the order of execution.
 
@@ -383,14 +397,12 @@ def candidates(model: nn.Module, forward: Callable[[Tensor], Tensor], images: Te
     Raises:
         SettingError: no layer is found.
     """
-    named = {module: name for name, module in _that_call_hooks(model)}
-    with capture(list(named), _Survey()) as captured:
-        scores = forward(images)
-    maps = _maps_reached(named, captured, scores, _LayoutReader.of(captured, len(images), size_of(images), None))
+    found = _surveyed(model, forward, images)
+    maps, outputs = _maps_reached(found), found.captured.outputs
     tokens = [module for module, read in maps.items() if _is_tokens(read) and _is_norm(module)]
-    last = {read(captured.outputs[module]).shape[2:]: module for module, read in maps.items() if not _is_tokens(read)}
+    last = {read(outputs[module]).shape[2:]: module for module, read in maps.items() if not _is_tokens(read)}
     chosen = {*_spread(tokens), *last.values()} or {next(reversed(maps))}
-    return [named[module] for module in maps if module in chosen]
+    return [found.names[module] for module in maps if module in chosen]
 
 
 def _spread(layers: list[nn.Module]) -> list[nn.Module]:
@@ -399,26 +411,25 @@ def _spread(layers: list[nn.Module]) -> list[nn.Module]:
     return [layers[round(place * step)] for place in range(min(len(layers), _MOST_COMPARED))]
 
 
-def _find(names: dict[nn.Module, str], captured: _Survey, scores: Tensor, reader: _LayoutReader) -> TargetLayer:
+def _find(found: _Surveyed) -> TargetLayer:
     """The last layer whose output is a map and reaches the scores, before pooling."""
-    maps = _maps_reached(names, captured, scores, reader)
+    maps = _maps_reached(found)
     chosen = next(reversed(maps))
     if _is_tokens(maps[chosen]):
         # What attention reads, as grad-cam's advice for ViTs (blocks[-1].norm1): behind the last block's attention a
         # class token has gathered all it will, and the patches' tokens no longer count.
         norms = [module for module, read in maps.items() if _is_tokens(read) and _is_norm(module)]
         chosen = norms[-1] if norms else chosen
-    return TargetLayer(names[chosen], _layout_of(maps[chosen]))
+    return TargetLayer(found.names[chosen], _layout_of(maps[chosen]))
 
 
 def _is_norm(module: nn.Module) -> bool:
     return "norm" in type(module).__name__.lower()
 
 
-def _maps_reached(
-    names: dict[nn.Module, str], captured: _Survey, scores: Tensor, reader: _LayoutReader
-) -> dict[nn.Module, Reader]:
+def _maps_reached(found: _Surveyed) -> dict[nn.Module, Reader]:
     """The layers whose output is a map that reaches the scores, before pooling, in the order of execution."""
+    names, captured, scores, reader = found
     maps = {
         module: read
         for module, output in captured.outputs.items()
