@@ -11,7 +11,7 @@ from torch import nn
 
 from lightning_gradcam.cam.borrowed import CamClass
 from lightning_gradcam.cam.calls import Output
-from lightning_gradcam.cam.layers import Reader
+from lightning_gradcam.cam.layouts import Reader
 from lightning_gradcam.cam.settings import LayerChoices, Settings
 from lightning_gradcam.cam.targets import Target, classes_of
 from lightning_gradcam.pictures.appearance import Appearance, Channels, Statistics

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from lightning_gradcam.cam.calls import Inputs, Output
 from lightning_gradcam.cam.compute import compute_cams
-from lightning_gradcam.cam.layers import candidates
+from lightning_gradcam.cam.finding import candidates
 from lightning_gradcam.cam.lend import Lender
 from lightning_gradcam.cam.maps import Maps
 from lightning_gradcam.cam.methods import METHODS, RELEVANCE

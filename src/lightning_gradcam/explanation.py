@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from lightning_gradcam.cam.borrowed import CamClass
 from lightning_gradcam.cam.calls import Inputs, Output
 from lightning_gradcam.cam.compute import compute_cams, remove
-from lightning_gradcam.cam.layers import LayerChoice, Reader
+from lightning_gradcam.cam.layers import LayerChoice
+from lightning_gradcam.cam.layouts import Reader
 from lightning_gradcam.cam.lend import Lender
 from lightning_gradcam.cam.maps import Cams, Maps
 from lightning_gradcam.cam.plan import Plan, make_plan

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from lightning_gradcam.cam.calls import Inputs
 from lightning_gradcam.cam.compute import compute_cams
-from lightning_gradcam.cam.layers import Layout, named_layers
+from lightning_gradcam.cam.layers import named_layers
+from lightning_gradcam.cam.layouts import Layout
 from lightning_gradcam.cam.lend import Lender
 from lightning_gradcam.cam.plan import make_plan
 from lightning_gradcam.cam.settings import Settings

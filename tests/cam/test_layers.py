@@ -1,5 +1,7 @@
 """Which layer is found, and how shapes are read."""
 
+import copy
+
 import pytest
 import timm
 import torch
@@ -10,13 +12,12 @@ from lightning_gradcam import explain
 from lightning_gradcam.cam.calls import Inputs
 from lightning_gradcam.cam.layers import (
     Capture,
-    Layout,
     TargetLayer,
     capture,
     choose_layers,
     named_layers,
-    read_layout,
 )
+from lightning_gradcam.cam.layouts import Layout, read_layout
 from lightning_gradcam.cam.lend import Lender
 from lightning_gradcam.cam.plan import make_plan
 from lightning_gradcam.cam.settings import Settings
@@ -169,17 +170,47 @@ def test_names_are_free_of_wrappers() -> None:
     model = nn.ModuleDict({"net": torch.compile(small_cnn())})
     assert "net.5" in named_layers(model)
     for name in ("net.5", "net._orig_mod.5"):
-        assert choose_layers(model, name) == [("net.5", model["net"]._orig_mod[5])]
+        assert choose_layers(model, name) == ["net.5"]
+    assert choose_layers(model, model["net"]._orig_mod[5]) == ["net.5"]
+
+
+class Restless(nn.Conv2d):
+    """Its hash changes with each call, as that of a metric does."""
+
+    calls = 0
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.calls += 1
+        return super().forward(images)
+
+    def __hash__(self) -> int:
+        return hash((id(self), self.calls))
+
+
+@pytest.mark.parametrize("method", [None, "gradcam", "layercam", "scorecam", "eigengradcam"])
+def test_layers_are_told_apart_by_name_not_by_their_hash(method) -> None:
+    """Whether they are the target or stand beside it."""
+    torch.manual_seed(0)
+    plain = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3), nn.Flatten(), nn.Linear(4 * 12 * 12, 3))
+    restless = copy.deepcopy(plain)
+    for layer in list(restless)[:2]:
+        layer.__class__ = Restless
+    images = torch.rand(2, 3, 16, 16)
+    for target in (None, "0", ["0", "1"]):
+        expected = explain(plain, images, target_layer=target, method=method, mean=0, std=1)
+        made = explain(restless, images, target_layer=target, method=method, mean=0, std=1)
+        assert torch.equal(made.heatmaps, expected.heatmaps)
 
 
 def test_no_hook_outlives_a_capture() -> None:
     """Also not one that an exception ends."""
     model = small_cnn()
-    with capture([model[0], model[5]], Capture()) as captured:
+    layers = named_layers(model)
+    with capture({name: layers[name] for name in "05"}, Capture()) as captured:
         model(torch.rand(2, 3, 8, 8))
-    with pytest.raises(KeyboardInterrupt), capture(list(model), Capture()):
+    with pytest.raises(KeyboardInterrupt), capture(layers, Capture()):
         raise KeyboardInterrupt
-    assert [*captured.outputs] == [model[0], model[5]]
+    assert [*captured.outputs] == ["0", "5"]
     assert not any(module._forward_hooks for module in model.modules())
 
 

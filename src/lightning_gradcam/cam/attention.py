@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from lightning_gradcam.cam.layers import Layout
+from lightning_gradcam.cam.layouts import Layout
 from lightning_gradcam.cam.methods import RELEVANCE, full_precision
 from lightning_gradcam.errors import SettingError
 
@@ -236,9 +236,7 @@ def tokens_in(seen: Sequence[_Fused | _Written], images: int, layouts: Iterable[
     if len(lengths) > 1:
         raise _unfit(f"attends over several numbers of tokens, {', '.join(map(str, lengths))}")
     (length,) = lengths
-    fitting = [
-        one for one in layouts if one.axes in ("NLC", "LNC") and one.prefix + one.grid[0] * one.grid[1] == length
-    ]
+    fitting = [one for one in layouts if one.is_of_tokens and one.prefix + one.grid[0] * one.grid[1] == length]
     if not fitting:
         raise _unfit(f"attends over {length} rows, which are no patches of the image")
     return Layout("NLC", fitting[0].grid, fitting[0].prefix)

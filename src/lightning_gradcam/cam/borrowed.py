@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lightning_gradcam.cam.layers import LayerOfModel, Layout, Reader
+from lightning_gradcam.cam.layers import LayerOfModel
+from lightning_gradcam.cam.layouts import Layout, Reader
 from lightning_gradcam.cam.methods import full_precision, is_own
 from lightning_gradcam.cam.targets import Objective
 from lightning_gradcam.errors import SettingError, quoted
@@ -190,8 +191,8 @@ class _Adapter(nn.Module):
         self.model = model
         self._forward = forward
         self._differentiated = False
-        self._dtypes: dict[nn.Module, torch.dtype] = {}
-        self._readers = {layer.module: layer.read for layer in layers}
+        self._dtypes: dict[int, torch.dtype] = {}  # by the module's id: its own hash may change while it runs
+        self._readers = {id(layer.module): layer.read for layer in layers}
         self._readers_by_shape: dict[torch.Size, Reader] = {}
 
     def forward(self, images: Tensor) -> Tensor:
@@ -203,18 +204,18 @@ class _Adapter(nn.Module):
         return self._readers_by_shape[output.shape](output)
 
     def before_hooks(self, module: nn.Module, inputs: object, output: Any) -> Any:
-        if isinstance(output, Tensor) and module in self._readers:
-            self._readers_by_shape[output.shape] = self._readers[module]
+        if isinstance(output, Tensor) and id(module) in self._readers:
+            self._readers_by_shape[output.shape] = self._readers[id(module)]
         if not (self._differentiated and isinstance(output, Tensor) and output.is_floating_point()):
             return None
         torch.set_grad_enabled(True)  # also within a forward that runs its backbone under no_grad
-        self._dtypes[module] = output.dtype
+        self._dtypes[id(module)] = output.dtype
         return full_precision(output if output.requires_grad else output.detach().requires_grad_())
 
     def behind_hooks(self, module: nn.Module, inputs: object, output: Any) -> Any:
-        if not (self._differentiated and isinstance(output, Tensor) and module in self._dtypes):
+        if not (self._differentiated and isinstance(output, Tensor) and id(module) in self._dtypes):
             return None
-        return output.to(self._dtypes[module], copy=True)
+        return output.to(self._dtypes[id(module)], copy=True)
 
     def eval(self) -> "_Adapter":
         return self  # lent models are in evaluation mode; a module's own train() may do more than to set the flag

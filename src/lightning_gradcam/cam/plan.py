@@ -12,16 +12,10 @@ from lightning_gradcam.cam.attention import AT_ONCE, ATTENTION, Attentions, toke
 from lightning_gradcam.cam.borrowed import check_method_fits
 from lightning_gradcam.cam.calls import Call, Inputs
 from lightning_gradcam.cam.evidence import Evidence, evidence_of
+from lightning_gradcam.cam.finding import first_tokens, layouts_in, resolve_layers
 from lightning_gradcam.cam.labels import as_numbers, known_of
-from lightning_gradcam.cam.layers import (
-    LayerOfModel,
-    Layout,
-    TargetLayer,
-    first_tokens,
-    layouts_in,
-    named_layers,
-    resolve_layers,
-)
+from lightning_gradcam.cam.layers import LayerOfModel, TargetLayer, named_layers
+from lightning_gradcam.cam.layouts import Layout
 from lightning_gradcam.cam.methods import RELEVANCE, is_own
 from lightning_gradcam.cam.outputs import (
     at,

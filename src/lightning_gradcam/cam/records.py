@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from lightning_gradcam.cam.attention import Attentions, relevance
-from lightning_gradcam.cam.layers import Capture, LayerOfModel, Layout, capture
+from lightning_gradcam.cam.layers import Capture, LayerOfModel, capture
+from lightning_gradcam.cam.layouts import Layout
 from lightning_gradcam.cam.maps import averaged, divided
 from lightning_gradcam.cam.methods import METHODS, Method, full_precision
 from lightning_gradcam.cam.plan import Plan
@@ -42,7 +43,7 @@ def recorded(plan: Plan, model: nn.Module) -> Iterator[Record]:
             yield _Blocks(attentions, plan.tokens)
         return
     groups, settings = plan.layers_of(model), plan.settings
-    with capture({layer.module for group in groups for layer in group}, Capture()) as captured:
+    with capture({layer.name: layer.module for group in groups for layer in group}, Capture()) as captured:
         yield _Layers(captured, groups, METHODS[plan.method or ""], settings.eigen_smooth)
 
 
@@ -79,10 +80,10 @@ class _Layers:
     def _raw(self, layer: LayerOfModel, gradients: Sequence[Sequence[Tensor]]) -> Tensor:
         """The layer's maps before dividing by their peaks, (N, T, h, w)."""
         outputs = self.captured.outputs
-        if layer.module not in outputs:
+        if layer.name not in outputs:
             raise RuntimeError(f"the target layer {layer.name!r} was not called in this forward pass")
-        place = list(outputs).index(layer.module)
-        activations = full_precision(layer.read(outputs[layer.module].detach()))
+        place = list(outputs).index(layer.name)
+        activations = full_precision(layer.read(outputs[layer.name].detach()))
         return torch.stack([self._map(activations, full_precision(layer.read(one[place]))) for one in gradients], 1)
 
     def _map(self, activations: Tensor, gradients: Tensor) -> Tensor:

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from lightning_gradcam.cam.borrowed import CamClass, augments, borrowed_class, borrowed_names, differentiates_twice
 from lightning_gradcam.cam.calls import Output
-from lightning_gradcam.cam.layers import LayerChoice, Reader
+from lightning_gradcam.cam.layers import LayerChoice
+from lightning_gradcam.cam.layouts import Reader
 from lightning_gradcam.cam.methods import METHODS, RELEVANCE, is_own
 from lightning_gradcam.cam.targets import Target, check_target, classes_of
 from lightning_gradcam.cam.tasks import check_task
