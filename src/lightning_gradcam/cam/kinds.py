@@ -31,14 +31,16 @@ def per_type(function: Callable[[type], T]) -> Callable[[type], T]:
 
     @functools.wraps(function)
     def asked(cls: type) -> T:
-        if cls in native:
+        try:
             return native[cls]
-        if cls not in known:
-            answer = function(cls)
-            if not cls.__flags__ & _MADE_BY_PYTHON:
-                return native.setdefault(cls, answer)
-            known[cls] = answer
-        return known[cls]
+        except KeyError:
+            pass
+        try:
+            return known[cls]
+        except KeyError:
+            held: Any = known if cls.__flags__ & _MADE_BY_PYTHON else native
+            answer = held[cls] = function(cls)
+            return answer
 
     return asked
 
@@ -70,8 +72,8 @@ class Bond(NamedTuple):
 
 def attributes_of(one: object) -> dict[str, Any]:
     """Return an object's own attributes, those in slots too; nothing of the object's is called."""
-    held = dict(_own_dict(one))
-    for name in _slots(type(one)):
+    held = dict(own_dict(one))
+    for name in slots_of(type(one)):
         try:
             held[name] = object.__getattribute__(one, name)
         except AttributeError:  # not set
@@ -79,7 +81,8 @@ def attributes_of(one: object) -> dict[str, Any]:
     return held
 
 
-def _own_dict(one: object) -> dict[str, Any]:
+def own_dict(one: object) -> dict[str, Any]:
+    """Return an object's own `__dict__`; nothing of the object's is called."""
     try:
         found = object.__getattribute__(one, "__dict__")
     except AttributeError:  # a class of slots alone
@@ -88,7 +91,8 @@ def _own_dict(one: object) -> dict[str, Any]:
 
 
 @per_type
-def _slots(cls: type) -> tuple[str, ...]:
+def slots_of(cls: type) -> tuple[str, ...]:
+    """Return the names of a type's slots."""
     return tuple(
         name
         for base in cls.__mro__
@@ -98,7 +102,7 @@ def _slots(cls: type) -> tuple[str, ...]:
 
 
 def _fill_attributes(one: object, held: list[Any]) -> None:
-    wanted, own, slots = dict(zip(held[::2], held[1::2], strict=True)), _own_dict(one), _slots(type(one))
+    wanted, own, slots = dict(zip(held[::2], held[1::2], strict=True)), own_dict(one), slots_of(type(one))
     for name in own.keys() - wanted.keys():
         del own[name]
     own.update({name: value for name, value in wanted.items() if name not in slots})
@@ -181,6 +185,8 @@ def dense_parts(tensor: Tensor) -> list[Tensor]:
 
 def bytes_of(tensor: Tensor) -> int:
     """Return how much memory a tensor's values take."""
+    if tensor.layout == torch.strided:
+        return tensor.nbytes
     return sum(part.nbytes for part in dense_parts(tensor))
 
 

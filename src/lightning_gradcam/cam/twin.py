@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from lightning_gradcam.cam.anatomy import bond_of, can_be_made, is_data, is_sentinel, kinds_in, never_change
+from lightning_gradcam.cam.anatomy import bond_of, can_be_made, is_data, is_sentinel, kinds_in, kinds_of, never_change
 from lightning_gradcam.cam.bounds import (
     MOST_OBJECTS,
     ROOM,
@@ -21,7 +21,7 @@ from lightning_gradcam.cam.bounds import (
     is_shared,
     is_trainer,
 )
-from lightning_gradcam.cam.kinds import NEVER_CHANGE, bytes_of, per_type
+from lightning_gradcam.cam.kinds import ATTRIBUTES, NEVER_CHANGE, bytes_of, own_dict, per_type, slots_of
 
 COPIED_UP_TO = 2**16  # bytes: small parameters, as a temperature that a forward clamps, are copied all the same
 _COMPILED = "_torchdynamo_orig_callable"  # an attribute of what `torch.compile` makes of a function
@@ -39,7 +39,7 @@ class Twins:
     can change is its own: buffers, tensors, containers, generators, closures, attributes. Backward hooks are left out,
     and a compiled function is the one that was compiled. What belongs to the program around (data sets, loaders,
     loggers, optimizers, queues that other threads read), and what cannot be copied (locks, files, iterators), is
-    shared.
+    shared. Inference mode is off where twins are made: it would make their tensors' own.
 
     Args:
         copied: parameters and large tensors that are not shared all the same.
@@ -50,8 +50,8 @@ class Twins:
         self._copied = {id(tensor) for tensor in copied}
         self._trainer = stand_in(self.of) if stand_in else None
         self._others = OtherThreads()
-        self._twins: dict[int, Any] = {}
-        self._originals: list[Any] = []  # kept, so that no id is given out twice
+        self._known: dict[int, tuple[Any, Any]] = {}  # an original, held so that no id is given out twice, and its twin
+        self._modules: list[nn.Module] = []
         self._storages: dict[int, torch.UntypedStorage] = {}
         self._room = ROOM
         self.shared: list[Tensor] = []
@@ -62,28 +62,24 @@ class Twins:
         Raises:
             TypeError: a module that does something when it is deleted, which its twin would do too; too many objects.
         """
-        made = self._twins.get(id(original), _MISSING)
-        if made is _MISSING:
-            self._originals.append(original)
-            if len(self._originals) > MOST_OBJECTS:
+        known = self._known.get(id(original))
+        if known is None:
+            if len(self._known) == MOST_OBJECTS:
                 raise TypeError(f"it holds more than {MOST_OBJECTS} objects")
             twin = _maker(type(original))(self, original)
-            made = self._twins.setdefault(id(original), twin)  # a function's may have come up behind its own closure
-        found: T = made
+            known = self._known.setdefault(id(original), (original, twin))  # a function may stand in its own closure
+        found: T = known[1]
         return found
 
     def keep(self, original: object) -> None:
         """Let an object be its own twin."""
-        self._originals.append(original)
-        self._twins[id(original)] = original
+        self._known[id(original)] = (original, original)
 
     def end(self) -> None:
         """Let go of all twins at once: modules that hold each other would wait for the garbage collector."""
-        for twin in self._twins.values():
-            is_ours = id(twin) not in self._twins and not isinstance(twin, torch.jit.ScriptModule)
-            if is_ours and isinstance(twin, nn.Module):
-                vars(twin).clear()
-        self._twins, self._originals, self._trainer = {}, [], None
+        for twin in self._modules:
+            vars(twin).clear()
+        self._known, self._modules, self._trainer = {}, [], None
 
     def _all(self, parts: list[Any]) -> list[Any]:
         if len(parts) > _MANY and never_change(parts):
@@ -130,19 +126,35 @@ class Twins:
     def _module(self, original: nn.Module) -> Any:
         if hasattr(type(original), "__del__"):
             raise TypeError(f"{type(original).__name__} does something when it is deleted")
-        twin = self._mutable(original)
+        twin = self._plain(original) if _has_attributes_alone(type(original)) else self._mutable(original)
+        if twin is original:
+            return original
         vars(twin).update(_backward_hooks=OrderedDict(), _backward_pre_hooks=OrderedDict())
+        self._modules.append(twin)
         return twin
 
     def _mapping(self, original: dict[Any, Any]) -> dict[Any, Any]:
         return self._mutable(original) if original else type(original)()  # a module has ten empty ones
+
+    def _plain(self, original: Any) -> Any:
+        """As `_mutable`, and faster, of what holds its attributes alone, in a dict."""
+        held, of = own_dict(original), self.of
+        if not 0 < len(held) < _MANY:
+            return self._mutable(original)
+        twin = object.__new__(type(original))
+        self._known[id(original)] = (original, twin)
+        own = own_dict(twin)
+        for name, part in [*held.items()]:
+            own[name] = part if type(part) in NEVER_CHANGE else of(part)
+        return twin
 
     def _mutable(self, original: Any) -> Any:
         kinds = kinds_in(original)
         held = [kind.holds(original) for kind in kinds]
         if is_sentinel(kinds, held) or any(map(is_data, held)):
             return original
-        twin = self._twins[id(original)] = kinds[0].blank(original)
+        twin = kinds[0].blank(original)
+        self._known[id(original)] = (original, twin)
         for kind, parts in zip(kinds, held, strict=True):
             if parts:
                 kind.fill(twin, parts if kind.is_value else self._all(parts))
@@ -155,15 +167,14 @@ class Twins:
         is_parameter = isinstance(original, nn.Parameter)
         copied = id(original) in self._copied or original.is_inference() or bytes_of(original) <= COPIED_UP_TO
         copied = copied or (not is_parameter and self._is_copied(bytes_of(original)))
-        with torch.inference_mode(False), torch.no_grad():
-            if copied:
-                values = self._values(original)
-            else:
-                values = original.detach()
-                self.shared.append(original)
-            twin = nn.Parameter(values, requires_grad=False) if is_parameter else values
-            if type(twin) is not type(original):  # a parameter's subclass with attributes of its own
-                twin = Tensor._make_subclass(type(original), values)
+        if copied:
+            values = self._values(original)
+        else:
+            values = original.detach()
+            self.shared.append(original)
+        twin = nn.Parameter(values, requires_grad=False) if is_parameter else values
+        if type(twin) is not type(original):  # a parameter's subclass with attributes of its own
+            twin = Tensor._make_subclass(type(original), values)
         if vars(original):
             vars(twin).update(self.of(vars(original)))
         return twin
@@ -176,14 +187,15 @@ class Twins:
         storage = original.untyped_storage()
         if storage.nbytes() > _OWN_STORAGE * original.nbytes or not storage.data_ptr():
             return original.detach().clone()
-        if storage.data_ptr() not in self._storages:
-            self._storages[storage.data_ptr()] = storage.clone()  # type: ignore[no-untyped-call]
-        own = self._storages[storage.data_ptr()]
+        own = self._storages.get(storage.data_ptr())
+        if own is None and original.is_contiguous() and storage.nbytes() == original.nbytes:
+            copy = original.detach().clone()
+            self._storages[storage.data_ptr()] = copy.untyped_storage()
+            return copy
+        if own is None:
+            own = self._storages[storage.data_ptr()] = storage.clone()  # type: ignore[no-untyped-call]
         empty = torch.empty(0, dtype=original.dtype, device=original.device)
         return empty.set_(own, original.storage_offset(), original.size(), original.stride())
-
-
-_MISSING = object()
 
 
 @per_type
@@ -209,4 +221,11 @@ def _maker(cls: type) -> Callable[[Twins, Any], Any]:
         return Twins._module
     if not can_be_made(cls):
         return Twins._same
-    return Twins._of_threads if is_of_several_threads(cls) else Twins._mutable
+    if is_of_several_threads(cls):
+        return Twins._of_threads
+    return Twins._plain if _has_attributes_alone(cls) else Twins._mutable
+
+
+@per_type
+def _has_attributes_alone(cls: type) -> bool:
+    return kinds_of(cls) == (ATTRIBUTES,) and not slots_of(cls)
