@@ -42,7 +42,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
 
 from digits import MARK, DigitsData, ParityData, two_digits
 from lightning_gradcam import compare, explain
-from lightning_gradcam.cam.trust import REMOVED, ranked, without
+from lightning_gradcam.cam.trust import REMOVED, Pixels, ranked
 from models import Classifier, SmallCNN
 
 IMAGES = 40  # of the validation data
@@ -219,7 +219,9 @@ def mask_faithfulness(model: nn.Module, images: Tensor, masks: Tensor) -> float:
     """What the true place reaches."""
     with torch.no_grad():
         classes = model(images).argmax(1, keepdim=True)
-        left = [model(without(images, rank, REMOVED)).softmax(1).gather(1, classes) for rank in ranked(masks.float())]
+        left = [
+            model(Pixels(images).without(rank, REMOVED)).softmax(1).gather(1, classes) for rank in ranked(masks.float())
+        ]
     return float((left[0] - left[1]).mean() / 2)
 
 

@@ -26,7 +26,7 @@ from lightning_gradcam.cam.plan import make_plan
 from lightning_gradcam.cam.settings import Settings
 from lightning_gradcam.cam.targets import Batch, Objective, Scores, objective, read_scores
 from lightning_gradcam.cam.tasks import Task
-from lightning_gradcam.cam.trust import REMOVED, Removal, around, is_untrained, ranked, with_rivals, without
+from lightning_gradcam.cam.trust import REMOVED, Pixels, Removal, around, is_untrained, ranked, with_rivals
 
 from ..conftest import small_cnn
 
@@ -210,36 +210,53 @@ def test_removal_equals_loops_in_numpy() -> None:
             ranks = [numpy_ranks(one)[side] for one in heat.double().numpy()]
             assert np.allclose(rank.numpy(), np.stack(ranks), atol=1e-6)
             expected = [numpy_without(image, one, 0.2) for image, one in zip(images.numpy(), ranks, strict=True)]
-            assert np.allclose(without(images, rank, 0.2).numpy(), np.stack(expected), atol=1e-5)
+            assert np.allclose(Pixels(images).without(rank, 0.2).numpy(), np.stack(expected), atol=1e-5)
+
+
+@pytest.mark.parametrize(("sides", "block"), [((224, 230), (2, 3)), ((300, 113), (3, 2)), ((112, 40), (1, 1))])
+def test_large_images_are_removed_from_in_blocks(sides: tuple[int, int], block: tuple[int, int]) -> None:
+    """As if each block were a pixel: of its pixels all are removed or none, and in their place comes what is around."""
+    images = torch.rand(2, 3, *sides, generator=torch.Generator().manual_seed(0))
+    pixels = Pixels(images)
+    assert pixels.grid == tuple(-(-side // size) for side, size in zip(sides, block, strict=True))
+    relevance = torch.rand(2, *pixels.grid, generator=torch.Generator().manual_seed(1))
+    removed = relevance >= relevance.flatten(1).topk(round(0.2 * relevance[0].numel()), dim=1).values[:, -1, None, None]
+    removed = removed.repeat_interleave(block[0], 1).repeat_interleave(block[1], 2)[:, : sides[0], : sides[1]]
+    found = pixels.without(relevance, 0.2)
+    assert torch.equal(found.ne(images).any(1), removed)
+    expected = around(images, (~removed[:, None]).float(), images.shape[2:])
+    assert (found - expected).abs()[removed[:, None].expand_as(found)].max() < 0.01
 
 
 def test_what_is_alike_is_removed_in_equal_parts() -> None:
     """Half of the pixels of a constant map, so half of each."""
     images = torch.rand(1, 1, 8, 8)
-    found = without(images, torch.zeros(1, 8, 8), 0.5)
-    assert torch.allclose(found, (images + around(images, torch.ones(1, 1, 8, 8))) / 2)
+    found = Pixels(images).without(torch.zeros(1, 8, 8), 0.5)
+    assert torch.allclose(found, (images + around(images, torch.ones(1, 1, 8, 8), images.shape[2:])) / 2)
 
 
 def test_volumes_channels_last_and_whole_numbers_are_removed_from_alike() -> None:
     """(N, C, D, H, W); (N, H, W, C); uint8, which stays that."""
     volume, relevance = torch.rand(2, 1, 6, 9, 12), torch.rand(2, 6, 9, 12)
-    assert without(volume, relevance, 0.2).shape == volume.shape
+    assert Pixels(volume).without(relevance, 0.2).shape == volume.shape
     images = torch.rand(2, 3, 12, 12)
-    first = without(images, relevance[:, 0, :1].expand(-1, 12, -1), 0.2)
-    last = without(images.movedim(1, -1), relevance[:, 0, :1].expand(-1, 12, -1), 0.2)
+    first = Pixels(images).without(relevance[:, 0, :1].expand(-1, 12, -1), 0.2)
+    last = Pixels(images.movedim(1, -1)).without(relevance[:, 0, :1].expand(-1, 12, -1), 0.2)
     assert torch.equal(first, last.movedim(-1, 1))
     bytes_ = (images * 255).byte()
-    whole = without(bytes_, relevance[:, 0, :1].expand(-1, 12, -1), 0.2)
+    whole = Pixels(bytes_).without(relevance[:, 0, :1].expand(-1, 12, -1), 0.2)
     assert whole.dtype == torch.uint8
-    assert torch.equal(whole, without(bytes_.float(), relevance[:, 0, :1].expand(-1, 12, -1), 0.2).round().byte())
+    assert torch.equal(
+        whole, Pixels(bytes_.float()).without(relevance[:, 0, :1].expand(-1, 12, -1), 0.2).round().byte()
+    )
 
 
 def test_half_precision_is_the_models_own() -> None:
     """What is removed, and what comes in its place, is the same under autocast."""
     images, heat = torch.rand(2, 3, 48, 48), torch.rand(2, 48, 48)
-    expected = [without(images, rank, 0.2) for rank in ranked(heat)]
+    expected = [Pixels(images).without(rank, 0.2) for rank in ranked(heat)]
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = [without(images, rank, 0.2) for rank in ranked(heat)]
+        found = [Pixels(images).without(rank, 0.2) for rank in ranked(heat)]
     assert all(map(torch.equal, found, expected))
 
 
@@ -289,7 +306,7 @@ def test_ranks_images_as_grad_cams_road_and_as_numpy_do(resnet: nn.Module) -> No
     classes = [ClassifierOutputSoftmaxTarget(one) for one in found.predictions.tolist()]
 
     def imputer(image: Tensor, kept: Tensor) -> Tensor:
-        return torch.where(kept > 0, image, around(image[None], kept[None, None])[0])
+        return torch.where(kept > 0, image, around(image[None], kept[None, None], image.shape[1:])[0])
 
     cams = found.heatmaps.numpy()
     sides = [
@@ -507,7 +524,7 @@ def test_pixels_without_a_number_stay_alone() -> None:
     images = torch.rand(1, 1, 16, 16)
     images[0, 0, 3, 5] = torch.nan
     images[0, 0, 9, 9] = torch.inf
-    found = without(images, torch.rand(1, 16, 16), 0.2)
+    found = Pixels(images).without(torch.rand(1, 16, 16), 0.2)
     assert found.isfinite().sum() >= 254
     same = found == images
     assert 0.75 < same.float().mean() < 0.85

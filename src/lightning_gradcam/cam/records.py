@@ -84,10 +84,16 @@ class _Layers:
             raise RuntimeError(f"the target layer {layer.name!r} was not called in this forward pass")
         place = list(outputs).index(layer.name)
         activations = full_precision(layer.read(outputs[layer.name].detach()))
-        return torch.stack([self._map(activations, full_precision(layer.read(one[place]))) for one in gradients], 1)
+        are_finite = _are_finite(activations)
 
-    def _map(self, activations: Tensor, gradients: Tensor) -> Tensor:
-        """One target's map, (N, h, w) >= 0; NaN where not all that it is made of is finite, which no method hides."""
-        finite = activations.isfinite().flatten(1).all(1) & gradients.isfinite().flatten(1).all(1)
-        found = self.method(activations, gradients, self.eigen_smooth).relu()
-        return torch.where(finite[:, None, None], found, torch.nan)
+        def one_targets(gradients: Tensor) -> Tensor:
+            """NaN where not all that it is made of is finite, which no method hides."""
+            found = self.method(activations, gradients, self.eigen_smooth).relu()
+            return torch.where((are_finite & _are_finite(gradients))[:, None, None], found, torch.nan)
+
+        return torch.stack([one_targets(full_precision(layer.read(one[place]))) for one in gradients], dim=1)
+
+
+def _are_finite(values: Tensor) -> Tensor:
+    """Whether all of an image's values are, (N,) of (N, C, h, w); without a copy of them."""
+    return values.amax((1, 2, 3)).isfinite() & values.amin((1, 2, 3)).isfinite()

@@ -5,6 +5,8 @@ Nothing here needs labels of where things are, and nothing draws random numbers.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from math import ceil
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +14,7 @@ from torch.nn import functional as F
 from torch.nn.parameter import is_lazy
 
 from lightning_gradcam.cam.areas import overlaps
-from lightning_gradcam.cam.maps import SHOWN, Maps, as_given, channels_first, size_of, unlike
+from lightning_gradcam.cam.maps import SHOWN, Maps, as_given, channels_first, unlike
 from lightning_gradcam.cam.methods import full_precision
 from lightning_gradcam.cam.targets import (
     Batch,
@@ -31,6 +33,7 @@ from lightning_gradcam.cam.tasks import Task
 REMOVED = 0.2  # of an image's pixels: k of the removal score
 _BELL = 1 / 8  # of each side: the standard deviation of the bell under which what stays is averaged
 _PLACES = 32  # along a side
+_MOST_BLOCKS = 112  # along a side: maps are coarser, and of each pixel alone the sorting takes as long as a forward
 _ALIKE = 2e-5  # biases of some transformers are drawn, a millionth wide
 
 
@@ -79,6 +82,51 @@ def told_from_rivals(found: Maps, targets: int) -> Maps:
     return replace(own, class_sensitivity=unlike(own.maps, found.columns(slice(targets, None)).maps))
 
 
+class Pixels:
+    """Images that parts are removed of: what is removed becomes the mean of what stays around it.
+
+    They are removed in blocks, 112 a side at most.
+
+    Args:
+        images: (N, C, ...) or (N, ..., C), of any numbers.
+
+    Attributes:
+        grid: how many blocks each side has.
+    """
+
+    def __init__(self, images: Tensor) -> None:
+        self._images, self._first = images, channels_first(images)
+        self._values = full_precision(self._first)
+        self._sides = self._first.shape[2:]
+        self._block = [ceil(side / _MOST_BLOCKS) for side in self._sides]
+        self.grid = tuple(ceil(side / size) for side, size in zip(self._sides, self._block, strict=True))
+        with torch.autocast(images.device.type, enabled=False):
+            channels = [one.nan_to_num(0, 0, 0) for one in self._values.split(1, dim=1)]  # type: ignore[no-untyped-call]
+            self._means = torch.cat([_MEANS[len(self.grid)](one, self._block) for one in channels], dim=1)
+
+    def without(self, relevance: Tensor, share: float) -> Tensor:
+        """Return the images without a share of their blocks, the most relevant ones.
+
+        Args:
+            relevance: (N, *grid) a number a block; what is alike in it is removed in equal parts.
+            share: above 0 and below 1.
+        """
+        with torch.autocast(relevance.device.type, enabled=False):
+            stays = _lowest(relevance.flatten(1), share).reshape(relevance.shape)[:, None].to(self._values.dtype)
+            changed = around(self._means, stays, self._sides).lerp_(self._values, self._of_pixels(stays))
+        own = changed if self._first.is_floating_point() else changed.round()
+        return as_given(own.to(self._first.dtype), self._images)
+
+    def _of_pixels(self, blocks: Tensor) -> Tensor:
+        """What blocks have, (N, 1, *grid), as each of their pixels has it."""
+        if self.grid == self._sides:
+            return blocks
+        each = F.interpolate(blocks, scale_factor=[float(size) for size in self._block], mode="nearest")
+        for axis, side in enumerate(self._sides, start=2):
+            each = each.narrow(axis, 0, side)
+        return each
+
+
 @dataclass(frozen=True)
 class Removal:
     """Images with parts of them removed, and what a model says of these.
@@ -111,16 +159,21 @@ class Removal:
         return torch.where(found.states == SHOWN, score, torch.nan)
 
     def ranks(self, found: Maps) -> list[tuple[Tensor, Tensor]]:
-        """Return what pixels are removed by, as `ranked` has it, for each target."""
-        return [ranked(heat) for heat in found.heatmaps(size_of(self.images)).unbind(1)]
+        """Return what blocks of pixels are removed by, as `ranked` has it, for each target."""
+        height, width = self._pixels.grid
+        return [ranked(heat) for heat in found.heatmaps((height, width)).unbind(1)]
 
     def after(self, ranks: tuple[Tensor, Tensor], target: int, share: float) -> tuple[Tensor, Tensor]:
         """Return what is left of a target, (N,), without a share of the pixels: the least relevant, and the most.
 
         Left is its probability in 0..1; of a target that is none, how far its value rose, below 0 where it fell.
         """
-        least, most = (self._left(without(self.images, rank, share))[:, target] for rank in ranks)
+        least, most = (self._left(self._pixels.without(rank, share))[:, target] for rank in ranks)
         return least, most
+
+    @cached_property
+    def _pixels(self) -> Pixels:
+        return Pixels(self.images)
 
     @property
     def _are_probabilities(self) -> bool:
@@ -151,7 +204,7 @@ def _by_share(least: Tensor, most: Tensor) -> Tensor:
 
 
 def ranked(heat: Tensor) -> tuple[Tensor, Tensor]:
-    """Return what pixels, (N, ...), are removed by: as the least relevant, and as the most.
+    """Return what pixels, or blocks of them, (N, ...), are removed by: as the least relevant, and as the most.
 
     That is their heat. Of those as hot, as all that a map leaves at 0, it is the heat around for the most relevant, and
     for the least the heat around in the map that is moved on by half of each side. So a map that says nothing, which
@@ -161,52 +214,41 @@ def ranked(heat: Tensor) -> tuple[Tensor, Tensor]:
         hot = heat.float()
         here = _coarse(hot[:, None])
         there = here.roll([side // 2 for side in here.shape[2:]], list(range(2, here.dim())))
-        gathered = _gathered(torch.cat([here, there], dim=1)) / _gathered(torch.ones_like(here[:1]))
-        near, opposite = _enlarged(gathered, hot.shape[1:]).unbind(1)
-        return 1e-3 * opposite - hot, 1e-3 * near + hot
+        everywhere = _gathered(torch.ones_like(here[:1]))
+        near, opposite = (_enlarged(_gathered(one) / everywhere, hot.shape[1:])[:, 0] for one in (here, there))
+        return opposite.mul_(1e-3).sub_(hot), near.mul_(1e-3).add_(hot)
 
 
-def without(images: Tensor, relevance: Tensor, share: float) -> Tensor:
-    """Remove a share of the pixels of images, the most relevant ones: they become the mean of what stays around them.
-
-    Args:
-        images: (N, C, ...) or (N, ..., C), of any numbers.
-        relevance: (N, ...) a number a pixel; what is alike in it is removed in equal parts.
-        share: above 0 and below 1.
-    """
-    with torch.autocast(images.device.type, enabled=False):
-        first = channels_first(images)
-        plain = full_precision(first)
-        stays = 1 - _highest(relevance.flatten(1), share).reshape(relevance.shape)[:, None].to(plain.dtype)
-        changed = around(plain, stays).lerp_(plain, stays)
-    return as_given((changed if first.is_floating_point() else changed.round()).to(first.dtype), images)
-
-
-def _highest(values: Tensor, share: float) -> Tensor:
-    """Which of (N, P) values are the highest share of them: 1 or 0, and at the threshold what is left for each."""
+def _lowest(values: Tensor, share: float) -> Tensor:
+    """Which of (N, P) values are not the highest share of them: 1 or 0, and at the threshold what is left for each."""
     count = min(round(share * values.shape[1]), values.shape[1] - 1)  # something stays
     if count == 0:
-        return torch.zeros_like(values)
+        return torch.ones_like(values)
     threshold = values.topk(count, dim=1, sorted=False).values.amin(1, keepdim=True)
-    above, at = (values > threshold).float(), (values == threshold).float()
-    return above + at * (count - above.sum(1, keepdim=True)) / at.sum(1, keepdim=True)
+    below, at = values < threshold, values == threshold
+    kept = values.shape[1] - count - below.sum(1, keepdim=True)
+    return torch.where(at, kept / at.sum(1, keepdim=True), below.to(values.dtype))
 
 
-def around(images: Tensor, weights: Tensor) -> Tensor:
+def around(images: Tensor, weights: Tensor, sides: torch.Size) -> Tensor:
     """Return the weighted mean of what is around each pixel, (N, C, ...), under a bell an eighth of each side wide.
 
     Weights nowhere become 0 under it: of pixels far from any that count it is the mean of the nearest. It is made on a
     grid of 32 places a side at most, which such a bell does not need finer, and enlarged.
 
     Args:
-        images: (N, C, ...).
+        images: (N, C, ...), of numbers; or means of blocks of pixels.
         weights: (N, 1, ...) or (1, 1, ...), >= 0 and somewhere above.
+        sides: of the images.
     """
-    counted = (images * weights).nan_to_num_(0, 0, 0)  # a pixel without a number is none
-    return _enlarged(_gathered(_coarse(counted)) / _gathered(_coarse(weights)), images.shape[2:])
+    return _enlarged(_gathered(_coarse(images * weights)) / _gathered(_coarse(weights)), sides)
 
 
 _LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}  # by how many sides there are
+_MEANS = {
+    sides: partial(pool, ceil_mode=True, count_include_pad=False)
+    for sides, pool in {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}.items()
+}
 
 
 def _enlarged(coarse: Tensor, sides: torch.Size) -> Tensor:
