@@ -48,8 +48,8 @@ class GradCAMCallback(_Callback):
 
     Args:
         target_layer: dotted name or module, or several: one grid each, and the average of a sequence within the
-            sequence. None: the last layer whose output is a map, or of tokens, unless a method is named, the first
-            norm, where they are not mixed yet; the log says which.
+            sequence. None: the last layer whose output is a map or, unless a method is named, of tokens and
+            behind attention the norm in front of the first attention; the log says which.
         images: how many, spread over what validation reads and its classes; dataset indices; a tensor (N, C, H, W) as
             the model gets it; or (tensor, labels).
         target: what is explained: "label" (the prediction where there are no labels), "predicted", a class, several

@@ -136,7 +136,8 @@ def compare(
         model: as in `explain`.
         images: as in `explain`; the more, the surer: 32 tell much.
         labels: as in `explain`.
-        layers: dotted names; None takes the last of each size of map, and of tokens the norms.
+        layers: dotted names; None takes the one that is looked at unconfigured, the last of each size of map, and of
+            tokens the norms.
         methods: by name; None takes all that are computed on the model's device, "relevance" where it fits.
         masks: (N, H, W), true on the thing, for `in_mask`.
         target: one class an image, as in `explain`.
@@ -207,7 +208,8 @@ class _Trial:
         def found(lent: nn.Module, settings: Settings) -> list[str]:
             plan = make_plan(lent, self.inputs, self.labels, settings)
             few = self.inputs.of([0, min(1, len(self.inputs.images) - 1)]).on(lent)
-            return candidates(lent, lambda images: plan.rows_of(lent, few.instead(images))[1], few.images)
+            layers = candidates(lent, lambda images: plan.rows_of(lent, few.instead(images))[1], few.images)
+            return [*dict.fromkeys([*plan.names, *layers])]
 
         return self.lender.look(found, self.settings)
 

@@ -113,6 +113,50 @@ def test_the_layer_found(name, layer) -> None:
     assert found(torchvision.models.get_model(name), torch.randn(2, 3, 224, 224)).name == layer
 
 
+@pytest.mark.parametrize(
+    ("make", "layer", "method"),
+    [
+        (lambda: torchvision.models.get_model("resnet18"), "layer4", "gradcam"),
+        (
+            lambda: torchvision.models.get_model("vit_b_32"),
+            "encoder.layers.encoder_layer_0.ln_1",
+            "gradcam_elementwise",
+        ),
+        (lambda: torchvision.models.get_model("swin_t"), "features.1.0.norm1", "gradcam_elementwise"),
+        (lambda: torchvision.models.get_model("swin_v2_t"), "features.0", "gradcam_elementwise"),
+        (lambda: torchvision.models.get_model("maxvit_t"), "blocks.0.layers.0.layers.MBconv", "gradcam_elementwise"),
+        (lambda: timm.create_model("coatnet_0_224"), "stages.2.blocks.0.norm1.norm", "gradcam_elementwise"),
+        (lambda: timm.create_model("mixer_s32_224"), "blocks.0.norm1", "gradcam_elementwise"),
+        (lambda: timm.create_model("levit_128s"), "stages.0.downsample", "gradcam_elementwise"),  # behind the stem
+        (lambda: timm.create_model("resnet50_clip"), "final_conv", "gradcam_elementwise"),  # attention pools behind it
+        (lambda: timm.create_model("poolformer_s12"), "stages", "gradcam"),
+        (lambda: OneSoftmax(), "attention.norm", "gradcam_elementwise"),
+    ],
+)
+def test_unconfigured_the_layer_lies_in_front_of_all_attention(make, layer, method) -> None:
+    """In windows or over all, computed in whatever way; where there is none it is the last map, or the first norm."""
+    model = make().eval()
+    side = model.default_cfg["input_size"][-1] if hasattr(model, "default_cfg") else 224
+    found = explain(model, torch.randn(1, 3, side, side))
+    assert (found.layer, found.method) == (layer, method)
+
+
+class OneSoftmax(nn.Module):
+    """Attention whose softmax is a module of its own, of which the norm is a neighbour."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, 8, 16, 16)
+        self.attention = nn.ModuleDict({"norm": nn.LayerNorm(8), "softmax": nn.Softmax(-1)})
+        self.mixed = nn.ModuleDict({"query": nn.Linear(8, 8), "norm": nn.LayerNorm(8)})
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        tokens = self.attention["norm"](self.patches(images).flatten(2).mT)
+        shares = self.attention["softmax"](tokens @ tokens.mT)  # (N, L, L)
+        return self.head(self.mixed["norm"](self.mixed["query"](shares @ tokens)).mean(1))
+
+
 def test_a_mean_over_tokens_needs_no_attention_behind_the_layer() -> None:
     """Every token reaches the scores from the last norm."""
 

@@ -81,6 +81,7 @@ class Attentions(TorchFunctionMode):
     def __init__(self) -> None:
         super().__init__()
         self.seen: list[_Fused | _Written] = []
+        self.have_mixed = False  # of any kind, also such as `relevance` does not fit
         self._answers: dict[Any, Callable[..., Any]] = {
             F.scaled_dot_product_attention: self._fused,
             F.multi_head_attention_forward: self._multi_head,
@@ -117,6 +118,7 @@ class Attentions(TorchFunctionMode):
         output = F.scaled_dot_product_attention(
             query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
         )
+        self.have_mixed = True
         if query.dim() != 4:
             return output
         point, handed_on = self._begun(output)
@@ -133,6 +135,7 @@ class Attentions(TorchFunctionMode):
     def _softmax(self, own: Callable[..., Tensor]) -> Callable[..., Tensor]:
         def softmax(input: Tensor, dim: int | None = None, *others: Any, **named: Any) -> Tensor:
             output = own(input, dim, *others, **named)
+            self.have_mixed = self.have_mixed or (_is_of_positions(output) and dim in (-1, output.dim() - 1))
             if output.dim() != 4 or dim not in (-1, 3):
                 return output
             point, handed_on = self._begun(output)
@@ -147,6 +150,7 @@ class Attentions(TorchFunctionMode):
         told = given.arguments
         extras = ("bias_k", "bias_v", "add_zero_attn", "static_k", "static_v")
         if query.dim() != 3 or any(told[name] is not None and told[name] is not False for name in extras):
+            self.have_mixed = True
             return F.multi_head_attention_forward(query, key, value, *others, **named)
         heads = told["num_heads"]
         weights = (
@@ -167,6 +171,11 @@ class Attentions(TorchFunctionMode):
             return scores, None
         shares = self.seen[-1].shares(slice(None)).to(query.dtype)
         return scores, shares.mean(1) if told["average_attn_weights"] else shares
+
+
+def _is_of_positions(shares: Tensor) -> bool:
+    """Whether a softmax over the last axis is attention, (..., heads, Q, K), or (N heads, L, L), and no scores."""
+    return shares.dim() > 3 or (shares.dim() == 3 and shares.shape[1] == shares.shape[2])
 
 
 _MULTI_HEAD = inspect.signature(F.multi_head_attention_forward)

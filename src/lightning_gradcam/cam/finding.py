@@ -1,7 +1,9 @@
 """Which layers of a model give maps, and which is looked at: told by one dry forward."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -51,29 +53,75 @@ def resolve_layers(
     return [found.last()] if chosen is None else [found.named(name) for name in chosen]
 
 
-def first_tokens(
+def unmixed(
     model: nn.Module, forward: Callable[[Tensor], Tensor], images: Tensor, is_mixed: Callable[[], bool]
-) -> TargetLayer:
-    """Find where tokens have not been mixed yet: the norm that the first attention reads, or else the first.
+) -> TargetLayer | None:
+    """Find the last layer where attention has mixed nothing yet: what the first attention reads.
+
+    Of tokens that are mixed without attention, as MLP-Mixer's, it is the first norm. Of scores that are one a pixel
+    the maps of a decoder lie behind attention too, and over the pixels all the same.
 
     Args:
-        model: a lent model whose last map is of tokens.
+        model: a lent model.
         forward: images -> scores, (N, ...).
         images: (N, C, H, W) on the model's device; two are enough.
         is_mixed: whether attention was computed in the forward that runs.
+
+    Returns:
+        None where the last map is such a layer itself, or a decoder's, and none of tokens.
     """
-    behind = set[str]()
-
-    def placed(name: str, module: nn.Module, inputs: object, output: object) -> None:
-        if is_mixed():
-            behind.add(name)
-
-    with hooked(_that_call_hooks(model), placed):
+    layers = _that_call_hooks(model)
+    with _FirstAttention(is_mixed).watching(layers) as first:
         found = _surveyed(model, forward, images)
-    tokens = [name for name, read in found.maps().items() if _is_of_tokens(read)]
-    norms = [name for name in tokens if found.is_norm(name)] or tokens
-    in_front = [name for name in norms if name not in behind]
-    return found.target(in_front[-1] if in_front and behind else norms[0])
+    maps = found.maps()
+    last = next(reversed(maps))
+    if not _is_of_tokens(maps[last]) and (last not in first.behind or found.scores.dim() == 4):
+        return None
+    within = next((name for name in reversed(first.within) if any(True for _ in layers[name].parameters())), None)
+    in_front = [name for name in maps if name not in first.behind and not f"{name}.".startswith(f"{within}.")]
+    if first.behind and in_front:
+        return found.target(in_front[-1])
+    tokens = [name for name, read in maps.items() if _is_of_tokens(read)] or [*maps]
+    return found.target(next(filter(found.is_norm, tokens), tokens[0]))
+
+
+class _FirstAttention:
+    """Tells where in a forward pass the first attention is computed.
+
+    Attributes:
+        within: the layers that run while it is, the outermost first.
+        behind: those whose last call ends behind it.
+    """
+
+    def __init__(self, is_mixed: Callable[[], bool]) -> None:
+        self.within: list[str] = []
+        self.behind: set[str] = set()
+        self._is_mixed = is_mixed
+        self._running: list[str] = []
+
+    @contextmanager
+    def watching(self, layers: Mapping[str, nn.Module]) -> Iterator["_FirstAttention"]:
+        handles = [one.register_forward_pre_hook(partial(self._begun, name)) for name, one in layers.items()]
+        with ExitStack() as stack, hooked(layers, self._ended):
+            for handle in handles:
+                stack.callback(handle.remove)
+            yield self
+
+    def _begun(self, name: str, module: nn.Module, inputs: object) -> None:
+        self._look()
+        self._running.append(name)
+
+    def _ended(self, name: str, module: nn.Module, inputs: object, output: object) -> None:
+        self._look()
+        self._running.remove(name)
+        self.behind.discard(name)
+        if self.within or self._is_mixed():
+            self.behind.add(name)
+
+    def _look(self) -> None:
+        """Between the attention and here no other layer began or ended."""
+        if not self.within and self._is_mixed():
+            self.within = [*self._running]
 
 
 def layouts_in(model: nn.Module, forward: Callable[[Tensor], Tensor], images: Tensor) -> list[Layout]:

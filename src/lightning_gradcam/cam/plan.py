@@ -12,7 +12,7 @@ from lightning_gradcam.cam.attention import AT_ONCE, ATTENTION, Attentions, toke
 from lightning_gradcam.cam.borrowed import check_method_fits
 from lightning_gradcam.cam.calls import Call, Inputs
 from lightning_gradcam.cam.evidence import Evidence, evidence_of
-from lightning_gradcam.cam.finding import first_tokens, layouts_in, resolve_layers
+from lightning_gradcam.cam.finding import layouts_in, resolve_layers, unmixed
 from lightning_gradcam.cam.labels import as_numbers, known_of
 from lightning_gradcam.cam.layers import LayerOfModel, TargetLayer, named_layers
 from lightning_gradcam.cam.layouts import Layout
@@ -86,15 +86,15 @@ class Plan:
         return self.method or self.settings.method_name
 
     @property
-    def is_of_first_tokens(self) -> bool:
-        """Whether, with nothing asked for, the layer is where tokens are not mixed yet."""
+    def is_unmixed(self) -> bool:
+        """Whether, with nothing asked for, the layer is one in front of all attention."""
         settings = self.settings
         return settings.method is None and settings.target_layer is None and self.method != "gradcam"
 
     @property
     def at_once(self) -> int:
         """Images in a forward pass: few where all that lies behind the first attention is kept to go back."""
-        goes_back = self.tokens is not None or self.is_of_first_tokens
+        goes_back = self.tokens is not None or self.is_unmixed
         return min(self.settings.batch_size, AT_ONCE) if goes_back else self.settings.batch_size
 
     def layers_of(self, model: nn.Module) -> list[list[LayerOfModel]]:
@@ -162,9 +162,9 @@ def _looked_at(
 ) -> tuple[str | None, tuple[tuple[TargetLayer, ...], ...], Layout | None]:
     """Find the method of ours, and the layers or the tokens that it is of.
 
-    With none asked for Grad-CAM, but of tokens the positive products of activation and gradient, where nothing has
-    mixed them yet: behind that, Grad-CAM was at chance where these were as faithful as the true place, over all
-    networks and tasks of `tests/benchmarks/faithfulness.py`.
+    With none asked for Grad-CAM, but of tokens the positive products of activation and gradient, and of whatever lies
+    behind attention these in front of it, where nothing is mixed yet: behind it, Grad-CAM was at chance or below where
+    these were as faithful as the true place, over the networks and tasks of `tests/benchmarks/faithfulness.py`.
     """
     if settings.method == RELEVANCE:
         return RELEVANCE, (), _attended(model, forward, images)
@@ -172,12 +172,12 @@ def _looked_at(
     groups = tuple(tuple(resolve_layers(model, forward, images, choice, transform)) for choice in choices)
     if settings.method is not None:
         return str(settings.method) if is_own(settings.method) else None, groups, None
-    if not all(layer.is_of_tokens for group in groups for layer in group):
-        return "gradcam", groups, None
-    if settings.target_layer is None:
-        with Attentions() as attentions:
-            groups = ((first_tokens(model, forward, images, lambda: bool(attentions.seen)),),)
-    return "gradcam_elementwise", groups, None
+    if settings.target_layer is not None or transform is not None:
+        are_of_tokens = all(layer.is_of_tokens for group in groups for layer in group)
+        return "gradcam_elementwise" if are_of_tokens else "gradcam", groups, None
+    with Attentions() as attentions:
+        layer = unmixed(model, forward, images, lambda: attentions.have_mixed)
+    return ("gradcam", groups, None) if layer is None else ("gradcam_elementwise", ((layer,),), None)
 
 
 def _attended(model: nn.Module, forward: Callable[[Tensor], Tensor], images: Tensor) -> Layout:

@@ -255,9 +255,7 @@ class Watch:
         if plan.tokens:
             rank_zero_info(f"method={settings.method!r}: relevance, of the attention of all blocks, and of no layer")
         elif settings.target_layer is None:
-            which = (
-                "where tokens are not mixed yet" if plan.is_of_first_tokens else "the last layer whose output is a map"
-            )
+            which = "in front of attention" if plan.is_unmixed else "the last layer whose output is a map"
             rank_zero_info(f"target_layer=None: looking at {plan.names[0]!r}, {which}, by {plan.method_name}")
         if settings.task is None:
             rank_zero_info(f"task=None: {task.kind}, told from {task.why}")
