@@ -22,6 +22,8 @@ from lightning_gradcam import GradCAMCallback, explain
 from .conftest import Classifier, Events, complaints, make_pairs, small_cnn
 
 TAG = "gradcam/network.6"
+FIRST_NORM = "network.encoder.layers.encoder_layer_0.ln_1"
+ALONE = ("gathering alone", "waiting alone", "attention alone")  # of other modules, without the callback
 ROOT = str(Path(__file__).parent.parent)
 
 VARIANTS = {
@@ -40,6 +42,9 @@ VARIANTS = {
     "ranks disagree": "[GradCAMCallback(images=4)]",
     "gathering": "[GradCAMCallback(images=3)]",
     "gathering alone": "[]",
+    "attention": "[GradCAMCallback(images=3, method='relevance', trust=True)]",
+    "attention unconfigured": "[GradCAMCallback(images=3)]",
+    "attention alone": "[]",
     "monitored": "[GradCAMCallback(images=4), EarlyStopping('gradcam/network.6/focus', patience=9)]",
     "monitored and failing": "[GradCAMCallback(images=4, output=partial(failing, 1, epochs=(0, 1))), "
     "EarlyStopping('gradcam/network.6/border')]",
@@ -55,6 +60,7 @@ SCRIPT = """
     from pytorch_lightning.callbacks import EarlyStopping
     from pytorch_lightning.loggers import TensorBoardLogger
     from torch.utils.data import DataLoader
+    from torchvision.models import VisionTransformer
     from lightning_gradcam import GradCAMCallback
     from tests.conftest import Classifier, make_pairs
 
@@ -93,6 +99,8 @@ SCRIPT = """
                           logger=TensorBoardLogger({folder!r} + "/" + name, name="", version="run"),
                           enable_progress_bar=False, enable_checkpointing=False)
         module = Gathering() if "gathering" in name else Waiting() if is_late else Classifier()
+        if "attention" in name:
+            module = Classifier(VisionTransformer(16, 8, 2, 2, 16, 32, num_classes=4))
         loader = DataLoader(make_pairs(), 4, shuffle=True)
         seen = make_pairs(seed=int(os.environ.get("LOCAL_RANK", 0))) if name == "ranks disagree" else make_pairs()
         options = dict(collate_fn=with_a_function) if "travel" in name else {{}}
@@ -137,10 +145,12 @@ def test_on_two_processes_training_is_the_same(launched) -> None:
     }
     assert "self.log('gradcam" not in launched.said["watched"]  # Lightning's advice on what differs between processes
     for name, found in weights.items():
-        alone = weights[next((word for word in ("gathering alone", "waiting alone") if name[:7] == word[:7]), "plain")]
+        alone = weights[next((word for word in ALONE if name[:7] == word[:7]), "plain")]
         assert all(torch.equal(value, found[key]) for key, value in alone.items()), name
     for name in ("gathering", "waiting for loaders"):
         assert Events(launched.folder / name / "run").steps(TAG) == [0, 1, 2]  # a forward that waits for all ranks
+    for name, layer in {"attention": "attention", "attention unconfigured": FIRST_NORM}.items():
+        assert Events(launched.folder / name / "run").steps(f"gradcam/{layer}") == [0, 1, 2]
 
 
 SHARED = [("watched", 4), ("three images", 3), ("one image", 1), ("ranks disagree", 4)]

@@ -187,6 +187,14 @@ def test_a_covering_part_of_the_grid_is_equal(case, undisturbed, tmp_path) -> No
     assert_untouched(case, undisturbed(case), tmp_path)
 
 
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "bf16-true"])
+@pytest.mark.parametrize("accumulate", [1, 3])  # the latter with trust=True
+def test_recording_attention_changes_nothing(precision, accumulate, undisturbed, tmp_path) -> None:
+    """Whose softmax is computed between those of the training."""
+    case = Case("vit", "adamw", accumulate, precision, "twice", "relevance", False)
+    assert_untouched(case, undisturbed(case), tmp_path)
+
+
 @pytest.mark.grid
 @pytest.mark.parametrize("case", [case for case in GRID if case not in COVERING], ids=str)
 def test_the_rest_of_the_grid_is_equal(case, undisturbed, tmp_path) -> None:

@@ -4,8 +4,8 @@
 
 Small networks of many families are trained on tasks whose evidence lies at a known place, and each method at each
 candidate layer is measured by `compare`: faithfulness beside the true mask's own, class sensitivity, and the share of
-the heat on the thing. Networks and rows are kept in a folder, and what is there is not made again; without anything to
-make, the tables are printed from it.
+the heat on the thing. What was measured stands in `faithfulness.jsonl` beside this file, and is not measured again
+unless its line is removed; the tables are printed from it. Trained networks are kept in a folder.
 """
 
 import argparse
@@ -45,6 +45,8 @@ from lightning_gradcam import compare, explain
 from lightning_gradcam.cam.trust import REMOVED, Pixels, ranked
 from models import Classifier, SmallCNN
 
+RESULTS = Path(__file__).with_suffix(".jsonl")
+LEARNED = 0.6  # of the way from chance to all: whose accuracy is less tells nothing
 IMAGES = 40  # of the validation data
 COPIES = 4  # canvases a training digit
 SIDE = 32  # of the images, half of the examples': many are trained
@@ -86,8 +88,8 @@ def _deit(classes: int) -> nn.Module:
 
 
 def _mixer(classes: int) -> nn.Module:
-    mixer = MlpMixer(img_size=16, patch_size=2, in_chans=32, embed_dim=64, num_blocks=3, num_classes=classes)
-    return nn.Sequential(stem(), mixer)
+    shape = {"embed_dim": 96, "num_blocks": 2, "mlp_ratio": (1.0, 2.0)}
+    return nn.Sequential(stem(), MlpMixer(img_size=16, patch_size=2, in_chans=32, num_classes=classes, **shape))
 
 
 def _swin(classes: int) -> nn.Module:
@@ -121,7 +123,7 @@ NETWORKS: dict[str, tuple[Callable[[int], nn.Module], float, int]] = {
     "ViT, class token": (_vit, 1e-3, 10),
     "ViT, mean": (_vit_mean, 1.5e-3, 12),
     "DeiT, two tokens": (_deit, 1e-3, 10),
-    "Mixer": (_mixer, 2e-3, 14),
+    "Mixer": (_mixer, 3e-3, 12),
     "Swin": (_swin, 1e-3, 10),
     "MaxViT": (_maxvit, 2e-3, 5),
     "ConvNeXt": (_convnext, 2e-3, 6),
@@ -195,9 +197,10 @@ def measured(network: str, task: str, seed: int, folder: Path) -> dict[str, Any]
         "seed": seed,
         "accuracy": accuracy,
         "area": float(masks.float().mean()),
-        "mask": mask_faithfulness(model, images, masks),
-        "shown": _shown(model, images),
-        "rows": found.to_dicts(),
+        "mask": round(mask_faithfulness(model, images, masks), 4),
+        "shown": _shown(model, images, None),
+        "gradcam": _shown(model, images, "gradcam"),
+        "rows": [[row.layer, row.method, *(round(number, 3) for number in row[2:])] for row in found.rows],
     }
 
 
@@ -209,9 +212,9 @@ def _trained(network: str, task: str, training: TensorDataset) -> nn.Module:
     return module.network.eval()
 
 
-def _shown(model: nn.Module, images: Tensor) -> list[str]:
-    """Layer and method of what is shown unconfigured."""
-    found = explain(model, images[:2])
+def _shown(model: nn.Module, images: Tensor, method: str | None) -> list[str]:
+    """Layer and method of what is shown where no layer is named."""
+    found = explain(model, images[:2], method=method)
     return [found.layer, found.method]
 
 
@@ -225,35 +228,71 @@ def mask_faithfulness(model: nn.Module, images: Tensor, masks: Tensor) -> float:
     return float((left[0] - left[1]).mean() / 2)
 
 
-def tables(results: list[dict[str, Any]]) -> None:
-    """Print what was found, as Markdown."""
+Run = dict[str, Any]
+
+
+def tables(runs: list[Run]) -> None:
+    """Print what was found, as Markdown: of each network the best pairs, and of all what is shown unconfigured."""
     by_network = defaultdict(list)
-    for one in results:
-        by_network[one["network"]].append(one)
-    for network, runs in by_network.items():
-        accuracy, mask = fmean(one["accuracy"] for one in runs), fmean(one["mask"] for one in runs)
-        print(f"\n**{network}**, {len(runs)} trainings, accuracy {accuracy:.2f}, the mask's faithfulness {mask:+.3f}\n")
-        print("| layer | method | faithfulness | of the best | of the mask | class sensitivity | in_mask |")
-        print("| --- | --- | --- | --- | --- | --- | --- |")
-        rows = defaultdict(list)
-        for run in runs:
-            best = max(row["faithfulness"] for row in run["rows"])
-            for row in run["rows"]:
-                rows[row["layer"], row["method"]].append((row, row["faithfulness"] / best, run["mask"]))
-        shown = tuple(runs[0]["shown"])
-        for (layer, method), found in sorted(rows.items(), key=lambda one: -_mean(one[1], "faithfulness"))[:12]:
-            mark = "**" if (layer, method) == shown else ""
-            of_best = fmean(share for _, share, _ in found)
-            of_mask = _mean(found, "faithfulness") / fmean(mask for _, _, mask in found)
-            numbers = [_mean(found, name) for name in ("faithfulness", "class_sensitivity", "in_mask")]
-            print(
-                f"| {mark}{layer}{mark} | {mark}{method}{mark} | {numbers[0]:+.3f} | {of_best:.2f} | {of_mask:.2f} "
-                f"| {numbers[1]:.2f} | {numbers[2]:.2f} |"
-            )
+    for run in runs:
+        by_network[run["network"]].append(run)
+    for network, found in by_network.items():
+        _pairs(network, [run for run in found if has_learned(run)])
+    print("\nFaithfulness over the mask's, task by task: the mean of the seeds\n")
+    print(f"| network | layer, method | {' | '.join(TASKS)} | of the best pair | in_mask | class sensitivity |")
+    print("| --- | --- |" + " --- |" * (len(TASKS) + 3))
+    for network, found in by_network.items():
+        for which in ("shown", "gradcam", "relevance"):
+            _summary(network, which, [run for run in found if has_learned(run)])
+    for run in runs:
+        if not has_learned(run):
+            print(f"left out: {run['network']}, {run['task']}, seed {run['seed']}: accuracy {run['accuracy']:.2f}")
 
 
-def _mean(found: list[tuple[dict[str, Any], float, float]], name: str) -> float:
-    return fmean(row[name] for row, _, _ in found)
+def has_learned(run: Run) -> bool:
+    """Whether a network looks at the thing at all."""
+    chance = 1 / TASKS[run["task"]][1]
+    return run["accuracy"] >= chance + LEARNED * (1 - chance)
+
+
+def _pairs(network: str, runs: list[Run]) -> None:
+    if not runs:
+        return
+    accuracy, mask = fmean(run["accuracy"] for run in runs), fmean(run["mask"] for run in runs)
+    print(f"\n**{network}**, {len(runs)} trainings, accuracy {accuracy:.2f}, the mask's faithfulness {mask:+.3f}\n")
+    print("| layer | method | faithfulness | of the best | of the mask | class sensitivity | in_mask |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    rows = defaultdict(list)
+    for run in runs:
+        for layer, method, *numbers in run["rows"]:
+            rows[layer, method].append((*numbers[:3], numbers[0] / _best(run)))
+    everywhere = {pair: found for pair, found in rows.items() if len(found) == len(runs)}
+    means = {pair: [fmean(one) for one in zip(*found, strict=True)] for pair, found in everywhere.items()}
+    for pair, (faithful, sensitive, inside, of_best) in sorted(means.items(), key=lambda one: -one[1][0])[:12]:
+        layer, method = (f"**{one}**" if [*pair] == runs[0]["shown"] else one for one in pair)
+        print(
+            f"| {layer} | {method} | {faithful:+.3f} | {of_best:.2f} | {faithful / mask:.2f} | {sensitive:.2f} "
+            f"| {inside:.2f} |"
+        )
+
+
+def _best(run: Run) -> float:
+    return max(row[2] for row in run["rows"])
+
+
+def _summary(network: str, which: str, runs: list[Run]) -> None:
+    rows = [(run, row) for run in runs for row in run["rows"] if row[:2] == run.get(which, ["attention", "relevance"])]
+    if not rows or (which == "gradcam" and all(run["shown"] == run["gradcam"] for run, _ in rows)):
+        return
+    of_mask = [[row[2] / run["mask"] for run, row in rows if run["task"] == task] for task in TASKS]
+    shares = [f"{fmean(one):.2f} ({len(one)})" if one else "" for one in of_mask]
+    others = [fmean(row[2] / _best(run) for run, row in rows), *(fmean(row[at] for _, row in rows) for at in (4, 3))]
+    pair = ", ".join(dict.fromkeys(rows[0][1][:2])) if which != "relevance" else which
+    print(f"| {network} | {pair} | {' | '.join(shares)} | {' | '.join(f'{one:.2f}' for one in others)} |")
+
+
+def _key(run: Run) -> tuple[str, str, int]:
+    return run["network"], run["task"], run["seed"]
 
 
 def main() -> None:
@@ -265,18 +304,17 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("runs/faithfulness"))
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
-    results = options.folder / "results.jsonl"
-    known = [json.loads(line) for line in results.open()] if results.exists() else []
-    done = {(one["network"], one["task"], one["seed"]) for one in known}
+    known = [json.loads(line) for line in RESULTS.open()] if RESULTS.exists() else []
+    done = {_key(run) for run in known}
     wanted = [(n, t, s) for s in range(options.seeds) for t in options.tasks for n in options.networks]
     missing = [one for one in wanted if one not in done]
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
         running = {pool.submit(measured, *one, options.folder): one for one in missing}
         for future in tqdm(as_completed(running), total=len(running), desc="trainings", disable=not missing):
             known.append(future.result())
-            with results.open("a") as file:
+            with RESULTS.open("a") as file:
                 file.write(json.dumps(known[-1]) + "\n")
-    tables([one for one in known if (one["network"], one["task"], one["seed"]) in wanted])
+    tables(sorted((run for run in known if _key(run) in wanted), key=lambda run: wanted.index(_key(run))))
 
 
 if __name__ == "__main__":

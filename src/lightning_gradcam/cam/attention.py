@@ -185,7 +185,7 @@ def _additive(mask: Tensor | None) -> Tensor | None:
     """A mask as what is added before the softmax; of bools, True takes part."""
     if mask is None or mask.dtype != torch.bool:
         return mask
-    return torch.zeros(mask.shape, device=mask.device).masked_fill_(~mask, -torch.inf)
+    return torch.zeros(mask.shape, dtype=torch.float32, device=mask.device).masked_fill_(~mask, -torch.inf)
 
 
 def _masks(attention: Tensor | None, padding: Tensor | None, count: int, heads: int) -> Tensor | None:
@@ -213,13 +213,13 @@ def relevance(seen: Sequence[_Fused | _Written], gradients: Sequence[Tensor], to
 
 
 def _relevance(seen: Sequence[_Fused | _Written], gradients: Sequence[Tensor], tokens: Layout, rows: slice) -> Tensor:
-    length = seen[0].shape[-1]
-    ways = torch.eye(length, device=seen[0].point.device)
+    length, point = seen[0].shape[-1], seen[0].point
+    ways = full_precision(torch.eye(length, dtype=point.dtype, device=point.device))
     through = torch.zeros_like(ways)  # what goes through attention: what a token has of itself says nothing
     for attention, gradient in zip(seen, gradients, strict=True):
         step = (attention.shares(rows) * attention.slopes(gradient, rows)).relu().mean(1)
         through = through + step @ (ways + through) if step.shape[1] == length else step @ (ways + through)
-    is_read = gradients[-1][rows].ne(0).any(3).any(1).float()  # by the scores, of the queries of the last
+    is_read = gradients[-1][rows].ne(0).any(3).any(1).to(ways.dtype)  # by the scores, of the queries of the last
     found = (is_read[:, None] @ through)[:, 0] / is_read.sum(1, keepdim=True).clamp(min=1)
     is_finite = through.isfinite().flatten(1).all(1)
     return torch.where(is_finite[:, None, None], tokens(found[..., None])[:, 0].relu(), torch.nan)
