@@ -24,7 +24,6 @@ from typing import Any
 
 import torch
 from pytorch_lightning import Trainer, seed_everything
-from timm.models.convnext import ConvNeXt
 from timm.models.deit import VisionTransformerDistilled
 from timm.models.maxxvit import MaxxVit, MaxxVitCfg, MaxxVitTransformerCfg
 from timm.models.mlp_mixer import MlpMixer
@@ -34,6 +33,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
+from torchvision.models.convnext import CNBlockConfig, ConvNeXt
 from torchvision.models.vision_transformer import ConvStemConfig
 from torchvision.models.vision_transformer import VisionTransformer as TorchvisionViT
 from tqdm import tqdm
@@ -93,13 +93,14 @@ def _mixer(classes: int) -> nn.Module:
 
 
 def _swin(classes: int) -> nn.Module:
-    shape = {"embed_dim": 48, "depths": (2, 2), "num_heads": (3, 6), "window_size": 4}
+    shape = {"embed_dim": 48, "depths": (2, 1), "num_heads": (3, 6), "window_size": 8, "drop_path_rate": 0.0}
     return nn.Sequential(stem(), SwinTransformer(16, 1, 32, classes, **shape))
 
 
 def _convnext(classes: int) -> nn.Module:
-    shape = {"depths": (1, 1, 1, 1), "dims": (32, 48, 64, 96), "patch_size": 2, "output_stride": 8}
-    return ConvNeXt(num_classes=classes, ls_init_value=None, **shape)
+    network = ConvNeXt([CNBlockConfig(32, 64, 1), CNBlockConfig(64, None, 2)], 0.0, 1.0, classes)
+    network.features[0] = nn.Sequential(stem(), nn.MaxPool2d(2))
+    return network
 
 
 def _maxvit(classes: int) -> nn.Module:
@@ -124,9 +125,9 @@ NETWORKS: dict[str, tuple[Callable[[int], nn.Module], float, int]] = {
     "ViT, mean": (_vit_mean, 1.5e-3, 12),
     "DeiT, two tokens": (_deit, 1e-3, 10),
     "Mixer": (_mixer, 3e-3, 12),
-    "Swin": (_swin, 1e-3, 10),
+    "Swin": (_swin, 1e-3, 9),
     "MaxViT": (_maxvit, 2e-3, 5),
-    "ConvNeXt": (_convnext, 2e-3, 6),
+    "ConvNeXt": (_convnext, 6e-3, 12),
     "ResNet": (_resnet, 2e-3, 4),
     "CNN": (_cnn, 6e-3, 2),
 }
