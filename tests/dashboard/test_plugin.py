@@ -29,6 +29,7 @@ from lightning_gradcam import GradCAMCallback
 from lightning_gradcam.cam.maps import SHOWN, Cams
 from lightning_gradcam.cam.tasks import Task
 from lightning_gradcam.dashboard import plugin as plugin_module
+from lightning_gradcam.dashboard import records
 from lightning_gradcam.dashboard.loader import AttentionLoader
 from lightning_gradcam.logs import schema
 from lightning_gradcam.logs.events import Events
@@ -154,11 +155,11 @@ def fetch_when(url: str, route: str, until, **query: object) -> bytes:
 
 
 def looks(body: bytes) -> tuple[dict, list[dict[str, np.ndarray]]]:
-    """Read the answer of /maps as the tab does."""
+    """Read the answer of /looks as the tab does."""
     head, payload = body.split(b"\n", 1)
     told, found, at = json.loads(head), [], 0
     for one in told["looks"]:
-        arrays = {}
+        arrays: dict[str, np.ndarray] = {}
         for name, dtype, axes in told["fields"]:
             shape = [one["sizes"][axis] for axis in axes]
             arrays[name] = np.frombuffer(payload, dtype, int(np.prod(shape)), at).reshape(shape)
@@ -166,6 +167,21 @@ def looks(body: bytes) -> tuple[dict, list[dict[str, np.ndarray]]]:
         found.append(arrays)
     assert at == len(payload)
     return told, found
+
+
+def maps(url: str, run: str, tag: str, told: dict, start: int = 0, count: int | None = None) -> list[np.ndarray | None]:
+    """The maps of looks that /looks told of, as the tab asks for them."""
+    known = told["known"] + len(told["looks"])
+    count = known - start if count is None else count
+    body = fetch(url, "maps", run=run, tag=tag, start=start, count=count, known=known, mark=told["mark"])
+    head, payload = body.split(b"\n", 1)
+    ends = np.cumsum([0, *json.loads(head)])
+    assert ends[-1] == len(payload)
+    found: list[np.ndarray | None] = []
+    for look, begin, end in zip(told["looks"][start : start + count], ends, ends[1:], strict=False):
+        shape = [look["sizes"][axis] for axis in "NThw"]
+        found.append(np.frombuffer(payload[begin:end], np.uint8).reshape(shape) if end > begin else None)
+    return found
 
 
 LOADERS = pytest.mark.parametrize("loader", ["--load_fast=false", "--load_fast=true"])
@@ -181,20 +197,25 @@ def test_a_fit_of_300_epochs_has_300_in_the_tab(make_trainer, loader, pairs, tmp
     make_trainer(callback, max_epochs=300, num_sanity_val_steps=0, limit_val_batches=1).fit(Classifier(), data, data)
     history = callback._memory.histories[schema.grid_tag(LAYER)]
     with serving(tmp_path, loader) as url:
-        whole = fetch_when(url, "maps", lambda body: len(looks(body)[1]) == 301, run="run", tag=MAPS)
-        assert json.loads(fetch(url, "runs")) == {"run": {MAPS: LAYER}}
+        whole = fetch_when(url, "looks", lambda body: len(looks(body)[1]) == 301, run="run", tag=MAPS)
+        told, found = looks(whole)
+        runs = json.loads(fetch(url, "runs"))
+        assert runs["runs"] == {"run": {MAPS: LAYER}}
+        assert json.loads(fetch(url, "runs", mark=runs["mark"])) == {"mark": runs["mark"], "runs": None}
         probe = json.loads(fetch(url, "probe", run="run", tag=MAPS))
-        rest = fetch(url, "maps", run="run", tag=MAPS, after=298)
-    told, found = looks(whole)
+        ends = maps(url, "run", MAPS, told, 0, 1) + maps(url, "run", MAPS, told, 300, 1)
+        nothing, none = looks(fetch(url, "looks", run="run", tag=MAPS, count=301, mark=told["mark"]))
+        again, _ = looks(fetch(url, "looks", run="run", tag=MAPS, count=300, mark="of others"))
     assert [one["step"] for one in told["looks"]] == list(range(301))
-    for place in (0, 300):
-        assert (found[place]["maps"] == history.looks[place].maps.numpy()).all()
+    assert (nothing["known"], nothing["looks"], none) == (301, [], [])
+    assert (again["known"], len(again["looks"])) == (0, 301)
+    for place, seen in ((0, ends[0]), (300, ends[1])):
+        assert (seen == history.looks[place].maps.numpy()).all()
         peaks = found[place]["numbers"][told["looks"][place]["metrics"].index("peak")]
         drawn = history.looks[place].states[:, 0] == SHOWN
         assert peaks[drawn, 0].tolist() == history.looks[place].peaks[drawn, 0].tolist()
         assert np.isnan(peaks[~drawn]).all()
-    assert len(probe["images"]) == 2
-    assert [one["step"] for one in looks(rest)[0]["looks"]] == [299, 300]
+    assert len(probe["said"]) == 2
 
 
 @LOADERS
@@ -204,11 +225,11 @@ def test_a_resumed_run_writes_steps_again_and_the_last_counts(loader, tmp_path) 
     time.sleep(1.1)  # TensorBoard reads files in the order of their names, which begin with the second
     again = write_run(tmp_path / "run", 4, side=5, start=3)
     with serving(tmp_path, loader) as url:
-        done = fetch_when(url, "maps", lambda body: len(looks(body)[1]) == 7, run="run", tag=MAPS)
-    told, found = looks(done)
+        told, _ = looks(fetch_when(url, "looks", lambda body: len(looks(body)[1]) == 7, run="run", tag=MAPS))
+        found = maps(url, "run", MAPS, told)
     assert [one["step"] for one in told["looks"]] == list(range(7))
     assert [one["sizes"]["h"] for one in told["looks"]] == [4, 4, 4, 5, 5, 5, 5]
-    assert (found[3]["maps"] == again.looks[0].maps.numpy()).all()
+    assert (found[3] == again.looks[0].maps.numpy()).all()
 
 
 def test_an_epoch_takes_few_bytes(tmp_path) -> None:
@@ -238,13 +259,11 @@ def test_looks_of_a_branch_that_was_left_are_left_out(loader, tmp_path) -> None:
     time.sleep(1.1)  # as above
     again = write_run(tmp_path / "run", 1, side=5, start=3)
     with serving(tmp_path, loader) as url:
-        body = fetch_when(url, "maps", lambda body: len(looks(body)[1]) == 4, run="run", tag=MAPS)
-        rest = fetch(url, "maps", run="run", tag=MAPS, after=2)
-    told, found = looks(body)
+        told, _ = looks(fetch_when(url, "looks", lambda body: len(looks(body)[1]) == 4, run="run", tag=MAPS))
+        found = maps(url, "run", MAPS, told)
     assert [one["step"] for one in told["looks"]] == [0, 1, 2, 3]
     assert [one["sizes"]["h"] for one in told["looks"]] == [4, 4, 4, 5]
-    assert (found[3]["maps"] == again.looks[0].maps.numpy()).all()
-    assert [one["step"] for one in looks(rest)[0]["looks"]] == [3]
+    assert (found[3] == again.looks[0].maps.numpy()).all()
 
 
 def parts_of(folder: Path, tag: str) -> tuple[dict, list[bytes]]:
@@ -312,7 +331,7 @@ def address(tmp_path_factory) -> Iterator[str]:
     sink.experiment.close()
     write_odd_runs(folder)
     with serving(folder, "--load_fast=false") as url:
-        fetch_when(url, "maps", lambda body: json.loads(body.split(b"\n")[0])["broken"] == 4, run="run", tag=MAPS)
+        fetch_when(url, "looks", lambda body: json.loads(body.split(b"\n")[0])["broken"] == 4, run="run", tag=MAPS)
         yield url
 
 
@@ -320,7 +339,7 @@ def write_odd_runs(folder: Path) -> None:
     """Well-formed tensors with one thing wrong, a run each; and whole ones, to tell that it is that thing."""
     write_parts(folder / "whole", MAPS, look_record(), look_record(M=2), look_record(N=3, h=5))
     write_parts(folder / "empty", MAPS, *(look_record(**{axis: 0}) for axis in "NThw"))
-    most = plugin_module.MOST // 4096
+    most = records.MOST // 4096
     write_parts(folder / "huge", MAPS, look_record(h=4096, w=most))
     header, *arrays = look_record()
     sizes = json.loads(header)["sizes"]
@@ -357,7 +376,7 @@ def told_of(address: str, run: str, records: int) -> dict:
         told = json.loads(body.split(b"\n")[0])
         return len(told["looks"]) + told["broken"] == records
 
-    return strict(fetch_when(address, "maps", whole, run=run, tag=MAPS).split(b"\n")[0])
+    return strict(fetch_when(address, "looks", whole, run=run, tag=MAPS).split(b"\n")[0])
 
 
 def test_looks_without_a_map_or_too_large_to_unpack_are_left_out(address) -> None:
@@ -391,8 +410,8 @@ def test_images_and_all_that_is_known_of_them_are_handed_on(address) -> None:
     """And nothing else."""
     whole, extra = (strict(fetch_when(address, "probe", bool, run=run, tag=MAPS)) for run in ("whole", "extra"))
     assert whole["truths"] == [[0, 1], [1.5]]
-    assert len(whole["images"]) == 2
-    assert all(image.startswith("data:image/jpeg;base64,/9j/") for image in whole["images"])
+    picture = fetch(address, "picture", run="whole", tag=MAPS, set="set", image=1)
+    assert Image.open(io.BytesIO(picture)).size == (8, 8)
     names = {
         "probe_set",
         "fingerprints",
@@ -403,7 +422,6 @@ def test_images_and_all_that_is_known_of_them_are_handed_on(address) -> None:
         "about",
         "unit",
         "metrics",
-        "images",
     }
     assert whole["unit"] == "epoch"
     assert whole.keys() == extra.keys() == names
@@ -411,7 +429,7 @@ def test_images_and_all_that_is_known_of_them_are_handed_on(address) -> None:
 
 def test_what_cannot_be_read_is_counted_and_left_out(address) -> None:
     """Not JSON, empty, too short, of another version."""
-    told, _ = looks(fetch(address, "maps", run="run", tag=MAPS))
+    told, _ = looks(fetch(address, "looks", run="run", tag=MAPS))
     assert told["broken"] == 4
     assert [one["step"] for one in told["looks"]] == [0, 1, 2, 3, 4]
 
@@ -419,16 +437,25 @@ def test_what_cannot_be_read_is_counted_and_left_out(address) -> None:
 @pytest.mark.parametrize(
     ("route", "query", "code", "word"),
     [
+        ("looks", {"run": "nowhere", "tag": MAPS}, 404, "nowhere"),
+        ("looks", {"run": "run", "tag": "gradcam/../../etc/passwd"}, 404, "passwd"),
+        ("looks", {"run": "run"}, 400, "'tag'"),
+        ("looks", {"run": "run", "tag": MAPS, "count": "soon"}, 400, "soon"),
         ("maps", {"run": "nowhere", "tag": MAPS}, 404, "nowhere"),
-        ("maps", {"run": "run", "tag": "gradcam/../../etc/passwd"}, 404, "passwd"),
-        ("maps", {"run": "run"}, 400, "'tag'"),
-        ("maps", {"run": "run", "tag": MAPS, "after": "soon"}, 400, "soon"),
+        ("maps", {"run": "run", "tag": MAPS}, 400, "'start'"),
+        ("maps", {"run": "run", "tag": MAPS, "start": 0, "count": 1, "known": 5, "mark": ""}, 409, "no longer"),
+        ("maps", {"run": "run", "tag": MAPS, "start": -1, "count": 10**30, "known": 5, "mark": ""}, 409, "no longer"),
+        ("picture", {"run": "run", "tag": MAPS, "set": "", "image": 0}, 404, "no image 0"),
+        ("picture", {"run": "whole", "tag": MAPS, "set": "set", "image": -1}, 404, "no image -1"),
+        ("picture", {"run": "png", "tag": MAPS, "set": "set", "image": 0}, 404, "no image 0"),
         ("probe", {}, 400, "'run'"),
         ("probe", {"run": "../run", "tag": MAPS}, 404, "../run"),
         ("probe", {"run": "run"}, 400, "'tag'"),
         ("index.html", {}, 404, ""),
         ("..%2f..%2fpyproject.toml", {}, 404, ""),
-        ("style.css/../plugin.py", {}, 404, ""),
+        ("static/style.css/../plugin.py", {}, 404, ""),
+        ("static/..%2fplugin.py", {}, 404, "no such file"),
+        ("static/nothing.js", {}, 404, "missing"),
     ],
 )
 def test_bad_requests_are_told_in_one_sentence(address, route, query, code, word) -> None:
@@ -442,9 +469,9 @@ def test_bad_requests_are_told_in_one_sentence(address, route, query, code, word
     assert body.count("\n") == 0
 
 
-def test_a_huge_step_finds_nothing_and_other_methods_are_refused(address) -> None:
+def test_other_methods_are_refused(address) -> None:
     """Only GET is answered."""
-    assert looks(fetch(address, "maps", run="run", tag=MAPS, after=10**30))[1] == []
+    assert len(looks(fetch(address, "looks", run="run", tag=MAPS, count=10**30))[1]) == 5
     request = urllib.request.Request(f"{address}/data/plugin/gradcam/runs", data=b"{}", method="POST")
     with pytest.raises(urllib.error.HTTPError) as caught:
         urllib.request.urlopen(request)
@@ -461,7 +488,7 @@ def test_tensorboard_starts_without_the_tabs_files(tmp_path, monkeypatch) -> Non
     monkeypatch.setenv("PYTHONPATH", str(copied))
     with serving(tmp_path / "logs", "--load_fast=false") as url:
         with pytest.raises(urllib.error.HTTPError) as caught:
-            fetch(url, "index.js")
+            fetch(url, "static/index.js")
         assert caught.value.code == 404
         assert b"missing from this installation" in caught.value.read()
         listing = json.loads(urllib.request.urlopen(f"{url}/data/plugins_listing").read())
@@ -514,4 +541,4 @@ def test_the_tab_needs_neither_torch_nor_lightning() -> None:
 )
 def test_what_is_said_of_numbers_is_words_or_nothing(metrics, handed_on) -> None:
     """All four sentences of each."""
-    assert list(plugin_module._words(metrics)) == handed_on
+    assert list(records.words_of(metrics)) == handed_on

@@ -19,6 +19,7 @@ from torch.utils.tensorboard import SummaryWriter
 from lightning_gradcam import GradCAMCallback
 from lightning_gradcam.cam.maps import Cams
 from lightning_gradcam.cam.tasks import Task
+from lightning_gradcam.dashboard import plugin as plugin_module
 from lightning_gradcam.logs.events import Events
 from lightning_gradcam.logs.record import fingerprints
 from lightning_gradcam.logs.run_log import RunLog
@@ -60,8 +61,9 @@ class Tab:
         self.frame: FrameLocator = page.frame_locator("iframe")
 
     def canvas(self, tile: int = 0, column: int = 0) -> np.ndarray:
-        """A canvas's pixels, (H, W, 3)."""
-        found = self.frame.locator(f".tile >> nth={tile}").locator(f"canvas >> nth={column}")
+        """A canvas's pixels, (H, W, 3), once its map is there."""
+        expect(self.frame.locator("[data-coming]")).to_have_count(0)
+        found = self.frame.locator(f".tile[data-image='{tile}']").locator(f"canvas >> nth={column}")
         data, width, height = found.evaluate(
             "c => [[...c.getContext('2d').getImageData(0, 0, c.width, c.height).data], c.width, c.height]"
         )
@@ -69,7 +71,8 @@ class Tab:
 
     def pixel(self, y: int, x: int, tile: int = 0) -> list[int]:
         """One pixel of a canvas: R, G, B."""
-        found = self.frame.locator(f".tile >> nth={tile}").locator("canvas >> nth=0")
+        expect(self.frame.locator("[data-coming]")).to_have_count(0)
+        found = self.frame.locator(f".tile[data-image='{tile}']").locator("canvas >> nth=0")
         return found.evaluate("(c, [y, x]) => [...c.getContext('2d').getImageData(x, y, 1, 1).data]", [y, x])[:3]
 
     def hottest(self, tile: int = 0, side: int = 4) -> tuple[int, int]:
@@ -81,7 +84,8 @@ class Tab:
 
     def places(self) -> list[int]:
         """Where each image's tile stands, the first image's first."""
-        return self.frame.locator(".tile").evaluate_all("tiles => tiles.map(tile => Number(tile.style.order))")
+        order = self.frame.locator(".tile").evaluate_all("tiles => tiles.map(tile => Number(tile.dataset.image))")
+        return [order.index(image) for image in range(len(order))]
 
     def slide(self, name: str, value: int) -> None:
         self.frame.locator(f"#{name}").evaluate(f"e => {{ e.value = {value}; e.dispatchEvent(new Event('input')) }}")
@@ -181,10 +185,10 @@ def test_the_slider_has_all_epochs_and_the_pixels_follow_it(tab) -> None:
         tab.slide("epoch", step)
         for image in range(3):
             assert tab.hottest(image) == divmod((step + image) % 16, 4)
-    expect(tab.frame.locator(".tile >> nth=1")).to_contain_text("✗ predicted class9 (50%)")
+    expect(tab.frame.locator(".tile[data-image='1']")).to_contain_text("✗ predicted class9 (50%)")
     tab.slide("epoch", 3)
-    expect(tab.frame.locator(".tile >> nth=1")).to_contain_text("true class1")
-    expect(tab.frame.locator(".tile >> nth=1")).to_contain_text("predicted class1 (50%)")
+    expect(tab.frame.locator(".tile[data-image='1']")).to_contain_text("true class1")
+    expect(tab.frame.locator(".tile[data-image='1']")).to_contain_text("predicted class1 (50%)")
 
 
 def test_without_opacity_the_plain_image_is_shown(tab) -> None:
@@ -270,7 +274,7 @@ def test_the_chart_has_every_number_of_0_to_1(known) -> None:
     """Of any name, drift among them; what lies outside, above or below, is no line, and told in words, as a peak is."""
     large, drawn = known.frame.locator("dialog"), {}
     for image in range(3):
-        known.frame.locator(f".tile >> nth={image}").locator("button").click()
+        known.frame.locator(f".tile[data-image='{image}']").locator("button").click()
         drawn[image] = large.locator(".legend li").all_inner_texts()
         assert large.locator("polyline.line").count() == len(drawn[image]) - 2
         known.page.keyboard.press("Escape")
@@ -289,7 +293,7 @@ def test_targets_may_become_more_within_a_run(open_tab, url) -> None:
     hot, cold = tab.pixel(60, 20, tile=1), tab.pixel(20, 60, tile=1)  # places 4 and 1
     assert hot[0] - hot[2] > 50
     assert cold[0] - cold[2] < 0
-    tab.frame.locator(".tile >> nth=1").locator("button").click()
+    tab.frame.locator(".tile[data-image='1']").locator("button").click()
     assert tab.frame.locator("dialog .legend li").all_inner_texts() == ["in mask 0.50"]
     tab.frame.locator("dialog .frame >> nth=0").click()
     assert tab.frame.locator("dialog .legend li").all_inner_texts() == ["in mask 0.80"]
@@ -298,7 +302,7 @@ def test_targets_may_become_more_within_a_run(open_tab, url) -> None:
 def test_two_epochs_and_two_runs_side_by_side(tab) -> None:
     """The same image in both."""
     tab.choose("compare", "epoch")
-    expect(tab.frame.locator(".tile >> nth=0").locator("canvas")).to_have_count(2)
+    expect(tab.frame.locator(".tile[data-image='0']").locator("canvas")).to_have_count(2)
     tab.slide("second", 4)
     tab.slide("epoch", 4)
     assert (tab.canvas(0, 0) == tab.canvas(0, 1)).all()
@@ -307,7 +311,7 @@ def test_two_epochs_and_two_runs_side_by_side(tab) -> None:
     tab.choose("compare", "run")
     tab.choose("run2", "second")
     tab.slide("opacity", 0)
-    expect(tab.frame.locator(".tile >> nth=0").locator("canvas")).to_have_count(2)
+    expect(tab.frame.locator(".tile[data-image='0']").locator("canvas")).to_have_count(2)
     tab.page.wait_for_timeout(500)
     assert np.abs(tab.canvas(0, 0) - 128).max() <= 1
     assert np.abs(tab.canvas(0, 1) - 60).max() <= 1
@@ -320,13 +324,12 @@ def test_only_mistakes_and_sorting(tab) -> None:
     tab.slide("epoch", 1)
     expect(tab.frame.locator(".tile:visible")).to_have_count(3)
     tab.choose("sort", "drift")
-    orders = [tab.frame.locator(f".tile >> nth={i}").evaluate("e => e.style.order") for i in range(3)]
-    assert sorted(orders) == ["0", "1", "2"]
+    assert sorted(tab.places()) == [0, 1, 2]
 
 
 def test_a_click_shows_one_image_large_over_all_epochs(tab) -> None:
     """With a strip, a chart and its numbers; Escape closes it."""
-    tab.frame.locator(".tile >> nth=1").locator("button").click()
+    tab.frame.locator(".tile[data-image='1']").locator("button").click()
     large = tab.frame.locator("dialog")
     expect(large.locator(".frame")).to_have_count(5)
     expect(large).to_contain_text("image 2")
@@ -345,7 +348,8 @@ def test_the_address_brings_a_colleague_to_the_same_view(tab, open_tab, url) -> 
     tab.slide("epoch", 2)
     tab.slide("opacity", 30)
     tab.choose("colour", "viridis")
-    tab.frame.locator(".tile >> nth=2").locator("button").click()
+    tab.frame.locator(".tile[data-image='2']").locator("button").click()
+    tab.page.wait_for_function("location.hash.includes('p.gradcam.large=2')")
     address = tab.page.evaluate("location.hash")
     other = open_tab(url, address)
     expect(other.frame.locator("dialog")).to_contain_text("image 3")
@@ -417,9 +421,9 @@ def test_hostile_names_are_text(open_tab, tmp_path) -> None:
     with serving(tmp_path) as url:
         tab = open_tab(url)
         expect(tab.frame.locator(".tile")).to_have_count(3)
-        expect(tab.frame.locator(".tile >> nth=0")).to_contain_text(f"true {HOSTILE[0]}")
-        expect(tab.frame.locator(".tile >> nth=1")).to_contain_text(f"predicted {HOSTILE[1]}")
-        tab.frame.locator(".tile >> nth=0").locator("button").click()
+        expect(tab.frame.locator(".tile[data-image='0']")).to_contain_text(f"true {HOSTILE[0]}")
+        expect(tab.frame.locator(".tile[data-image='1']")).to_contain_text(f"predicted {HOSTILE[1]}")
+        tab.frame.locator(".tile[data-image='0']").locator("button").click()
         assert tab.frame.locator("#run").input_value() == "<img onerror=top.hacked=1>'\""
         assert tab.page.evaluate("window.hacked") is None
         assert tab.frame.locator("img, main script, header script, dialog script").count() == 0
@@ -450,9 +454,8 @@ def test_broken_records_are_told_with_the_run(open_tab, tmp_path) -> None:
 def test_other_tabs_are_left_alone(tab) -> None:
     """TensorBoard's own address keeps what is not ours."""
     tab.slide("epoch", 1)
-    address = tab.page.evaluate("location.hash")
-    assert address.startswith("#gradcam&")
-    assert "p.gradcam.step=1" in address
+    tab.page.wait_for_function("location.hash.includes('p.gradcam.step=1')")
+    assert tab.page.evaluate("location.hash").startswith("#gradcam&")
 
 
 def test_the_pictures_are_there_in_the_built_wheel(tmp_path) -> None:
@@ -465,7 +468,8 @@ def test_the_pictures_are_there_in_the_built_wheel(tmp_path) -> None:
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path), str(root)]
     subprocess.run(command, check=True, capture_output=True)
     names = zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist()
-    assert {f"lightning_gradcam/dashboard/static/{name}" for name in ("index.js", "style.css")} <= set(names)
+    static = Path(plugin_module.__file__).parent / "static"
+    assert {f"lightning_gradcam/dashboard/static/{file.name}" for file in static.iterdir()} <= set(names)
 
 
 def test_what_the_maps_were_worth_and_what_each_number_means(open_tab, tmp_path, make_trainer) -> None:
@@ -477,7 +481,7 @@ def test_what_the_maps_were_worth_and_what_each_number_means(open_tab, tmp_path,
         said = tab.frame.locator(".caution")
         expect(said).to_contain_text("network.6 after epoch 2: attention ")
         expect(said).to_contain_text("0 by chance, 0.5 at most)")
-        tab.frame.locator(".tile >> nth=0").locator("button").click()
+        tab.frame.locator(".tile[data-image='0']").locator("button").click()
         large = tab.frame.locator("dialog")
         names = ("drift", "focus", "border", "peak", "faithfulness", "class_sensitivity", "learned")
         for name in names:
@@ -491,3 +495,96 @@ def test_what_the_maps_were_worth_and_what_each_number_means(open_tab, tmp_path,
             number.click()
             expect(large.locator(".words")).to_have_count(0)
             assert number.evaluate("e => e === document.activeElement")
+
+
+def test_the_overview_has_every_epoch_and_image_and_chooses_among_them(known) -> None:
+    """A click in the matrix chooses both; its colours are the numbers', from the lowest to the highest."""
+    known.choose("number", "zeal_of_all")
+    matrix = known.frame.locator("canvas.matrix")
+    colours = matrix.evaluate(
+        "c => [...Array(3).keys()].map(row => [0, 1].map(look => [...c.getContext('2d').getImageData("
+        "look * (c.width - 1), (row + 0.5) * c.height / 3, 1, 1).data].slice(0, 3)))"
+    )
+    lowest, highest = [68, 1, 84], [253, 231, 37]  # viridis's ends
+    assert colours[0][0] == lowest
+    assert colours[2][0] == colours[1][1] == highest
+    expect(known.frame.locator(".overview .ends")).to_have_text("0.10.3")
+    box = matrix.bounding_box()
+    known.page.mouse.click(box["x"] + 2, box["y"] + box["height"] * 5 / 6)
+    expect(known.frame.locator("output.epoch >> nth=0")).to_have_text("0 of 1")
+    assert known.frame.locator(".chosen").evaluate("e => e.hidden") is False
+    known.page.mouse.move(box["x"] + box["width"] - 2, box["y"] + box["height"] / 2)
+    expect(known.frame.locator(".tip")).to_contain_text("epoch 1  ·  image 2  ·  true 1  ·  0.3")
+
+
+def test_lines_are_the_means_one_a_run(open_tab, url) -> None:
+    """Of the images, where the axis says; the second run has TensorBoard's colour of its own."""
+    tab = open_tab(
+        url, "#gradcam&p.gradcam.run=first&p.gradcam.compare=run&p.gradcam.run2=second&p.gradcam.number=wrong"
+    )
+    lines = tab.frame.locator(".lines polyline")
+    expect(lines).to_have_count(2)
+    assert len({line.get_attribute("stroke") for line in lines.all()}) == 2
+    heights = [float(point.split(",")[1]) for point in lines.first.get_attribute("points").split()]
+    assert heights == [8, 8, 102, 102, 102]  # all wrong before epoch 2, none after: from the top to the bottom
+    expect(tab.frame.locator(".key .name")).to_have_text(["first", "second"])
+
+
+def test_a_brushed_range_is_what_plays(tab) -> None:
+    """Again and again, until it is paused."""
+    tab.choose("speed", "20")
+    box = tab.frame.locator("svg.lines").bounding_box()
+    width = box["width"] - 56 - 12
+    tab.page.mouse.move(box["x"] + 56 + width / 4, box["y"] + 120)
+    tab.page.mouse.down()
+    tab.page.mouse.move(box["x"] + 56 + width / 2, box["y"] + 120, steps=4)
+    tab.page.mouse.up()
+    tab.frame.get_by_label("play", exact=True).click()
+    seen = set()
+    for _ in range(30):
+        seen.add(tab.frame.locator("output.epoch >> nth=0").inner_text())
+        tab.page.wait_for_timeout(30)
+    tab.frame.get_by_label("pause").click()
+    assert {"1 of 4", "2 of 4"} == seen - {"4 of 4"}
+
+
+def test_runs_of_other_images_are_not_paired(open_tab, tmp_path) -> None:
+    """By their fingerprints: two of three are the same, at other places."""
+    write_run(tmp_path / "a", 3, first=0)
+    write_run(tmp_path / "b", 3, first=1, shade=60)
+    with serving(tmp_path) as url:
+        tab = open_tab(url, "#gradcam&p.gradcam.run=a&p.gradcam.compare=run&p.gradcam.run2=b&p.gradcam.opacity=0")
+        expect(tab.frame.locator(".tile[data-image='0'] .word >> nth=1")).to_have_text("no such image")
+        expect(tab.frame.locator(".broken")).to_contain_text("1 of 3 are not in run b")
+        for image in (1, 2):
+            assert np.abs(tab.canvas(image, 0) - 128 - image).max() <= 1
+            assert np.abs(tab.canvas(image, 1) - 60 - (image - 1)).max() <= 1
+
+
+def test_an_address_that_is_pasted_is_followed(tab) -> None:
+    """Into an open tab; names that JavaScript's objects have are names of nothing."""
+    tab.page.evaluate("location.hash = '#gradcam&p.gradcam.run=first&p.gradcam.step=1&p.gradcam.colour=viridis'")
+    expect(tab.frame.locator("output.epoch >> nth=0")).to_have_text("1 of 4")
+    assert tab.frame.locator("#colour").input_value() == "viridis"
+    tab.page.evaluate(
+        "location.hash = '#gradcam&p.gradcam.run=constructor&p.gradcam.colour=__proto__&p.gradcam.sort=toString'"
+    )
+    expect(tab.frame.locator(".tile")).to_have_count(3)
+    expect(tab.frame.locator("#run")).not_to_have_value("constructor")
+
+
+def test_what_is_there_is_not_fetched_again(open_tab, url) -> None:
+    """A finished run that is looked at, and beside itself: less than 1 kB a poll."""
+    tab = open_tab(url, "#gradcam&p.gradcam.run=second")
+    expect(tab.frame.locator(".tile")).to_have_count(3)
+    expect(tab.frame.locator("[data-coming]")).to_have_count(0)
+    tab.page.wait_for_timeout(500)
+    sizes = []
+    tab.page.on(
+        "response", lambda answer: sizes.append((answer.url.split("gradcam/")[-1].split("?")[0], len(answer.body())))
+    )
+    tab.choose("compare", "epoch")
+    tab.page.wait_for_timeout(7000)
+    assert {name for name, _ in sizes} <= {"runs", "looks"}
+    assert 2 <= len(sizes) <= 8
+    assert max(size for _, size in sizes) < 1000

@@ -1,12 +1,13 @@
-"""The tab's back end: two static files and three views of the data, read through TensorBoard's DataProvider alone."""
+"""The tab's back end: its static files and views of the data, read through TensorBoard's DataProvider alone."""
 
-import base64
 import json
 import logging
-import math
-from collections.abc import Callable, Iterable
+import re
+from collections import OrderedDict
+from collections.abc import Callable
 from functools import wraps
 from importlib import resources
+from threading import Lock
 from typing import Any
 
 from tensorboard import errors, plugin_util
@@ -15,38 +16,30 @@ from tensorboard.data.provider import RunTagFilter
 from tensorboard.plugins import base_plugin
 from werkzeug import Request, Response
 
-from lightning_gradcam.logs.schema import (
-    LOOK,
-    MAPS,
-    PLUGIN,
-    ROOT,
-    VERSION,
-    caution_of,
-    inflated,
-    layer_of,
-    probe_set_of,
-)
+from lightning_gradcam.dashboard.records import NUMBERS, Data, Series, header_of, mark_of, probe_of, strings
+from lightning_gradcam.logs.schema import MAPS, PLUGIN, ROOT, caution_of, layer_of, probe_set_of
 
 logger = logging.getLogger(__name__)
 
-STATIC = {"/index.js": "text/javascript", "/style.css": "text/css"}
-MOST = 64 * 2**20  # bytes of a look that is unpacked
+STATIC = re.compile(r"[a-z_]+\.(js|css)")
+CONTENT_TYPES = {"js": "text/javascript", "css": "text/css"}
 ALL = 1_000_000  # steps: what a DataProvider is asked for at most, for it wants a bound
+KEPT = 256 * 2**20  # bytes of looks that are kept between requests
+DAY = 86_400  # seconds
 
-Data = list[bytes]
 View = Callable[["AttentionPlugin", Request], Response]
 
 
 class RequestError(Exception):
-    """What a request asks for is not there; told with 400 or 404."""
+    """What a request asks for is not there; told with 400, 404 or 409."""
 
     def __init__(self, reason: str, code: int = 404) -> None:
         super().__init__(reason)
         self.code = code
 
 
-def _respond(request: Request, content: str | bytes, content_type: str, code: int = 200) -> Response:
-    response: Response = Respond(request, content, content_type, code=code)
+def _respond(request: Request, content: str | bytes, content_type: str, code: int = 200, expires: int = 0) -> Response:
+    response: Response = Respond(request, content, content_type, code=code, expires=expires)
     return response
 
 
@@ -80,6 +73,8 @@ class AttentionPlugin(base_plugin.TBPlugin):
 
     def __init__(self, context: base_plugin.TBContext) -> None:
         self._provider = context.data_provider
+        self._kept: OrderedDict[tuple[str, str, str], tuple[Any, Series]] = OrderedDict()
+        self._reading = Lock()
 
     def is_active(self) -> bool:
         """Leave it to TensorBoard, which lights the tab when there are data of the plugin."""
@@ -87,26 +82,33 @@ class AttentionPlugin(base_plugin.TBPlugin):
 
     def frontend_metadata(self) -> base_plugin.FrontendMetadata:
         """Name the tab."""
-        return base_plugin.FrontendMetadata(es_module_path="/index.js", tab_name="Attention")
+        return base_plugin.FrontendMetadata(es_module_path="/static/index.js", tab_name="Attention")
 
     def get_plugin_apps(self) -> dict[str, Any]:
         """Return the routes."""
-        views = {"/runs": _runs, "/probe": _probe, "/maps": _maps} | dict.fromkeys(STATIC, _static)
-        return {route: _view(view)(self) for route, view in views.items()}
+        views = {
+            "runs": _runs,
+            "probe": _probe,
+            "picture": _picture,
+            "looks": _looks,
+            "maps": _maps,
+            "static/*": _static,
+        }
+        return {f"/{route}": _view(view)(self) for route, view in views.items()}
 
-    def tags(self, request: Request) -> dict[str, list[str]]:
-        """Return the tags of each run."""
+    def tags(self, request: Request) -> dict[str, dict[str, Any]]:
+        """Return the tags of each run, with what TensorBoard knows of their last step."""
         context, experiment = _where(request)
         found = self._provider.list_tensors(context, experiment_id=experiment, plugin_name=PLUGIN)
-        return {run: sorted(tags) for run, tags in found.items()}
+        return {run: dict(sorted(tags.items())) for run, tags in found.items()}
 
-    def read(self, request: Request, run: str, tag: str) -> list[tuple[int, Data]]:
-        """Return all steps of one tensor of strings, in the order in which they were written.
+    def read(self, request: Request, run: str, tag: str) -> list[tuple[int, float, Data]]:
+        """Return all steps of one tensor of strings, and when each was written, in that order.
 
         Raises:
             RequestError: no such run or tag.
         """
-        if tag not in self.tags(request).get(run, []):
+        if tag not in self.tags(request).get(run, {}):
             raise RequestError(f"there is no {tag!r} in the run {run!r}")
         context, experiment = _where(request)
         found = self._provider.read_tensors(
@@ -117,66 +119,116 @@ class AttentionPlugin(base_plugin.TBPlugin):
             run_tag_filter=RunTagFilter(runs=[run], tags=[tag]),
         )
         written = sorted(found.get(run, {}).get(tag, []), key=lambda datum: (datum.wall_time, datum.step))
-        return [(datum.step, _strings(datum.numpy)) for datum in written]
+        return [(datum.step, datum.wall_time, strings(datum.numpy)) for datum in written]
+
+    def series(self, request: Request, run: str, tag: str) -> Series:
+        """Return a layer's looks; what was read is kept while nothing is written, since a page asks again and again.
+
+        Raises:
+            RequestError: no such run or tag.
+        """
+        known = self.tags(request).get(run, {}).get(tag)
+        place = (_where(request)[1], run, tag)
+        written = None if known is None else (known.max_step, known.max_wall_time)
+        with self._reading:  # requests come in several threads, and of a page several at once for the same
+            kept_at, kept = self._kept.pop(place, (None, None))
+            if kept is None or kept_at != written:
+                kept = Series.of(self.read(request, run, tag))
+            self._kept[place] = written, kept
+            while len(self._kept) > 1 and sum(one.size for _, one in self._kept.values()) > KEPT:
+                self._kept.popitem(last=False)
+        return kept
 
 
 def _static(plugin: AttentionPlugin, request: Request) -> Response:
-    name = "/" + request.path.rsplit("/", 1)[-1]
-    if name not in STATIC:
+    name = request.path.rsplit("/", 1)[-1]
+    kind = STATIC.fullmatch(name)
+    if not kind:
         raise RequestError("there is no such file")
     try:
-        content = (resources.files(__package__) / "static" / name[1:]).read_bytes()
+        content = (resources.files(__package__) / "static" / name).read_bytes()
     except OSError as error:
-        raise RequestError(f"{name[1:]} is missing from this installation of lightning-gradcam") from error
-    return _respond(request, content, STATIC[name])
+        raise RequestError(f"{name} is missing from this installation of lightning-gradcam") from error
+    return _respond(request, content, CONTENT_TYPES[kind[1]])
 
 
 def _runs(plugin: AttentionPlugin, request: Request) -> Response:
-    """Each run's layers, by the tags of their maps."""
+    """Each run's layers, by the tags of their maps; null where they are as the asker knows them."""
     runs = {
         run: {tag: layer_of(tag) for tag in tags if tag.startswith(f"{ROOT}/") and tag.endswith(f"/{MAPS}")}
         for run, tags in plugin.tags(request).items()
     }
-    return _respond(request, json.dumps({run: layers for run, layers in runs.items() if layers}), "application/json")
+    runs = {run: layers for run, layers in runs.items() if layers}
+    mark = mark_of([json.dumps(runs)])
+    told = {"mark": mark, "runs": None if request.args.get("mark") == mark else runs}
+    return _respond(request, json.dumps(told), "application/json")
 
 
 def _probe(plugin: AttentionPlugin, request: Request) -> Response:
-    """The images of a layer's maps, as data: URLs, and what is known of them; null where none can be read."""
-    found = None
-    for _, parts in plugin.read(request, _asked(request, "run"), probe_set_of(_asked(request, "tag"))):
-        header = _probe_header(parts)
-        if header is not None:
-            images = ["data:image/jpeg;base64," + base64.b64encode(part).decode() for part in parts[1:]]
-            found = {**header, "images": images}
+    """What is known of the images of a layer's maps; null where they cannot be read."""
+    found, _ = _last_probe(plugin, request)
     return _respond(request, json.dumps(found), "application/json")
 
 
+def _picture(plugin: AttentionPlugin, request: Request) -> Response:
+    """One of these images."""
+    found, pictures = _last_probe(plugin, request)
+    place = _number(request, "image")
+    if found is None or found["probe_set"] != _asked(request, "set") or not 0 <= place < len(pictures):
+        raise RequestError(f"there is no image {place} of that set")
+    return _respond(request, pictures[place], "image/jpeg", expires=DAY)
+
+
+def _last_probe(plugin: AttentionPlugin, request: Request) -> tuple[dict[str, Any] | None, Data]:
+    found: tuple[dict[str, Any] | None, Data] = None, []
+    for _, _, parts in plugin.read(request, _asked(request, "run"), probe_set_of(_asked(request, "tag"))):
+        header = probe_of(parts)
+        if header is not None:
+            found = header, parts[1:]
+    return found
+
+
+def _looks(plugin: AttentionPlugin, request: Request) -> Response:
+    """A layer's looks without their maps: a line of JSON, then the bytes of each as its `fields` lay them out.
+
+    Whoever has the first `count`, by their `mark`, is given the rest.
+    """
+    series = plugin.series(request, _asked(request, "run"), _asked(request, "tag"))
+    count = _number(request, "count", 0)
+    known = count if 0 < count <= len(series.looks) and series.mark(count) == request.args.get("mark") else 0
+    rest = series.looks[known:]
+    told = {
+        "fields": NUMBERS,
+        "known": known,
+        "mark": series.mark(len(series.looks)),
+        "looks": [{"step": look.step, **look.head} for look in rest],
+        "broken": series.broken,
+        "caution": _caution(plugin, request),
+    }
+    content = json.dumps(told).encode() + b"\n" + b"".join(look.numbers for look in rest)
+    return _respond(request, content, "application/octet-stream")
+
+
 def _maps(plugin: AttentionPlugin, request: Request) -> Response:
-    """A layer's looks behind a step: a line of JSON, then the bytes of each as its `fields` lay them out."""
-    after = _step(request)
-    looks: dict[int, tuple[dict[str, Any], bytes]] = {}
-    broken = 0
-    for step, parts in plugin.read(request, _asked(request, "run"), _asked(request, "tag")):
-        found = _look(parts)
-        if found is None:
-            broken += 1
-            continue
-        for later in [one for one in looks if one >= step]:  # of a branch that a resumed run has left
-            del looks[later]
-        looks[step] = found
-    shown = {step: look for step, look in looks.items() if step > after}
-    heads = [{"step": step, **head} for step, (head, _) in shown.items()]
-    told = {"fields": LOOK, "looks": heads, "broken": broken, "caution": _caution(plugin, request)}
-    content = json.dumps(told).encode() + b"\n" + b"".join(arrays for _, arrays in shown.values())
+    """The maps of some looks: a line of JSON with how many bytes each has, none where they are broken; then these.
+
+    Asked for by the places that they have for one who knows the first `known`, by their `mark`.
+    """
+    series = plugin.series(request, _asked(request, "run"), _asked(request, "tag"))
+    start, count, known = (_number(request, name) for name in ("start", "count", "known"))
+    if not 0 <= start < start + count <= known <= len(series.looks) or series.mark(known) != _asked(request, "mark"):
+        raise RequestError("these looks are no longer there", 409)
+    maps = [look.maps() for look in series.looks[start : start + count]]
+    content = json.dumps([len(one) for one in maps]).encode() + b"\n" + b"".join(maps)
     return _respond(request, content, "application/octet-stream")
 
 
 def _caution(plugin: AttentionPlugin, request: Request) -> str:
     """What is said of a layer's maps at the end of a fit; "" where nothing is."""
     run, tag = _asked(request, "run"), caution_of(_asked(request, "tag"))
-    if tag not in plugin.tags(request).get(run, []):
+    if tag not in plugin.tags(request).get(run, {}):
         return ""
-    found = [header for _, parts in plugin.read(request, run, tag) if (header := _header(parts))]
+    found = [header for _, _, parts in plugin.read(request, run, tag) if (header := header_of(parts))]
     told = found[-1].get("told") if found else ""
     return told if isinstance(told, str) else ""
 
@@ -192,87 +244,9 @@ def _asked(request: Request, name: str) -> str:
     return value
 
 
-def _step(request: Request) -> int:
-    value = request.args.get("after", "-1")
+def _number(request: Request, name: str, usual: int | None = None) -> int:
+    value = _asked(request, name) if usual is None else request.args.get(name, str(usual))
     try:
         return int(value)
     except ValueError:
-        raise RequestError(f"after={value!r} is no step", 400) from None
-
-
-def _strings(array: Any) -> Data:
-    parts: Iterable[object] = array.ravel().tolist()
-    return [part if isinstance(part, bytes) else b"" for part in parts]
-
-
-def _header(parts: Data) -> dict[str, Any] | None:
-    """The header of a tensor that this version can read, else None."""
-    try:
-        header = json.loads(parts[0], parse_constant=_refuse)
-    except (ValueError, IndexError, RecursionError):
-        return None
-    return header if isinstance(header, dict) and header.get("version") == VERSION else None
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON")
-
-
-def _probe_header(parts: Data) -> dict[str, Any] | None:
-    """The header, if all of it is what the tab will read, and every image a JPEG."""
-    header = _header(parts)
-    if header is None or not all(part.startswith(b"\xff\xd8\xff") for part in parts[1:]):
-        return None
-    names = ("probe_set", "fingerprints", "truths", "said", "class_names", "columns", "about")
-    told = {name: header.get(name) for name in names}
-    told |= {"unit": header.get("unit", "epoch"), "metrics": _words(header.get("metrics", {}))}
-    named = _are(told["columns"], str) and (told["class_names"] is None or _are(told["class_names"], str))
-    words = named and isinstance(told["about"], str) and isinstance(told["probe_set"], str)
-    words = words and told["unit"] in ("epoch", "step")
-    truths, known = told["truths"], told["fingerprints"]
-    of_images = isinstance(truths, list) and all(isinstance(one, list) and all(map(_is_number, one)) for one in truths)
-    in_words = _are(known, str) and _are(told["said"], str)
-    counts = {len(one or []) for one in (truths, known, told["said"])}
-    return told if words and of_images and in_words and counts == {len(parts) - 1} else None
-
-
-def _words(metrics: Any) -> dict[str, dict[str, str]]:
-    """What has to be known to read each number, as far as it is words."""
-    named = metrics.items() if isinstance(metrics, dict) else ()
-    wanted = {"says", "direction", "chance", "failing"}
-    whole = {name: words for name, words in named if isinstance(words, dict) and words.keys() == wanted}
-    return {name: words for name, words in whole.items() if _are(list(words.values()), str)}
-
-
-def _is_number(value: Any) -> bool:
-    return (type(value) is int and abs(value) < 2**53) or (type(value) is float and math.isfinite(value))
-
-
-def _are(values: Any, kind: type) -> bool:
-    return isinstance(values, list) and all(isinstance(value, kind) for value in values)
-
-
-def _look(parts: Data) -> tuple[dict[str, Any], bytes] | None:
-    """The header and the arrays, one behind the other, if all is as the header says."""
-    header = _header(parts)
-    if header is None:
-        return None
-    given, metrics, probe_set = (header.get(name) for name in ("sizes", "metrics", "probe_set"))
-    axes = sorted(set("".join(field.axes for field in LOOK)))
-    sizes: dict[str, Any] = {axis: given.get(axis) for axis in axes} if isinstance(given, dict) else {}
-    if not sizes or not all(type(size) is int and size >= 0 for size in sizes.values()):
-        return None
-    if not _are(metrics, str) or len(metrics or ()) != sizes["M"] or not isinstance(probe_set, str):
-        return None
-    if min(sizes[axis] for axis in "NThw") == 0 or len(parts) != 1 + len(LOOK):
-        return None
-    if sum(field.length(sizes) for field in LOOK) > MOST:
-        return None
-    told = {"probe_set": probe_set, "sizes": sizes, "metrics": metrics}
-    try:
-        pairs = zip(LOOK, parts[1:], strict=True)
-        arrays = {field.name: inflated(part, field.length(sizes)) for field, part in pairs}
-        answers = json.loads(arrays["answers"], parse_constant=_refuse)
-    except (ValueError, OverflowError, RecursionError):  # of any length that a header may say
-        return None
-    return (told, b"".join(arrays.values())) if _are(answers, str) and len(answers) == sizes["N"] else None
+        raise RequestError(f"{name}={value!r} is no whole number", 400) from None

@@ -1,0 +1,45 @@
+// A run's images, and what is known of them; pictures come when they are in sight.
+
+const AT_ONCE = 6; // pictures that are fetched
+
+/** The images of a layer's maps: `told` is what the source says of them. */
+export class Images {
+  constructor(source, run, tag, told) {
+    Object.assign(this, told, {source, run, tag, pictures: [], asked: new Set(), waiting: [], busy: 0});
+    this.places = new Map(told.fingerprints.map((one, image) => [one, image]));
+  }
+
+  get count() { return this.said.length; }
+
+  /** A picture, if it is there; else it is fetched, and `arrived` hears of it. */
+  picture(image, arrived) {
+    if (!this.pictures[image] && !this.asked.has(image)) {
+      this.asked.add(image);
+      this.waiting.push([image, arrived]);
+      this.next();
+    }
+    return this.pictures[image];
+  }
+
+  /** The first picture, whose sides are those of all. */
+  async first() {
+    this.asked.add(0);
+    this.pictures[0] ??= await this.source.picture(this.run, this.tag, this.probe_set, 0);
+    return this.pictures[0];
+  }
+
+  next() {
+    while (this.busy < AT_ONCE && this.waiting.length) {
+      const [image, arrived] = this.waiting.pop(); // the latest asked for is what is in sight
+      this.busy++;
+      this.source.picture(this.run, this.tag, this.probe_set, image)
+        .then((picture) => { this.pictures[image] = picture; arrived(image); }, () => this.asked.delete(image))
+        .finally(() => { this.busy--; this.next(); });
+    }
+  }
+
+  /** The same image's place among others, -1 where it is none of them. */
+  placeIn(others, image) {
+    return others === this ? image : others.places.get(this.fingerprints[image]) ?? -1;
+  }
+}

@@ -1,0 +1,118 @@
+// One image, large, over all epochs.
+
+import {draw, make, setText} from './dom.js';
+import {evenly, round, worded} from './measure.js';
+import {indexOf, numberOf} from './series.js';
+import {canvasFor, paint} from './paint.js';
+
+const STRIP = 60; // epochs in the strip at most
+const LINES = ['#1e8e3e', '#e8710a', '#9334e6', '#1a73e8', '#d01884', '#129eaf', '#b0861a', '#7c8a99', '#c5221f', '#5f4b8b', '#00897b', '#6d4c41'];
+
+/** A dialog; `goTo(place)`, `turn(by)` and `closed()` are told what is chosen in it. */
+export class Large {
+  constructor({goTo, turn, closed}) {
+    Object.assign(this, {goTo, strip: [], bigs: [], words: ''});
+    const button = (text, label, onclick) => {
+      const made = make('button', {type: 'button', textContent: text, onclick});
+      made.setAttribute('aria-label', label);
+      return made;
+    };
+    this.said = make('p', {className: 'said'});
+    this.pictures = make('div', {className: 'bigs'});
+    this.chart = make('div', {className: 'chart'});
+    this.frames = make('div', {className: 'strip'});
+    this.element = make('dialog', {className: 'large', onclose: closed},
+      make('div', {className: 'row bar'}, this.said, button('‹', 'image before', () => turn(-1)),
+        button('›', 'next image', () => turn(1)), button('✕', 'close', () => this.element.close())),
+      make('div', {className: 'row'}, this.pictures, this.chart), this.frames);
+    this.element.setAttribute('aria-label', 'one image, large');
+  }
+
+  get isOpen() { return this.element.open; }
+
+  open() { if (!this.isOpen) this.element.showModal(); }
+
+  close() { if (this.isOpen) this.element.close(); }
+
+  /** given: {image, columns, palette, series, images, target, look, unit, map(look, image), picture(column, image)}. */
+  show(given) {
+    const {image, columns, palette, series, look, unit, map, picture} = given, looks = evenly(series.looks, STRIP);
+    const made = [image, columns.length, looks.length, looks[0], series.newest].map((one) => one?.step ?? one).join();
+    if (made !== this.made || series !== this.series) this.build(given, looks);
+    [this.made, this.series] = [made, series];
+    columns.forEach((column, place) => {
+      const {canvas, word, name} = this.bigs[place], said = column.said(image);
+      const found = said.missing ? {map: null, why: said.missing} : column.map(image);
+      paint(canvas, said.missing ? null : picture(column, image), found.map, palette);
+      setText(word, found.why);
+      word.hidden = !found.why;
+      setText(name, columns.length > 1 ? `${column.name}: ${said.missing ? '' : said.answer}` : '');
+    });
+    for (const {canvas, button, of} of this.strip) {
+      paint(canvas, picture(columns[0], image), map(of, image).map, palette);
+      button.setAttribute('aria-current', String(of === look));
+    }
+    const said = columns[0].said(image);
+    setText(this.said, [`image ${image + 1}`, `${unit} ${look.step}`, said.truth, said.answer].filter(Boolean).join('  ·  '));
+    this.drawChart(given);
+  }
+
+  build({image, columns, unit, picture}, looks) {
+    const first = picture(columns[0], image), longest = Math.min(480, window.innerWidth / (columns.length + 0.3));
+    this.bigs = columns.map(() => ({
+      canvas: canvasFor(first, longest), word: make('span', {className: 'word'}), name: make('span', {className: 'side'}),
+    }));
+    this.pictures.replaceChildren(...this.bigs.map(({canvas, word, name}) => make('div', {className: 'cell'}, canvas, word, name)));
+    this.strip = looks.map((of) => {
+      const canvas = canvasFor(first, 72);
+      const button = make('button', {type: 'button', className: 'frame', onclick: () => this.goTo(of)},
+        canvas, make('span', {textContent: String(of.step)}));
+      button.setAttribute('aria-label', `${unit} ${of.step}`);
+      if (of.wrong[image]) button.classList.add('wrong');
+      return {canvas, button, of};
+    });
+    this.frames.replaceChildren(...this.strip.map((frame) => frame.button));
+  }
+
+  /** A number, with what has to be known to read it, which a click shows. */
+  explained(given, name, ...shown) {
+    const words = given.images.metrics && Object.hasOwn(given.images.metrics, name) ? given.images.metrics[name] : null;
+    if (!words) return make('li', {}, ...shown);
+    const open = this.words === name;
+    const button = make('button', {type: 'button', className: 'metric', title: words.says, onclick: () => {
+      this.words = open ? '' : name;
+      this.drawChart(given);
+      this.chart.querySelector(`[data-metric="${CSS.escape(name)}"]`)?.focus();
+    }}, ...shown);
+    button.dataset.metric = name;
+    button.setAttribute('aria-expanded', String(open));
+    const told = `${words.says} ${words.direction} By chance: ${words.chance} Mind: ${words.failing}`;
+    return make('li', {}, button, ...(open ? [make('p', {className: 'words', textContent: told})] : []));
+  }
+
+  /** The image's numbers over the epochs, and the epoch that is shown: those of 0 to 1, and of -0.5 to 0.5. */
+  drawChart(given) {
+    const {image, series, target, look, unit} = given, [width, height] = [320, 160], last = Math.max(1, series.last);
+    const valueIn = (one, name) => numberOf(one, name, indexOf(one, image, target));
+    const lines = series.metrics.map((name) => ({name, points: series.looks.map((one) => [one.step, valueIn(one, name)]).filter(([, y]) => y !== null)}))
+      .filter(({points}) => points.length && points.every(([, y]) => y >= -0.5 && y <= 1));
+    const low = lines.some(({points}) => points.some(([, y]) => y < 0)) ? -0.5 : 0;
+    const place = ([x, y]) => `${(x / last * width).toFixed(1)},${((1 - y) / (1 - low) * height).toFixed(1)}`;
+    const parts = [draw('rect', {x: 0, y: 0, width, height, class: 'paper'})];
+    if (low) parts.push(draw('polyline', {points: [[0, 0], [last, 0]].map(place).join(' '), class: 'now'}));
+    parts.push(draw('line', {x1: look.step / last * width, x2: look.step / last * width, y1: 0, y2: height, class: 'now'}));
+    const legend = make('ul', {className: 'legend'});
+    for (const [number, {name, points}] of lines.entries()) {
+      const colour = LINES[number % LINES.length], value = valueIn(look, name), swatch = make('i');
+      parts.push(draw('polyline', {points: points.map(place).join(' '), stroke: colour, class: 'line'}));
+      swatch.style.background = colour;
+      legend.append(this.explained(given, name, swatch, `${worded(name)} ${value === null ? '–' : value.toFixed(2)}`));
+    }
+    for (const name of series.metrics.filter((one) => !lines.some((line) => line.name === one))) { // of another range
+      const value = valueIn(look, name);
+      if (value !== null) legend.append(this.explained(given, name, `${worded(name)} ${round(value)}`));
+    }
+    const label = `numbers of this image by ${unit}, from ${low} to 1`;
+    this.chart.replaceChildren(draw('svg', {viewBox: `-4 -4 ${width + 8} ${height + 8}`, role: 'img', 'aria-label': label}, ...parts), legend);
+  }
+}

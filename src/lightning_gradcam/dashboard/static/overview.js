@@ -1,0 +1,228 @@
+// The overview: a number's means as lines, one a run, over a matrix of images and epochs coloured by it.
+
+import {numberPalette} from './colour.js';
+import {draw, make, setText} from './dom.js';
+import {extent, flipsOf, meansOf, peakOf, round, ticksIn, valueOf, worded} from './measure.js';
+
+const LEFT = 56, RIGHT = 12, LINES = 110, AXIS = 20; // pixels
+const MATRIX = 220, MOST_ROW = 12; // pixels: of the matrix at most, of an image's row at most
+const SCALE = 'viridis';
+
+/** The overview as an element, whose choices are told by `choose({step, image, from, to})`. */
+export class Overview {
+  constructor(choose) {
+    this.choose = choose;
+    this.palette = numberPalette(SCALE);
+    this.lines = draw('svg', {class: 'lines', role: 'img'});
+    this.matrix = make('canvas', {className: 'matrix', tabIndex: 0});
+    this.matrix.setAttribute('role', 'img');
+    this.now = make('div', {className: 'marker'});
+    this.row = make('div', {className: 'chosen'});
+    this.tip = make('div', {className: 'tip', hidden: true});
+    this.key = make('div', {className: 'key'});
+    this.stage = make('div', {className: 'stage'}, this.lines, this.matrix, this.now, this.row, this.tip);
+    this.element = make('section', {className: 'overview'}, this.stage, this.key);
+    this.element.setAttribute('aria-label', 'overview of all epochs and images');
+    this.stage.addEventListener('pointerdown', (event) => this.press(event));
+    this.stage.addEventListener('pointermove', (event) => this.move(event));
+    this.stage.addEventListener('pointerup', () => { this.held = null; });
+    this.stage.addEventListener('pointerleave', () => { this.tip.hidden = true; });
+    this.matrix.addEventListener('keydown', (event) => this.press_key(event));
+    new ResizeObserver(() => this.given && this.show(this.given)).observe(this.element);
+  }
+
+  /**
+   * Draw anew.
+   *
+   * given: {views: [{series, label, colour, target, images}], number, order: images, row by row, unit, probe,
+   * range: [from, to] of steps or null}; the first view is the matrix's.
+   */
+  show(given) {
+    this.given = given;
+    const {views, number, order} = given, [{series, target}] = views;
+    this.width = Math.max(240, this.element.clientWidth - LEFT - RIGHT);
+    this.steps = series.steps;
+    this.domain = [Math.min(...views.map((view) => view.series.steps[0] ?? 0)), Math.max(...views.map((view) => view.series.last))];
+    this.means = views.map((view) => meansOf(view.series, number, view.images, view.target));
+    const values = series.looks.map((look) => order.map((image) => valueOf(look, number, image, target)));
+    this.range = within(number, extent(values.flat()));
+    this.drawLines();
+    this.drawMatrix(values);
+    this.drawKey();
+  }
+
+  /** Move the marks alone: the epoch that is shown, and the image that is. */
+  mark(step, image) {
+    const place = this.x(step), row = this.given.order.indexOf(image);
+    this.now.style.left = `${LEFT + place}px`;
+    this.now.style.height = `${LINES + AXIS + this.height}px`;
+    this.row.hidden = row < 0;
+    const high = this.height / this.given.order.length;
+    Object.assign(this.row.style, {left: `${LEFT}px`, width: `${this.width}px`, top: `${LINES + AXIS + row * high}px`, height: `${Math.max(2, high)}px`});
+  }
+
+  x(step) {
+    const [first, last] = this.domain;
+    return last === first ? this.width / 2 : (step - first) / (last - first) * this.width;
+  }
+
+  y(value, [low, high]) { return 8 + (high - value) / (high - low) * (LINES - 16); }
+
+  drawLines() {
+    const {views, number, unit, range} = this.given;
+    const known = this.means.flat().filter((mean) => mean !== null), bounds = extent(known);
+    const parts = [draw('rect', {x: LEFT, y: 0, width: this.width, height: LINES, class: 'paper'})];
+    for (const value of ticksIn(bounds, 4)) {
+      const y = this.y(value, bounds);
+      parts.push(draw('line', {x1: LEFT, x2: LEFT + this.width, y1: y, y2: y, class: 'rule'}),
+        draw('text', {x: LEFT - 6, y: y + 4, 'text-anchor': 'end'}, round(value)));
+    }
+    for (const step of ticksIn(this.domain, Math.max(2, Math.floor(this.width / 90))).filter(Number.isInteger)) {
+      parts.push(draw('text', {x: LEFT + this.x(step), y: LINES + 14, 'text-anchor': 'middle'}, String(step)));
+    }
+    if (range) parts.push(draw('rect', {x: LEFT + this.x(range[0]), width: Math.max(2, this.x(range[1]) - this.x(range[0])), y: 0, height: LINES, class: 'brush'}));
+    views.forEach((view, place) => {
+      const points = view.series.looks.map((look, at) => [look.step, this.means[place][at]]).filter(([, mean]) => mean !== null);
+      const at = ([step, mean]) => `${(LEFT + this.x(step)).toFixed(1)},${this.y(mean, bounds).toFixed(1)}`;
+      parts.push(draw('polyline', {points: points.map(at).join(' '), stroke: view.colour, class: 'line'}));
+      if (points.length === 1) parts.push(draw('circle', {cx: LEFT + this.x(points[0][0]), cy: this.y(points[0][1], bounds), r: 3, fill: view.colour}));
+    });
+    parts.push(...this.flipMarks(), ...this.driftMark());
+    this.lines.setAttribute('width', LEFT + this.width + RIGHT);
+    this.lines.setAttribute('height', LINES + AXIS);
+    this.lines.setAttribute('aria-label', `${worded(number)}, mean of the images, by ${unit}`);
+    this.lines.replaceChildren(...parts);
+  }
+
+  /** Below the lines: at how many images' predictions turned right or wrong. */
+  flipMarks() {
+    const [{series, images}] = this.given.views, counts = new Map();
+    for (const image of images) for (const place of flipsOf(series, image)) counts.set(place, (counts.get(place) ?? 0) + 1);
+    const most = Math.max(1, ...counts.values());
+    return [...counts].map(([place, count]) => {
+      const mark = draw('line', {x1: LEFT + this.x(this.steps[place]), x2: LEFT + this.x(this.steps[place]), y1: LINES, y2: LINES - 2 - 8 * count / most, class: 'flip'});
+      mark.append(draw('title', {}, `${count} predictions turned right or wrong`));
+      return mark;
+    });
+  }
+
+  driftMark() {
+    const [{series, images, target}] = this.given.views;
+    if (!series.metrics.includes('drift')) return [];
+    const place = peakOf(meansOf(series, 'drift', images, target));
+    if (place < 0) return [];
+    const x = LEFT + this.x(this.steps[place]);
+    const mark = draw('path', {d: `M${x - 5},0 L${x + 5},0 L${x},8 Z`, class: 'drift'});
+    mark.append(draw('title', {}, `attention moved most at ${this.given.unit} ${this.steps[place]}`));
+    return [mark];
+  }
+
+  drawMatrix(values) {
+    const {order} = this.given, rows = order.length;
+    this.height = Math.max(1, Math.min(MATRIX, rows * MOST_ROW));
+    const scale = window.devicePixelRatio || 1, width = Math.round(this.width * scale), height = Math.round(this.height * scale);
+    Object.assign(this.matrix, {width, height});
+    Object.assign(this.matrix.style, {left: `${LEFT}px`, top: `${LINES + AXIS}px`, width: `${this.width}px`, height: `${this.height}px`});
+    this.stage.style.height = `${LINES + AXIS + this.height + 4}px`;
+    const context = this.matrix.getContext('2d'), pixels = context.createImageData(width, height), words = new Uint32Array(pixels.data.buffer);
+    const places = Uint32Array.from({length: width}, (_, column) => this.placeAt(column / scale)), [low, high] = this.range;
+    const line = new Uint32Array(width);
+    let last = -1;
+    for (let y = 0; y < height; y++) {
+      const row = Math.min(rows - 1, Math.floor(y * rows / height));
+      if (row !== last) {
+        for (let column = 0; column < width; column++) {
+          const value = values[places[column]]?.[row] ?? null;
+          line[column] = value === null ? 0 : this.palette[Math.max(0, Math.min(255, Math.round((value - low) / (high - low) * 255)))];
+        }
+        last = row;
+      }
+      words.set(line, y * width);
+    }
+    context.putImageData(pixels, 0, 0);
+    this.matrix.setAttribute('aria-label', `${worded(this.given.number)} of ${rows} images, a row each, by ${this.given.unit}`);
+  }
+
+  drawKey() {
+    const {views, number, probe} = this.given, [low, high] = this.range;
+    const colours = [0, 0.25, 0.5, 0.75, 1].map((part) => `#${(this.palette[Math.round(part * 255)] & 0xffffff).toString(16).padStart(6, '0').match(/../g).reverse().join('')}`);
+    const bar = make('span', {className: 'scale'});
+    bar.style.background = `linear-gradient(to right, ${colours.join(', ')})`;
+    const names = views.length > 1 ? views.map((view) => {
+      const swatch = make('i');
+      swatch.style.background = view.colour;
+      return make('span', {className: 'name'}, swatch, view.label);
+    }) : [];
+    const words = probe?.metrics && Object.hasOwn(probe.metrics, number) ? probe.metrics[number] : null;
+    const told = words ? make('span', {className: 'told'}, `${words.says} ${words.direction}`) : '';
+    this.key.replaceChildren(...names, make('span', {className: 'ends'}, round(low), bar, round(high)), told);
+  }
+
+  /** The place of the look that is nearest to a pixel. */
+  placeAt(pixel) {
+    const [first, last] = this.domain, step = first + pixel / Math.max(1, this.width) * (last - first);
+    let [low, high] = [0, this.steps.length - 1];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.steps[middle] < step) low = middle + 1; else high = middle;
+    }
+    return low > 0 && step - this.steps[low - 1] < this.steps[low] - step ? low - 1 : low;
+  }
+
+  under(event) {
+    const box = this.stage.getBoundingClientRect(), x = event.clientX - box.left - LEFT, y = event.clientY - box.top;
+    const rows = this.given.order.length, row = Math.floor((y - LINES - AXIS) / this.height * rows);
+    const image = row >= 0 && row < rows ? this.given.order[row] : null;
+    const inAxis = y >= LINES && y < LINES + AXIS;
+    return {x, y, place: this.placeAt(Math.max(0, Math.min(this.width, x))), image, inAxis, isInside: x >= -4 && x <= this.width + 4};
+  }
+
+  press(event) {
+    if (!this.given || event.button !== 0) return;
+    const at = this.under(event);
+    if (!at.isInside) return;
+    this.stage.setPointerCapture(event.pointerId);
+    this.held = {from: at.place, brushes: event.shiftKey || at.inAxis};
+    if (this.held.brushes) this.choose({from: this.steps[at.place], to: this.steps[at.place]});
+    else this.choose({step: this.steps[at.place], image: at.image});
+  }
+
+  move(event) {
+    if (!this.given) return;
+    const at = this.under(event);
+    this.tip.hidden = !at.isInside;
+    if (at.isInside) this.tell(at);
+    if (!this.held) return;
+    if (!this.held.brushes) this.choose({step: this.steps[at.place]});
+    else {
+      const [from, to] = [this.held.from, at.place].sort((a, b) => a - b);
+      this.choose({from: this.steps[from], to: this.steps[to]});
+    }
+  }
+
+  tell({x, y, place, image}) {
+    const {views, number, unit, probe} = this.given, [{series, target}] = views, step = this.steps[place];
+    const said = image === null
+      ? views.map((view, at) => [views.length > 1 ? `${view.label} ` : '', told(this.means[at][view.series.looks.indexOf(view.series.at(step))])].join(''))
+      : [`image ${image + 1}`, probe?.said[image], told(valueOf(series.looks[place], number, image, target)), series.looks[place].answers[image]];
+    setText(this.tip, [`${unit} ${step}`, ...said.filter(Boolean)].join('  ·  '));
+    this.tip.style.left = `${Math.max(0, Math.min(LEFT + x + 12, this.width - 160))}px`;
+    this.tip.style.top = `${y + 16}px`;
+  }
+
+  press_key(event) {
+    const moves = {ArrowUp: -1, ArrowDown: 1};
+    if (!Object.hasOwn(moves, event.key)) return;
+    const {order, image} = this.given, row = order.indexOf(image);
+    this.choose({image: order[Math.max(0, Math.min(order.length - 1, row + moves[event.key]))]});
+    event.preventDefault();
+    event.stopPropagation();
+  }
+}
+
+const told = (value) => value === null || value === undefined ? '–' : round(value);
+
+/** Shares are drawn from 0 to 1 where they fill much of it: then two runs and two layers look alike where they are. */
+function within(number, [low, high]) {
+  return low >= 0 && high <= 1 && high - low > 0.3 ? [0, 1] : [low, high];
+}
