@@ -328,3 +328,110 @@ def test_every_attention_is_seen_as_it_was_computed() -> None:
         of_heads = value[:, :2].repeat_interleave(2, 1) if seen is attentions.seen[-1] else value
         assert torch.allclose(seen.shares(slice(None)) @ of_heads, output, atol=1e-6)
         assert torch.allclose(seen.shares(slice(1, 2)), seen.shares(slice(None))[1:], atol=1e-6)
+
+
+class Steps(nn.Module):
+    """A block of tokens (N, 16, 8) of 16x16 images, and a head on their mean."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.patches, self.head = nn.Conv2d(3, 8, 4, 4), nn.Linear(8, 3)
+        self.rows, self.qkv, self.many = nn.Identity(), nn.Linear(8, 24), nn.MultiheadAttention(8, 2, batch_first=True)
+
+    def tokens(self, given: Tensor) -> Tensor:
+        return self.rows(self.patches(given).flatten(2).mT)
+
+    def heads(self, tokens: Tensor) -> tuple[Tensor, ...]:
+        return tuple(one.unflatten(-1, (2, 4)).transpose(1, 2) for one in self.qkv(tokens).chunk(3, -1))
+
+
+def of_steps(forward, given: Tensor, **options) -> Tensor:
+    model = Steps().eval()
+    model.forward = forward.__get__(model)
+    return relevance_of(model, given, **options).maps
+
+
+ATTEND = nn.functional.scaled_dot_product_attention
+
+
+def test_what_is_written_over_later_counts_as_it_was() -> None:
+    """Tokens that are queries, keys and values themselves, and a scale in place behind a backbone under no_grad."""
+
+    def in_place(model: Steps, given: Tensor) -> Tensor:
+        tokens = model.tokens(given)[:, None]
+        with torch.no_grad():
+            tokens += ATTEND(tokens, tokens, tokens)
+            scaled = ATTEND(tokens, tokens, tokens)
+            scaled *= 0.5
+        return model.head((tokens + scaled)[:, 0].mean(1))
+
+    def anew(model: Steps, given: Tensor) -> Tensor:
+        tokens = model.tokens(given)[:, None]
+        tokens = tokens + ATTEND(tokens, tokens, tokens)
+        return model.head((tokens + 0.5 * ATTEND(tokens, tokens, tokens))[:, 0].mean(1))
+
+    given = torch.rand(2, 3, 16, 16)
+    assert torch.allclose(of_steps(in_place, given), of_steps(anew, given), atol=1e-6)
+
+
+def test_shares_that_the_model_goes_on_with_have_their_gradients() -> None:
+    """Those that `MultiheadAttention` returns, as those that are written out."""
+
+    def returned(model: Steps, given: Tensor) -> Tensor:
+        tokens = model.tokens(given)
+        output, shares = model.many(tokens, tokens, tokens, average_attn_weights=False)
+        return model.head((output + shares.square().sum(1) @ tokens).mean(1))
+
+    def written(model: Steps, given: Tensor) -> Tensor:
+        tokens = model.tokens(given)
+        projected = nn.functional.linear(tokens, model.many.in_proj_weight, model.many.in_proj_bias).chunk(3, -1)
+        query, key, value = (one.unflatten(-1, (2, 4)).transpose(1, 2) for one in projected)
+        shares = (query @ key.mT / 2).softmax(-1)
+        output = model.many.out_proj((shares @ value).transpose(1, 2).flatten(2))
+        return model.head((output + shares.square().sum(1) @ tokens).mean(1))
+
+    given = torch.rand(2, 3, 16, 16)
+    assert torch.allclose(of_steps(returned, given), of_steps(written, given), atol=1e-6)
+
+
+def test_a_query_that_may_look_nowhere_has_no_share() -> None:
+    """As of padded ones: no map is lost by it."""
+
+    def padded(model: Steps, given: Tensor) -> Tensor:
+        query, key, value = model.heads(model.tokens(given))
+        mask = torch.ones(16, 16, dtype=torch.bool)
+        mask[3] = False
+        return model.head(ATTEND(query, key, value, mask).transpose(1, 2).flatten(2).mean(1))
+
+    assert of_steps(padded, torch.rand(2, 3, 16, 16)).amax((2, 3)).eq(1).all()
+
+
+def test_in_double_precision_it_is_the_same() -> None:
+    """To what single precision keeps."""
+    torch.manual_seed(0)
+    model = ViT("fused").eval()
+    single = relevance_of(model, images()).maps
+    assert torch.allclose(relevance_of(model.double(), images().double()).maps.float(), single, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["of one head", "of five axes", "with biases of keys"])
+def test_attention_that_the_rule_cannot_read_is_refused_beside_others(kind) -> None:
+    """A map of some blocks alone would be of another model."""
+
+    def partial(model: Steps, given: Tensor) -> Tensor:
+        tokens = model.tokens(given)
+        query, key, value = model.heads(tokens)
+        tokens = tokens + ATTEND(query, key, value).transpose(1, 2).flatten(2)
+        if kind == "of one head":
+            tokens = tokens + (tokens @ tokens.mT).softmax(-1) @ tokens
+        elif kind == "of five axes":
+            windows = tokens.reshape(len(tokens), 4, 1, 4, 8)
+            tokens = tokens + ATTEND(windows, windows, windows).reshape(tokens.shape)
+        else:
+            biased = nn.MultiheadAttention(8, 2, batch_first=True, add_bias_kv=True).eval()
+            tokens = tokens + biased(tokens, tokens, tokens)[0]
+        return model.head(tokens.mean(1))
+
+    with pytest.raises(SettingError, match="has attention of other axes than"):
+        of_steps(partial, torch.rand(2, 3, 16, 16))

@@ -417,3 +417,145 @@ def test_what_a_layer_made_of_its_own_output_is_not_behind_it() -> None:
     for method in ("gradcam", "eigencam"):
         with pytest.raises(ValueError, match="target_layer='body': the scores do not depend on what it returns"):
             explain(Outer(), images, "body", method=method)
+
+
+class Inline(nn.Module):
+    """Attention computed in a forward that calls all layers, those of queries, keys and values among them."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.stem = nn.Conv2d(3, 8, 3, 2, 1), nn.Conv2d(8, 8, 4, 4)
+        self.query, self.key, self.value = (nn.Conv2d(8, 8, 1) for _ in range(3))
+        self.qkv, self.last, self.norm, self.head = (
+            nn.Linear(8, 24),
+            nn.Conv2d(8, 8, 1),
+            nn.LayerNorm(8),
+            nn.Linear(8, 3),
+        )
+        self.kind = kind
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = self.stem(self.first(images).relu())
+        tokens = maps.flatten(2).mT
+        if self.kind == "qkv":
+            query, key, value = self.qkv(tokens)[:, None].chunk(3, -1)
+            return self.head(
+                self.norm(tokens + nn.functional.scaled_dot_product_attention(query, key, value)[:, 0]).mean(1)
+            )
+        query, key, value = (layer(maps) for layer in (self.query, self.key, self.value))
+        if self.kind == "pooled keys":
+            key, value = (nn.functional.max_pool2d(one, 2) for one in (key, value))
+        query, key, value = query.flatten(2), key.flatten(2), value.flatten(2)
+        if self.kind == "linear":
+            mixed = (value @ key.relu().mT) @ query.relu()
+        elif self.kind == "over queries":
+            mixed = value @ torch.special.softmax(key.mT @ query, 1)
+        else:
+            mixed = value @ (query.mT @ key).softmax(-1).mT
+        return self.head(self.last(maps + mixed.reshape(maps.shape)).mean((2, 3)))
+
+
+@pytest.mark.parametrize("kind", ["qkv", "non-local", "pooled keys", "linear", "over queries"])
+@pytest.mark.parametrize("is_wrapped", [False, True])
+def test_attention_of_any_kind_is_looked_at_in_front_of_it(kind, is_wrapped) -> None:
+    """With a softmax over whatever axis or none; not at its projections, nor at the first layer of all."""
+    model = nn.Sequential(Inline(kind)) if is_wrapped else Inline(kind)
+    found = explain(model.eval(), torch.rand(2, 3, 64, 64))
+    assert (found.layer.removeprefix("0."), found.method) == ("stem", "gradcam_elementwise")
+
+
+def test_a_gate_is_no_attention() -> None:
+    """A softmax that features are multiplied by, place by place."""
+
+    class Gate(nn.Module):
+        def forward(self, maps: Tensor) -> Tensor:
+            return maps * maps.softmax(-1)
+
+    model = nn.Sequential(
+        nn.Conv2d(3, 8, 3), Gate(), nn.Conv2d(8, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3)
+    )
+    found = explain(model.eval(), torch.rand(2, 3, 16, 16))
+    assert (found.layer, found.method) == ("2", "gradcam")
+
+
+def test_tokens_in_another_order_and_latents_are_passed_over() -> None:
+    """What lies in front of attention has to follow the image, place by place."""
+    hiera = timm.create_model("hiera_tiny_224", num_classes=3).eval()
+    found = explain(hiera, torch.randn(1, 3, 224, 224))
+    assert (found.layer, found.method) == ("patch_embed", "gradcam_elementwise")
+
+    class Perceiver(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.patch, self.norm, self.head = nn.Conv2d(3, 16, 4, 4), nn.LayerNorm(16), nn.Linear(16, 3)
+            self.latents = nn.Parameter(torch.randn(64, 16))
+            self.attention = nn.MultiheadAttention(16, 2, batch_first=True)
+
+        def forward(self, images: Tensor) -> Tensor:
+            tokens = self.patch(images).flatten(2).mT
+            latents = self.norm(self.latents.expand(len(images), -1, -1))
+            return self.head(self.attention(latents, tokens, tokens)[0].mean(1))
+
+    found = explain(Perceiver().eval(), torch.rand(2, 3, 32, 32))
+    assert (found.layer, found.method) == ("patch", "gradcam_elementwise")
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_a_partition_into_windows_is_no_map(count) -> None:
+    """Whatever its sides are: windows, places and channels as many as the image has places."""
+    side = 32 * count
+    shape = {"block_channels": [16, 32], "block_layers": [1, 1], "head_dim": 8, "stochastic_depth_prob": 0.0}
+    model = torchvision.models.MaxVit((side, side), 16, 4, num_classes=5, **shape).eval()
+    assert explain(model, torch.rand(2, 3, side, side)).layer == "blocks.0.layers.0.layers.MBconv"
+
+
+def test_flattened_maps_are_no_tokens() -> None:
+    """(N, C, L), whose channels may be as many as its places."""
+    features = nn.Sequential(nn.Conv2d(3, 64, 3, 2, 1), nn.ReLU(), nn.Conv2d(64, 64, 3, 2, 1), nn.ReLU(), nn.Flatten(2))
+
+    class Flat(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.features, self.more, self.head = features, nn.Conv1d(64, 64, 1), nn.Linear(64, 3)
+
+        def forward(self, images: Tensor) -> Tensor:
+            return self.head(self.more(self.features(images)).mean(2))
+
+    for side in (32, 28):
+        found = explain(Flat().eval(), torch.rand(2, 3, side, side))
+        assert (found.layer, found.method) == ("features.3", "gradcam")
+
+
+def test_layers_of_sparse_tensors_and_own_tuples_are_no_fault() -> None:
+    """They give no map, and others do."""
+
+    class Pair(tuple):
+        def __new__(cls, first: object, second: object) -> "Pair":
+            return tuple.__new__(cls, (first, second))
+
+    class Two(nn.Module):
+        def forward(self, maps: Tensor) -> Pair:
+            return Pair(maps * 2, None)
+
+    class Graph(nn.Module):
+        def forward(self, sparse: Tensor, rows: Tensor) -> Tensor:
+            return torch.sparse.mm(sparse, rows)
+
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.two, self.graph, self.head = nn.Conv2d(3, 4, 3), Two(), Graph(), nn.Linear(4, 3)
+            self.register_buffer("sparse", torch.eye(4).to_sparse())
+
+        def forward(self, images: Tensor) -> Tensor:
+            pooled = self.two(self.conv(images))[0].mean((2, 3))
+            return self.head(self.graph(self.sparse, pooled.T).T)
+
+    assert explain(Model().eval(), torch.rand(2, 3, 12, 12)).layer == "two"
+
+
+def test_a_name_that_ends_as_a_wrappers_is_its_own() -> None:
+    """Only whole parts of a name are left out."""
+    assert list(named_layers(nn.ModuleDict({"my_orig_mod": nn.Identity()}))) == ["my_orig_mod"]

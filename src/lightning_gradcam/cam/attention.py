@@ -17,6 +17,7 @@ from torch.overrides import TorchFunctionMode
 
 from lightning_gradcam.cam.layouts import Layout
 from lightning_gradcam.cam.methods import RELEVANCE, full_precision
+from lightning_gradcam.cam.mixing import PRODUCTS, tensors_in
 from lightning_gradcam.errors import SettingError
 
 ATTENTION = "attention"  # what maps of it are called, in the place of a layer's name
@@ -45,9 +46,11 @@ class _Fused:
 
     def shares(self, rows: slice) -> Tensor:
         weights = full_precision(self.query[rows].detach()) @ full_precision(self.key[rows].detach()).mT * self.scale
-        if self.mask is not None:
-            weights = weights + self.mask.expand(*self.shape)[rows]
-        return weights.softmax(-1)
+        if self.mask is None:
+            return weights.softmax(-1)
+        mask = self.mask.expand(*self.shape)[rows]
+        nowhere = mask.isneginf().all(-1, keepdim=True)  # a query that may look nowhere has a share of nothing
+        return (weights + mask).softmax(-1).masked_fill(nowhere, 0)
 
     def slopes(self, gradient: Tensor, rows: slice) -> Tensor:
         return full_precision(gradient[rows]) @ full_precision(self.value[rows].detach()).mT
@@ -76,12 +79,20 @@ class Attentions(TorchFunctionMode):
     Nothing of the model's is changed: its own scaled_dot_product_attention, or softmax over the last of four axes, is
     computed as it stands. Only torch's `MultiheadAttention`, which shows neither, is computed here, by the same
     operations. Gradients open at the first: nothing in front of it is kept.
+
+    Attributes:
+        seen: those of (N, heads, queries, keys), in their order.
+        is_partial: whether there were others, of other axes.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.seen: list[_Fused | _Written] = []
-        self.have_mixed = False  # of any kind, also such as `relevance` does not fit
+        self.is_partial = False
+        self._others: list[
+            Tensor
+        ] = []  # results of a softmax over other axes: shares, if values are multiplied by them
+        self._was_off = not torch.is_grad_enabled()
         self._answers: dict[Any, Callable[..., Any]] = {
             F.scaled_dot_product_attention: self._fused,
             F.multi_head_attention_forward: self._multi_head,
@@ -94,13 +105,20 @@ class Attentions(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         """Answer what is attention; all else is torch's."""
+        if func in PRODUCTS and self._others and any(map(self._is_of_others, tensors_in(args))):
+            self.is_partial = True
         return self._answers.get(func, func)(*args, **(kwargs or {}))
+
+    def _is_of_others(self, tensor: Tensor) -> bool:
+        place = tensor.untyped_storage().data_ptr()
+        return any(one.untyped_storage().data_ptr() == place for one in self._others)
 
     def _begun(self, output: Tensor) -> tuple[Tensor, Tensor]:
         """What to differentiate by, and what the model goes on with."""
+        self._was_off = self._was_off or not torch.is_grad_enabled()
         torch.set_grad_enabled(True)  # also within a forward that runs its backbone under no_grad
         if output.requires_grad:
-            return output, output
+            return output, output.clone() if self._was_off else output  # there it may be changed in place
         point = (output.clone() if output.is_inference() else output.detach()).requires_grad_()
         return point, point.clone()
 
@@ -118,10 +136,11 @@ class Attentions(TorchFunctionMode):
         output = F.scaled_dot_product_attention(
             query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
         )
-        self.have_mixed = True
         if query.dim() != 4:
+            self.is_partial = True
             return output
         point, handed_on = self._begun(output)
+        query, key, value = (one if one.requires_grad else one.clone() for one in (query, key, value))  # likewise
         if enable_gqa:
             key, value = (one.repeat_interleave(query.shape[1] // one.shape[1], 1) for one in (key, value))
         mask = _additive(attn_mask)
@@ -135,8 +154,8 @@ class Attentions(TorchFunctionMode):
     def _softmax(self, own: Callable[..., Tensor]) -> Callable[..., Tensor]:
         def softmax(input: Tensor, dim: int | None = None, *others: Any, **named: Any) -> Tensor:
             output = own(input, dim, *others, **named)
-            self.have_mixed = self.have_mixed or (_is_of_positions(output) and dim in (-1, output.dim() - 1))
             if output.dim() != 4 or dim not in (-1, 3):
+                self._others += [output] if output.dim() > 2 else []
                 return output
             point, handed_on = self._begun(output)
             self.seen.append(_Written(point))
@@ -150,7 +169,7 @@ class Attentions(TorchFunctionMode):
         told = given.arguments
         extras = ("bias_k", "bias_v", "add_zero_attn", "static_k", "static_v")
         if query.dim() != 3 or any(told[name] is not None and told[name] is not False for name in extras):
-            self.have_mixed = True
+            self.is_partial = True
             return F.multi_head_attention_forward(query, key, value, *others, **named)
         heads = told["num_heads"]
         weights = (
@@ -164,18 +183,20 @@ class Attentions(TorchFunctionMode):
         split = [one.reshape(len(one), count, heads, -1).permute(1, 2, 0, 3) for one in parts]  # (N, heads, L, d)
         mask = _masks(told["attn_mask"], told["key_padding_mask"], count, heads)
         dropped = told["dropout_p"] if told["training"] else 0.0
-        output = self._fused(split[0], split[1], split[2], mask, dropped)
+        of_heads = (split[0], split[1], split[2], mask, dropped)
+        output, shares = self._attended(*of_heads) if told["need_weights"] else (self._fused(*of_heads), None)
         joined = output.permute(2, 0, 1, 3).reshape(length, count, width)
         scores = F.linear(joined, told["out_proj_weight"], told["out_proj_bias"])
-        if not told["need_weights"]:
-            return scores, None
-        shares = self.seen[-1].shares(slice(None)).to(query.dtype)
-        return scores, shares.mean(1) if told["average_attn_weights"] else shares
+        return scores, shares.mean(1) if shares is not None and told["average_attn_weights"] else shares
 
-
-def _is_of_positions(shares: Tensor) -> bool:
-    """Whether a softmax over the last axis is attention, (..., heads, Q, K), or (N heads, L, L), and no scores."""
-    return shares.dim() > 3 or (shares.dim() == 3 and shares.shape[1] == shares.shape[2])
+    def _attended(
+        self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropped: float
+    ) -> tuple[Tensor, Tensor]:
+        """What attention gives, and its shares, which whoever asked for them may go on with."""
+        weights = query * query.shape[-1] ** -0.5 @ key.mT
+        shares = self._softmax(F.softmax)(weights if mask is None else weights + mask, -1)
+        shares = F.dropout(shares, dropped) if dropped else shares
+        return shares @ value, shares
 
 
 _MULTI_HEAD = inspect.signature(F.multi_head_attention_forward)
@@ -225,20 +246,24 @@ def _relevance(seen: Sequence[_Fused | _Written], gradients: Sequence[Tensor], t
     return torch.where(is_finite[:, None, None], tokens(found[..., None])[:, 0].relu(), torch.nan)
 
 
-def tokens_in(seen: Sequence[_Fused | _Written], images: int, layouts: Iterable[Layout]) -> Layout:
+def tokens_in(attentions: Attentions, images: int, layouts: Iterable[Layout]) -> Layout:
     """Return how the image's patches lie in the tokens that all blocks attend over.
 
     Args:
-        seen: the attentions of a forward pass.
+        attentions: of a forward pass.
         images: how many there were.
         layouts: of the outputs of the model's layers.
 
     Raises:
         SettingError: attention that the rule does not fit.
     """
-    if not seen:
-        raise _unfit("computes no attention by torch's softmax or scaled_dot_product_attention")
-    *blocks, last = (one.shape for one in seen)
+    if attentions.is_partial:
+        raise _unfit(
+            "has attention of other axes than (N, heads, queries, keys), as within windows or of a single head"
+        )
+    if not attentions.seen:
+        raise _unfit("computes no attention of (N, heads, queries, keys) by a softmax or scaled_dot_product_attention")
+    *blocks, last = (one.shape for one in attentions.seen)
     lengths = sorted({shape[3] for shape in (*blocks, last)} | {shape[2] for shape in blocks})
     if any(shape[0] != images for shape in (*blocks, last)):
         raise _unfit("attends within windows of the image")

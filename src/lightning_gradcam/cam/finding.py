@@ -1,9 +1,7 @@
 """Which layers of a model give maps, and which is looked at: told by one dry forward."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -15,12 +13,12 @@ from lightning_gradcam.cam.layers import (
     TargetLayer,
     capture,
     choose_layers,
-    hooked,
     named_layers,
     tensor_of,
 )
 from lightning_gradcam.cam.layouts import Layout, Reader, read_layout
 from lightning_gradcam.cam.maps import size_of
+from lightning_gradcam.cam.mixing import FirstAttention, changed_in_part, follows
 from lightning_gradcam.errors import SettingError
 
 _MOST_COMPARED = 8
@@ -28,100 +26,75 @@ _FIRST = (nn.modules.conv._ConvNd, nn.modules.batchnorm._BatchNorm, nn.GroupNorm
 _LAST = (nn.LayerNorm, nn.Linear, getattr(nn, "RMSNorm", nn.Linear))  # last; what is derived from them may have others
 
 
-def resolve_layers(
+def named(
     model: nn.Module,
     forward: Callable[[Tensor], Tensor],
     images: Tensor,
-    choice: LayerChoice | Sequence[LayerChoice] | None,
+    choice: LayerChoice | Sequence[LayerChoice],
     reshape_transform: Reader | None = None,
 ) -> list[TargetLayer]:
-    """Find the target layers and how to read them, by one dry forward of a few images.
+    """Find how layers that the user names are to be read, by one dry forward of a few images.
 
     Args:
         model: a lent model.
         forward: images -> scores, (N, ...).
         images: (N, C, H, W) on the model's device; two are enough.
-        choice: names or modules, or None: the last layer whose output is a map.
+        choice: names or modules.
         reshape_transform: a layer's output -> (N, C, h, w), for layouts that the shape does not tell.
 
     Raises:
         SettingError: an unknown layer, one that is never called, one whose output is no map or does not reach the
-            scores; or no layer found.
+            scores.
     """
-    chosen = None if choice is None else choose_layers(model, choice)
+    names = choose_layers(model, choice)
     found = _surveyed(model, forward, images, reshape_transform)
-    return [found.last()] if chosen is None else [found.named(name) for name in chosen]
+    return [found.named(name) for name in names]
 
 
-def unmixed(
-    model: nn.Module, forward: Callable[[Tensor], Tensor], images: Tensor, is_mixed: Callable[[], bool]
-) -> TargetLayer | None:
-    """Find the last layer where attention has mixed nothing yet: what the first attention reads.
+def last(
+    model: nn.Module, forward: Callable[[Tensor], Tensor], images: Tensor, reshape_transform: Reader | None = None
+) -> TargetLayer:
+    """Find the last layer whose output is a map and reaches the scores; arguments are as of `named`.
 
-    Of tokens that are mixed without attention, as MLP-Mixer's, it is the first norm. Of scores that are one a pixel
-    the maps of a decoder lie behind attention too, and over the pixels all the same.
+    Raises:
+        SettingError: no layer is found.
+    """
+    return _surveyed(model, forward, images, reshape_transform).last()
+
+
+def unmixed(model: nn.Module, forward: Callable[[Tensor], Tensor], images: Tensor) -> tuple[TargetLayer, bool]:
+    """Find the last layer where attention has mixed nothing yet; say whether attention, or tokens, are behind it.
+
+    That is what the first attention reads, of whatever kind: it is computed where activations are multiplied with
+    activations. Of tokens that are mixed without, as MLP-Mixer's, it is the first norm. Where there is none it is the
+    last map, and so of scores that are one a pixel: the maps of a decoder lie over the pixels all the same.
+
+    A layer has to follow the image, place by place, which a change in one part of it tells: tokens may be in another
+    order, a partition into windows may have the shape of a map, and latents of their own depend on no image.
 
     Args:
         model: a lent model.
         forward: images -> scores, (N, ...).
         images: (N, C, H, W) on the model's device; two are enough.
-        is_mixed: whether attention was computed in the forward that runs.
 
-    Returns:
-        None where the last map is such a layer itself, or a decoder's, and none of tokens.
+    Raises:
+        SettingError: no layer is found.
     """
-    layers = _that_call_hooks(model)
-    with _FirstAttention(is_mixed).watching(layers) as first:
+    with FirstAttention(_that_call_hooks(model)) as first:
         found = _surveyed(model, forward, images)
     maps = found.maps()
-    last = next(reversed(maps))
-    if not _is_of_tokens(maps[last]) and (last not in first.behind or found.scores.dim() == 4):
-        return None
-    within = next((name for name in reversed(first.within) if any(True for _ in layers[name].parameters())), None)
-    in_front = [name for name in maps if name not in first.behind and not f"{name}.".startswith(f"{within}.")]
-    if first.behind and in_front:
-        return found.target(in_front[-1])
-    tokens = [name for name, read in maps.items() if _is_of_tokens(read)] or [*maps]
-    return found.target(next(filter(found.is_norm, tokens), tokens[0]))
-
-
-class _FirstAttention:
-    """Tells where in a forward pass the first attention is computed.
-
-    Attributes:
-        within: the layers that run while it is, the outermost first.
-        behind: those whose last call ends behind it.
-    """
-
-    def __init__(self, is_mixed: Callable[[], bool]) -> None:
-        self.within: list[str] = []
-        self.behind: set[str] = set()
-        self._is_mixed = is_mixed
-        self._running: list[str] = []
-
-    @contextmanager
-    def watching(self, layers: Mapping[str, nn.Module]) -> Iterator["_FirstAttention"]:
-        handles = [one.register_forward_pre_hook(partial(self._begun, name)) for name, one in layers.items()]
-        with ExitStack() as stack, hooked(layers, self._ended):
-            for handle in handles:
-                stack.callback(handle.remove)
-            yield self
-
-    def _begun(self, name: str, module: nn.Module, inputs: object) -> None:
-        self._look()
-        self._running.append(name)
-
-    def _ended(self, name: str, module: nn.Module, inputs: object, output: object) -> None:
-        self._look()
-        self._running.remove(name)
-        self.behind.discard(name)
-        if self.within or self._is_mixed():
-            self.behind.add(name)
-
-    def _look(self) -> None:
-        """Between the attention and here no other layer began or ended."""
-        if not self.within and self._is_mixed():
-            self.within = [*self._running]
+    final = next(reversed(maps))
+    if not _is_of_tokens(maps[final]) and (final not in first.behind or found.scores.dim() == 4):
+        return found.target(final), False
+    changed = _surveyed(model, forward, changed_in_part(images))
+    in_front = [name for name in maps if name not in first.behind]
+    outside = [name for name in in_front if not first.is_within(name)]
+    tokens = [name for name, read in maps.items() if _is_of_tokens(read)]
+    norms = [name for name in tokens if found.is_norm(name)]
+    read = [name for names in (outside, in_front) for name in first.without_projections(names)]
+    chosen = [*(read if first.behind else norms[:1]), *reversed(in_front), *tokens, final]
+    following = (name for name in chosen if name in changed.layouts and follows(found.map(name), changed.map(name)))
+    return found.target(next(following, chosen[0])), True
 
 
 def layouts_in(model: nn.Module, forward: Callable[[Tensor], Tensor], images: Tensor) -> list[Layout]:
@@ -157,7 +130,7 @@ def _spread(layers: list[str]) -> list[str]:
 
 
 class _Recording(Capture):
-    """A capture of many layers that also tells which of them pool, and what each handed on.
+    """A capture of many layers that also tells which of them pool or flatten, and what each handed on.
 
     A look sees what becomes of that alone: not what a layer made of its own output before it returned it.
     """
@@ -166,19 +139,26 @@ class _Recording(Capture):
         super().__init__()
         self.handed_on: dict[str, Tensor] = {}
         self.pooled: set[str] = set()
-        self._pools_made: dict[int, Tensor] = {}  # holds the tensors, so that no id is given out twice
+        self.flattened: set[str] = set()  # to (N, C, L), which is no tokens
+        self._pools_made: dict[int, Tensor] = {}  # hold the tensors, so that no id is given out twice
+        self._flat_made: dict[int, Tensor] = {}
 
     def __call__(self, name: str, module: nn.Module, inputs: object, output: Any) -> Any:
         handed_on = super().__call__(name, module, inputs, output)
-        self.pooled.discard(name)
-        copy = tensor_of(handed_on)
+        given, copy = tensor_of(output), tensor_of(handed_on)
         if copy is not None:
             self.handed_on[name] = copy
-        # A container whose last child pools returns the very tensor that its child handed on.
-        if "pool" in type(module).__name__.lower() or id(tensor_of(output)) in self._pools_made:
-            self.pooled.add(name)
-            if copy is not None:
-                self._pools_made[id(copy)] = copy
+        pools = "pool" in type(module).__name__.lower()
+        flattens = given is not None and given.dim() == 3 and isinstance(module, (nn.Flatten, *_FIRST))
+        for does, names, made in (
+            (pools, self.pooled, self._pools_made),
+            (flattens, self.flattened, self._flat_made),
+        ):
+            names.discard(name)
+            if does or id(given) in made:  # a container returns the very tensor that its last child handed on
+                names.add(name)
+                if copy is not None:
+                    made[id(copy)] = copy
         return handed_on
 
 
@@ -198,12 +178,14 @@ def _surveyed(
     )
 
 
-def _layouts(layers: Mapping[str, nn.Module], captured: Capture, images: Tensor) -> dict[str, Layout]:
+def _layouts(layers: Mapping[str, nn.Module], captured: _Recording, images: Tensor) -> dict[str, Layout]:
     """Read all outputs in the order in which they came: whose axes may be either has those of the one before."""
     layouts: dict[str, Layout] = {}
     axes, grids, has_tokens = "NCHW", set[tuple[int, int]](), False
     for name, output in captured.outputs.items():
         axes = "NCHW" if isinstance(layers[name], _FIRST) else "NHWC" if type(layers[name]) in _LAST else axes
+        if name in captured.flattened:
+            continue
         layout = read_layout(output.shape, len(images), size_of(images), grids, axes)
         if layout is None:
             continue

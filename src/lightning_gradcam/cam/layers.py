@@ -4,7 +4,7 @@ They are told apart by name: a module's own hash may change while it runs, as th
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +19,7 @@ from lightning_gradcam.errors import SettingError, nearest, quoted
 LayerChoice = str | nn.Module
 
 # Wrappers that put a name of their own between a model and its layers (torch.compile, FSDP, activation checkpointing).
-_WRAPPER = re.compile(r"(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
+_WRAPPER = re.compile(r"(?<![^.])(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class Capture:
         layer is kept.
         """
         tensor = tensor_of(output)
-        if tensor is None or not tensor.is_floating_point():
+        if tensor is None or not tensor.is_floating_point() or _memory(tensor) is None:
             return None
         torch.set_grad_enabled(True)  # also within a forward that runs its backbone under no_grad
         own = tensor.clone() if tensor.is_inference() or _shares_memory(tensor, inputs) else tensor
@@ -119,16 +119,9 @@ _CaptureT = TypeVar("_CaptureT", bound=Capture)
 @contextmanager
 def capture(layers: Mapping[str, nn.Module], captured: _CaptureT) -> Iterator[_CaptureT]:
     """Record the outputs of layers in the forward passes inside; the hooks are gone afterwards."""
-    with hooked(layers, captured):
-        yield captured
-
-
-@contextmanager
-def hooked(layers: Mapping[str, nn.Module], hook: Callable[[str, nn.Module, Any, Any], Any]) -> Iterator[None]:
-    """Call a forward hook, which is told the layer's name, in the forward passes inside."""
-    handles = [module.register_forward_hook(partial(hook, name)) for name, module in layers.items()]
+    handles = [module.register_forward_hook(partial(captured, name)) for name, module in layers.items()]
     try:
-        yield
+        yield captured
     finally:
         for handle in handles:
             handle.remove()
@@ -145,12 +138,19 @@ def tensor_of(output: Any) -> Tensor | None:
 
 def _shares_memory(tensor: Tensor, inputs: object) -> bool:
     given = [one for one in inputs if isinstance(one, Tensor)] if isinstance(inputs, tuple) else []
-    storage = tensor.untyped_storage().data_ptr()
-    return any(one.untyped_storage().data_ptr() == storage for one in given)
+    return _memory(tensor) in map(_memory, given)
+
+
+def _memory(tensor: Tensor) -> int | None:
+    """Where a tensor's values are; sparse ones, and those that `vmap` works with, have no place of their own."""
+    try:
+        return tensor.untyped_storage().data_ptr()
+    except NotImplementedError:
+        return None
 
 
 def _with_tensor(output: Any, tensor: Tensor, copy: Tensor) -> Any:
     if output is tensor:
         return copy
     items = [copy if item is tensor else item for item in output]
-    return type(output)(*items) if hasattr(output, "_fields") else type(output)(items)
+    return tuple.__new__(type(output), items) if isinstance(output, tuple) else type(output)(items)

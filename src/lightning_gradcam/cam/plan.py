@@ -12,7 +12,7 @@ from lightning_gradcam.cam.attention import AT_ONCE, ATTENTION, Attentions, toke
 from lightning_gradcam.cam.borrowed import check_method_fits
 from lightning_gradcam.cam.calls import Call, Inputs
 from lightning_gradcam.cam.evidence import Evidence, evidence_of
-from lightning_gradcam.cam.finding import layouts_in, resolve_layers, unmixed
+from lightning_gradcam.cam.finding import last, layouts_in, named, unmixed
 from lightning_gradcam.cam.labels import as_numbers, known_of
 from lightning_gradcam.cam.layers import LayerOfModel, TargetLayer, named_layers
 from lightning_gradcam.cam.layouts import Layout
@@ -169,21 +169,25 @@ def _looked_at(
     if settings.method == RELEVANCE:
         return RELEVANCE, (), _attended(model, forward, images)
     choices, transform = settings.layer_groups, settings.reshape_transform
-    groups = tuple(tuple(resolve_layers(model, forward, images, choice, transform)) for choice in choices)
+    if settings.method is None and settings.target_layer is None and transform is None:
+        layer, is_mixed = unmixed(model, forward, images)
+        return "gradcam_elementwise" if is_mixed else "gradcam", ((layer,),), None
+    groups = tuple(
+        (last(model, forward, images, transform),)
+        if choice is None
+        else tuple(named(model, forward, images, choice, transform))
+        for choice in choices
+    )
     if settings.method is not None:
         return str(settings.method) if is_own(settings.method) else None, groups, None
-    if settings.target_layer is not None or transform is not None:
-        are_of_tokens = all(layer.is_of_tokens for group in groups for layer in group)
-        return "gradcam_elementwise" if are_of_tokens else "gradcam", groups, None
-    with Attentions() as attentions:
-        layer = unmixed(model, forward, images, lambda: attentions.have_mixed)
-    return ("gradcam", groups, None) if layer is None else ("gradcam_elementwise", ((layer,),), None)
+    are_of_tokens = all(layer.is_of_tokens for group in groups for layer in group)
+    return "gradcam_elementwise" if are_of_tokens else "gradcam", groups, None
 
 
 def _attended(model: nn.Module, forward: Callable[[Tensor], Tensor], images: Tensor) -> Layout:
     with Attentions() as attentions:
         layouts = layouts_in(model, forward, images)
-    return tokens_in(attentions.seen, len(images), layouts)
+    return tokens_in(attentions, len(images), layouts)
 
 
 class _Trial(NamedTuple):
