@@ -1,9 +1,13 @@
 """What a twin has of its own, and what it shares."""
 
+import functools
+import gc
 import threading
+import weakref
 from collections import deque
 from types import ModuleType
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -111,3 +115,111 @@ def test_what_cannot_be_read_is_left_alone() -> None:
     twin = Twins().of(holder)
     assert twin.lock is holder.lock
     assert twin.threading is threading
+
+
+class Held(nn.Module):
+    """A module that holds things, by name."""
+
+    def __init__(self, **held: object) -> None:
+        super().__init__()
+        for name, one in held.items():
+            setattr(self, name, one)
+
+
+def test_tensors_that_share_memory_share_it_in_the_twin() -> None:
+    """Views of a bank, tied weights, and several that begin at the same address."""
+    bank, weight = torch.zeros(8, 3), nn.Parameter(torch.ones(4))
+    twin = Twins().of(Held(bank=bank, row=bank[0], last=bank[7], weight=weight, tied=weight))
+    twin.bank[0] += 5
+    twin.last -= 1
+    assert twin.row.tolist() == [5, 5, 5]
+    assert twin.bank[7].tolist() == [-1, -1, -1]
+    assert twin.tied is twin.weight
+    assert bank.eq(0).all()
+    numbers = np.arange(6, dtype=np.float32)
+    twin = Twins().of(Held(first=torch.from_numpy(numbers[:3]), whole=torch.from_numpy(numbers)))
+    assert (twin.first.tolist(), twin.whole.tolist()) == ([0, 1, 2], [0, 1, 2, 3, 4, 5])
+
+
+def test_a_small_part_of_large_memory_is_copied_alone() -> None:
+    """Not with all that it is a part of."""
+    large = torch.zeros(10**6)
+    twin = Twins().of(Held(part=large[5:8]))
+    assert twin.part.untyped_storage().nbytes() == 12
+
+
+def test_nothing_of_an_objects_is_called_to_read_it() -> None:
+    """Also not a property that stands before a slot."""
+
+    class Base:
+        __slots__ = ("value",)
+
+    class Guarded(Base):
+        __slots__ = ()
+
+        @property
+        def value(self) -> int:
+            raise AssertionError("it is asked")
+
+    guarded = Guarded()
+    Base.value.__set__(guarded, [1])
+    twin = Twins().of(guarded)
+    Base.value.__get__(twin).append(2)
+    assert Base.value.__get__(guarded) == [1]
+
+
+def test_what_leads_back_to_itself_is_whole() -> None:
+    """A tensor's attributes, a partial's, and a weak method, which is the twin's own."""
+
+    class Counter:
+        def __init__(self) -> None:
+            self.count = 0
+
+        def up(self) -> None:
+            self.count += 1
+
+    tensor, counter = torch.zeros(2), Counter()
+    tensor.me, tensor.scale = tensor, 3.0
+    function = functools.partial(print)
+    function.tag = [1]
+    model = Held(tensor=tensor, function=function, counter=counter, up=weakref.WeakMethod(counter.up))
+    twin = Twins().of(model)
+    assert twin.tensor.me is twin.tensor
+    assert twin.tensor.scale == 3
+    assert twin.function.tag == [1]
+    assert twin.function.tag is not function.tag
+    twin.up()()
+    assert (twin.counter.count, counter.count) == (1, 0)
+
+
+def test_twins_are_let_go_without_the_garbage_collector() -> None:
+    """Objects that hold each other, a closure that holds itself, a module that is a dict and holds itself."""
+
+    class Plain:
+        pass
+
+    class Both(nn.Module, dict):
+        pass
+
+    one, other, both = Plain(), Plain(), Both()
+    one.other, other.other, other.tensor = other, one, torch.zeros(3)
+    both["me"], both.tensor = both, torch.zeros(3)
+
+    def recursive() -> object:
+        return recursive, kept
+
+    kept = Plain()
+    kept.tensor = torch.zeros(3)
+    twins = Twins()
+    twin = twins.of(Held(one=one, both=both, recursive=recursive))
+    alive = [weakref.ref(part) for part in (twin.one, twin.one.other.tensor, twin.both, twin.recursive()[1])]
+    gc.collect()
+    gc.disable()
+    try:
+        del twin
+        twins.end()
+        assert [reference() for reference in alive] == [None] * 4
+    finally:
+        gc.enable()
+    assert recursive()[1] is kept
+    assert other.tensor.eq(0).all()

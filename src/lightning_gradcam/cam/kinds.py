@@ -73,9 +73,9 @@ class Bond(NamedTuple):
 def attributes_of(one: object) -> dict[str, Any]:
     """Return an object's own attributes, those in slots too; nothing of the object's is called."""
     held = dict(own_dict(one))
-    for name in slots_of(type(one)):
+    for name, slot in slots_of(type(one)).items():
         try:
-            held[name] = object.__getattribute__(one, name)
+            held[name] = slot.__get__(one)
         except AttributeError:  # not set
             continue
     return held
@@ -91,14 +91,14 @@ def own_dict(one: object) -> dict[str, Any]:
 
 
 @per_type
-def slots_of(cls: type) -> tuple[str, ...]:
-    """Return the names of a type's slots."""
-    return tuple(
-        name
-        for base in cls.__mro__
+def slots_of(cls: type) -> dict[str, Any]:
+    """Return a type's slots by name: a property of a subclass may stand before one, and does something."""
+    return {
+        name: member
+        for base in reversed(cls.__mro__)
         for name, member in vars(base).items()
         if isinstance(member, types.MemberDescriptorType) and "__slots__" in vars(base)
-    )
+    }
 
 
 def _fill_attributes(one: object, held: list[Any]) -> None:
@@ -106,11 +106,11 @@ def _fill_attributes(one: object, held: list[Any]) -> None:
     for name in own.keys() - wanted.keys():
         del own[name]
     own.update({name: value for name, value in wanted.items() if name not in slots})
-    for name in slots:
+    for name, slot in slots.items():
         if name in wanted:
-            object.__setattr__(one, name, wanted[name])
+            slot.__set__(one, wanted[name])
         elif name in attributes_of(one):
-            object.__delattr__(one, name)
+            slot.__delete__(one)
 
 
 def _flat(pairs: Any) -> list[Any]:
@@ -352,6 +352,13 @@ def _tuple(one: Any, parts: list[Any]) -> Any:
     return cls(parts) if hasattr(cls, "n_sequence_fields") else tuple.__new__(cls, parts)  # torch.return_types' way
 
 
+def _partial(one: functools.partial[Any], parts: list[Any]) -> functools.partial[Any]:
+    function, given, named, own = parts
+    made = type(one)(function, *given, **named)
+    vars(made).update(own or {})
+    return made
+
+
 def _referent(one: Any) -> list[Any]:
     """What a proxy stands for, by way of a method of it: any object has this one."""
     try:
@@ -367,15 +374,13 @@ BONDS: dict[type, Bond] = {
     types.MethodType: Bond(lambda one: [one.__func__, one.__self__], lambda one, parts: types.MethodType(*parts)),
     types.MethodWrapperType: Bond(lambda one: [one.__self__], lambda one, parts: getattr(parts[0], one.__name__)),
     types.BuiltinMethodType: Bond(lambda one: [one.__self__], lambda one, parts: getattr(parts[0], one.__name__)),
-    functools.partial: Bond(
-        lambda one: [one.func, one.args, one.keywords],
-        lambda one, parts: type(one)(parts[0], *parts[1], **parts[2]),
-    ),
+    functools.partial: Bond(lambda one: [one.func, one.args, one.keywords, vars(one) or None], _partial),
     type(functools.lru_cache(int)): Bond(
         lambda one: [one.__wrapped__],
         lambda one, parts: functools.lru_cache(**one.cache_parameters())(parts[0]),
     ),
     weakref.ref: Bond(lambda one: [one()], lambda one, parts: weakref.ref(parts[0])),
+    weakref.WeakMethod: Bond(lambda one: [one()], lambda one, parts: weakref.WeakMethod(parts[0]) if parts[0] else one),
     **dict.fromkeys(
         (weakref.ProxyType, weakref.CallableProxyType), Bond(_referent, lambda one, parts: weakref.proxy(parts[0]))
     ),

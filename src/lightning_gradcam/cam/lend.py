@@ -76,14 +76,15 @@ class Lender:
         """Lend twins of the model and its companion."""
         with _unnoticed(self._model):
             twins = Twins(self._written, self._stand_in)
-            model, lent = twins.of(self._model), twins.of(companion)
-            _evaluate(model)
-            versions = [tensor._version for tensor in twins.shared]
+            versions: list[int] = []
             try:
+                model, lent = twins.of(self._model), twins.beside(companion)
+                _evaluate(model)
+                versions = [tensor._version for tensor in twins.shared]
                 yield model, lent
             finally:
                 twins.end()
-                pairs = zip(twins.shared, versions, strict=True)
+                pairs = zip(twins.shared, versions, strict=False)  # none where a twin could not be made
                 self._copy_from_now_on([tensor for tensor, version in pairs if tensor._version != version])
 
     def _first_look(self, work: Callable[[nn.Module, T], R], companion: T) -> R:

@@ -26,7 +26,7 @@ from lightning_gradcam.cam.kinds import ATTRIBUTES, NEVER_CHANGE, bytes_of, own_
 COPIED_UP_TO = 2**16  # bytes: small parameters, as a temperature that a forward clamps, are copied all the same
 _COMPILED = "_torchdynamo_orig_callable"  # an attribute of what `torch.compile` makes of a function
 _MANY = 64  # objects that are asked for their types before they are gone through
-_OWN_STORAGE = 4  # a tensor that is a smaller part of its storage than one in so many is copied alone
+_OWN_STORAGE = 4  # a tensor that is a smaller part of a large storage than one in so many is copied alone
 
 T = TypeVar("T")
 StandIn = Callable[[Callable[[Any], Any]], object]
@@ -51,8 +51,9 @@ class Twins:
         self._trainer = stand_in(self.of) if stand_in else None
         self._others = OtherThreads()
         self._known: dict[int, tuple[Any, Any]] = {}  # an original, held so that no id is given out twice, and its twin
-        self._modules: list[nn.Module] = []
-        self._storages: dict[int, torch.UntypedStorage] = {}
+        self._made: list[Any] = []  # objects and containers
+        self._held: list[dict[str, Any]] = []  # what plain objects hold
+        self._storages: dict[tuple[int, int], torch.UntypedStorage] = {}
         self._room = ROOM
         self.shared: list[Tensor] = []
 
@@ -75,11 +76,23 @@ class Twins:
         """Let an object be its own twin."""
         self._known[id(original)] = (original, original)
 
+    def beside(self, companion: T) -> T:
+        """Return the twin of what belongs to the model; what it has of its own outlives the end."""
+        before = self._made, self._held
+        self._made, self._held = [], []
+        twin = self.of(companion)
+        self._made, self._held = before
+        return twin
+
     def end(self) -> None:
-        """Let go of all twins at once: modules that hold each other would wait for the garbage collector."""
-        for twin in self._modules:
-            vars(twin).clear()
-        self._known, self._modules, self._trainer = {}, [], None
+        """Let go of the model's twins at once: those that hold each other would wait for the garbage collector."""
+        for held in self._held:
+            held.clear()
+        for twin in self._made:
+            for kind in kinds_in(twin):
+                if not kind.is_value:
+                    kind.fill(twin, [])
+        self._known, self._made, self._held, self._trainer = {}, [], [], None
 
     def _all(self, parts: list[Any]) -> list[Any]:
         if len(parts) > _MANY and never_change(parts):
@@ -127,10 +140,8 @@ class Twins:
         if hasattr(type(original), "__del__"):
             raise TypeError(f"{type(original).__name__} does something when it is deleted")
         twin = self._plain(original) if _has_attributes_alone(type(original)) else self._mutable(original)
-        if twin is original:
-            return original
-        vars(twin).update(_backward_hooks=OrderedDict(), _backward_pre_hooks=OrderedDict())
-        self._modules.append(twin)
+        if twin is not original:
+            vars(twin).update(_backward_hooks=OrderedDict(), _backward_pre_hooks=OrderedDict())
         return twin
 
     def _mapping(self, original: dict[Any, Any]) -> dict[Any, Any]:
@@ -144,6 +155,7 @@ class Twins:
         twin = object.__new__(type(original))
         self._known[id(original)] = (original, twin)
         own = own_dict(twin)
+        self._held.append(own)
         for name, part in [*held.items()]:
             own[name] = part if type(part) in NEVER_CHANGE else of(part)
         return twin
@@ -155,6 +167,7 @@ class Twins:
             return original
         twin = kinds[0].blank(original)
         self._known[id(original)] = (original, twin)
+        self._made.append(twin)
         for kind, parts in zip(kinds, held, strict=True):
             if parts:
                 kind.fill(twin, parts if kind.is_value else self._all(parts))
@@ -176,6 +189,7 @@ class Twins:
         if type(twin) is not type(original):  # a parameter's subclass with attributes of its own
             twin = Tensor._make_subclass(type(original), values)
         if vars(original):
+            self._known[id(original)] = (original, twin)  # an attribute may lead back
             vars(twin).update(self.of(vars(original)))
         return twin
 
@@ -185,15 +199,18 @@ class Twins:
         if not plain or original.is_quantized or original.is_conj() or original.is_neg() or original.is_inference():
             return original.detach().clone()
         storage = original.untyped_storage()
-        if storage.nbytes() > _OWN_STORAGE * original.nbytes or not storage.data_ptr():
+        if not storage.data_ptr():
             return original.detach().clone()
-        own = self._storages.get(storage.data_ptr())
+        place = storage.data_ptr(), storage.nbytes()  # other memory may begin at the same address
+        own = self._storages.get(place)
         if own is None and original.is_contiguous() and storage.nbytes() == original.nbytes:
             copy = original.detach().clone()
-            self._storages[storage.data_ptr()] = copy.untyped_storage()
+            self._storages[place] = copy.untyped_storage()
             return copy
+        if own is None and storage.nbytes() > max(_OWN_STORAGE * original.nbytes, COPIED_UP_TO):
+            return original.detach().clone()
         if own is None:
-            own = self._storages[storage.data_ptr()] = storage.clone()  # type: ignore[no-untyped-call]
+            own = self._storages[place] = storage.clone()  # type: ignore[no-untyped-call]
         empty = torch.empty(0, dtype=original.dtype, device=original.device)
         return empty.set_(own, original.storage_offset(), original.size(), original.stride())
 
