@@ -130,7 +130,7 @@ def compare(
 ) -> Comparison:
     """Measure what each method says at each layer of a trained model, which is left as it was.
 
-    Each pair costs three to five forward passes without gradients; a bar tells how far it is.
+    Each pair costs some five to nine forward passes without gradients; a bar tells how far it is.
 
     Args:
         model: as in `explain`.

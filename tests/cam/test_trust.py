@@ -595,3 +595,22 @@ def test_the_curve_is_of_what_was_explained() -> None:
     assert shown.any()
     half = (curve.least - curve.most)[:, 0] / 2
     assert torch.allclose(half[shown], found.metrics["faithfulness"][shown], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("side", "length", "place"), [(1024, 4, (501, 503)), (337, 2, (335, 335)), (512, 10, (250, 3))]
+)
+def test_a_small_place_of_a_large_image_is_found(side: int, length: int, place: tuple[int, int]) -> None:
+    """By a map that is finer than the blocks that are removed."""
+    patch = (..., *(slice(start, start + length) for start in place))
+
+    class OfPlace(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            brightness = images[:, 0][patch].mean((1, 2))
+            return torch.stack([torch.zeros_like(brightness), 40 * (brightness - 0.6)], dim=1)
+
+    images = 0.1 * torch.rand(2, 1, side, side, generator=torch.Generator().manual_seed(0))
+    maps = torch.zeros(2, 1, side, side)
+    images[patch], maps[patch] = 1, 1
+    assert faithfulness_of(OfPlace(), images, maps).min() > 0.49
+    assert faithfulness_of(OfPlace(), images, 1 - maps).max() < -0.49

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from torch.nn.parameter import is_lazy
 
 from lightning_gradcam.cam.areas import overlaps
-from lightning_gradcam.cam.maps import SHOWN, Maps, as_given, channels_first, unlike
+from lightning_gradcam.cam.maps import SHOWN, Maps, as_given, channels_first, size_of, unlike
 from lightning_gradcam.cam.methods import full_precision
 from lightning_gradcam.cam.targets import (
     Batch,
@@ -102,7 +102,12 @@ class Pixels:
         self.grid = tuple(ceil(side / size) for side, size in zip(self._sides, self._block, strict=True))
         with torch.autocast(images.device.type, enabled=False):
             channels = [one.nan_to_num(0, 0, 0) for one in self._values.split(1, dim=1)]  # type: ignore[no-untyped-call]
-            self._means = torch.cat([_MEANS[len(self.grid)](one, self._block) for one in channels], dim=1)
+            self._means = torch.cat([self.means(one) for one in channels], dim=1)
+
+    def means(self, values: Tensor) -> Tensor:
+        """Return the mean of each block, (N, C, *grid), of a number a pixel, (N, C, ...)."""
+        means: Tensor = _MEANS[len(self.grid)](values, self._block)
+        return means
 
     def without(self, relevance: Tensor, share: float) -> Tensor:
         """Return the images without a share of their blocks, the most relevant ones.
@@ -161,7 +166,9 @@ class Removal:
     def ranks(self, found: Maps) -> list[tuple[Tensor, Tensor]]:
         """Return what blocks of pixels are removed by, as `ranked` has it, for each target."""
         height, width = self._pixels.grid
-        return [ranked(heat) for heat in found.heatmaps((height, width)).unbind(1)]
+        is_finer = found.maps.shape[2] > height or found.maps.shape[3] > width
+        heat = found.heatmaps(size_of(self.images) if is_finer else (height, width))
+        return [ranked(one) for one in (self._pixels.means(heat) if is_finer else heat).unbind(1)]
 
     def after(self, ranks: tuple[Tensor, Tensor], target: int, share: float) -> tuple[Tensor, Tensor]:
         """Return what is left of a target, (N,), without a share of the pixels: the least relevant, and the most.

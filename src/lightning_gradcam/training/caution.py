@@ -65,7 +65,8 @@ def _on_the_thing(in_mask: Tensor, area: Tensor) -> str:
         told = f"whether it lies on the thing cannot be told from {_maps(inside.count)}"
         return f"{told} {number if inside.count else ''}".strip()
     words = "less on the thing than by chance", "no more on the thing than by chance", "on the thing"
-    return f"it lies {words[1 + away.side_of(0)]} {number}"
+    chance = _Mean(by_chance).mean
+    return f"it lies {words[1 + away.side_of(0, min(chance, 1 - chance) / 2)]} {number}"
 
 
 def _maps(count: int) -> str:
