@@ -85,7 +85,7 @@ def told_from_rivals(found: Maps, targets: int) -> Maps:
 class Pixels:
     """Images that parts are removed of: what is removed becomes the mean of what stays around it.
 
-    They are removed in blocks, 112 a side at most.
+    They are removed in blocks, 112 a side at most. A value that is no number stays none, and counts as 0 around it.
 
     Args:
         images: (N, C, ...) or (N, ..., C), of any numbers.
