@@ -287,7 +287,8 @@ def _summary(network: str, which: str, runs: list[Run]) -> None:
         return
     of_mask = [[row[2] / run["mask"] for run, row in rows if run["task"] == task] for task in TASKS]
     shares = [f"{fmean(one):.2f} ({len(one)})" if one else "" for one in of_mask]
-    others = [fmean(row[2] / _best(run) for run, row in rows), *(fmean(row[at] for _, row in rows) for at in (4, 3))]
+    known = [[row[at] for _, row in rows if row[at] == row[at]] for at in (4, 3)]  # of a blank map there is none
+    others = [fmean(row[2] / _best(run) for run, row in rows), *(fmean(one) if one else float("nan") for one in known)]
     pair = ", ".join(dict.fromkeys(rows[0][1][:2])) if which != "relevance" else which
     print(f"| {network} | {pair} | {' | '.join(shares)} | {' | '.join(f'{one:.2f}' for one in others)} |")
 

@@ -588,3 +588,109 @@ def test_what_is_there_is_not_fetched_again(open_tab, url) -> None:
     assert {name for name, _ in sizes} <= {"runs", "looks"}
     assert 2 <= len(sizes) <= 8
     assert max(size for _, size in sizes) < 1000
+
+
+def write_moves(folder: Path) -> None:
+    """Three images at two epochs, of which the last moves farthest, the first not at all; the second turns right."""
+    sink = SimpleNamespace(experiment=SummaryWriter(str(folder)))
+    names = ["cat", "dog", "owl"]
+    shown = ShownImages(
+        [np.full((64, 64, 3), 128, np.uint8)] * 3, Task("multiclass", 3), [[0], [1], [0]], "target: 2", names
+    )
+    log = RunLog(
+        shown, fingerprints(torch.arange(3)[:, None, None, None]), Events([sink], Path()), [], ROOT, by_run=False
+    )
+    log.log_images(0)
+    before = torch.eye(4)[[0, 0, 0]].view(3, 1, 2, 2)
+    after = torch.stack([torch.eye(4)[0], torch.tensor([1.0, 1, 0, 0]), torch.eye(4)[3]]).view(3, 1, 2, 2)
+    for step, (maps, predicted) in enumerate(((before, [0, 0, 1]), (after, [0, 1, 1]))):
+        classes = torch.tensor(predicted)
+        cams = Cams(maps, torch.ones(3, 1), classes, torch.full((3, 1), 2), "", torch.ones(3, 1))
+        log.log_look(History(LAYER).with_look(step, cams), {"focus": column(0.1, 0.2, 0.3)}, grid_tag(LAYER))
+    sink.experiment.close()
+
+
+@pytest.fixture(scope="module")
+def moves(tmp_path_factory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("moves")
+    write_moves(folder / "run")
+    with serving(folder) as address:
+        yield address
+
+
+def test_what_changed_most_between_two_epochs_comes_first(open_tab, moves) -> None:
+    """By one minus the cosine of the two maps that are shown, which each tile says."""
+    tab = open_tab(moves, "#gradcam&p.gradcam.compare=epoch&p.gradcam.step2=0")
+    expect(tab.frame.locator(".tile")).to_have_count(3)
+    tab.choose("sort", "change")
+    expect(tab.frame.locator("[data-coming]")).to_have_count(0)
+    expect(tab.frame.locator(".tile >> nth=0")).to_have_attribute("data-image", "2")
+    assert tab.frame.locator(".number").all_inner_texts() == ["change 1", "change 0.293", "change 0"]
+    assert tab.frame.locator(".tile >> nth=0").locator(".side").all_inner_texts() == ["epoch 1", "epoch 0"]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "shown"),
+    [
+        ("true:true cat", [0, 2]),
+        ("true:true dog", [1]),
+        ("predicted:1", [1, 2]),
+        ("right", [1]),
+        ("wrong", []),
+        ("", [0, 1, 2]),
+    ],
+)
+def test_images_are_shown_by_class_and_by_what_turned(open_tab, moves, chosen, shown) -> None:
+    """Of the classes that there are, and since the epoch before."""
+    tab = open_tab(moves)
+    expect(tab.frame.locator(".tile")).to_have_count(3)
+    tab.choose("filter", chosen)
+    expect(tab.frame.locator(".tile")).to_have_count(len(shown))
+    order = tab.frame.locator(".tile").evaluate_all("tiles => tiles.map(tile => Number(tile.dataset.image))")
+    assert order == shown
+    assert "predicted owl" not in tab.frame.locator("#filter option").all_inner_texts()
+
+
+def test_a_map_of_another_class_than_the_predicted_is_told(open_tab, moves) -> None:
+    """And what its colours mean."""
+    tab = open_tab(moves)
+    expect(tab.frame.locator(".tile[data-image='0']")).to_contain_text("heat of owl")
+    expect(tab.frame.locator(".heatkey")).to_contain_text("strong evidence for what is explained")
+
+
+def test_a_held_key_shows_the_images_alone(open_tab, moves) -> None:
+    """As long as it is held."""
+    tab = open_tab(moves)
+    expect(tab.frame.locator(".tile")).to_have_count(3)
+    tab.frame.locator(".told, main").first.click(position={"x": 5, "y": 5})
+    heat = tab.canvas(0)
+    tab.page.keyboard.down("o")
+    assert np.abs(tab.canvas(0) - 128).max() <= 1
+    tab.page.keyboard.up("o")
+    assert (tab.canvas(0) == heat).all()
+
+
+def test_numbers_and_pictures_can_be_taken_along(open_tab, moves, tmp_path) -> None:
+    """As CSV and as PNG, with the words."""
+    import csv
+
+    from PIL import Image
+
+    tab = open_tab(moves)
+    expect(tab.frame.locator(".tile")).to_have_count(3)
+    with tab.page.expect_download() as saved:
+        tab.frame.get_by_text("numbers as CSV").click()
+    rows = list(csv.DictReader(Path(saved.value.path()).read_text().splitlines()))
+    assert len(rows) == 6
+    assert (rows[4]["truth"], rows[4]["epoch"], rows[4]["focus"], rows[4]["wrong"]) == (
+        "true dog",
+        "1",
+        str(np.float32(0.2).astype(float)),
+        "0",
+    )
+    tab.frame.locator(".tile[data-image='1']").locator("button").click()
+    with tab.page.expect_download() as saved:
+        tab.frame.get_by_label("save as a picture").click()
+    with Image.open(saved.value.path()) as picture:
+        assert picture.format == "PNG"
+        assert picture.size[1] > picture.size[0] - 20  # a square picture over a line of words

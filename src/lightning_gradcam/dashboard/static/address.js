@@ -3,7 +3,7 @@
 export const DEFAULTS = {
   run: '', layer: '', target: 0, step: -1, // -1: the last epoch, also when training adds one
   compare: '', run2: '', step2: 0, // compare: '', 'epoch' or 'run'
-  number: '', opacity: 65, colour: 'turbo', scale: 'image', size: 160, speed: 5, sort: '', mistakes: 0, large: -1,
+  number: '', opacity: 65, colour: 'turbo', scale: 'image', size: 160, speed: 5, sort: '', mistakes: 0, filter: '', large: -1,
 };
 const BOUNDS = {opacity: [0, 100], size: [64, 384], speed: [1, 50]}; // an address may say anything
 const CHOICES = {compare: ['', 'epoch', 'run'], scale: ['image', 'run', 'all'], speed: [1, 2, 5, 10, 20, 50]};
@@ -59,6 +59,9 @@ export function writeAddress(state) {
     } catch { /* refused for now: the next change writes it */ }
   }, 1000 * SECONDS_BETWEEN_WRITES);
 }
+
+/** The address of what is shown. */
+export const link = () => page().location.href;
 
 /** Follow an address that is pasted, or gone back to. */
 export function onAddress(follow) {

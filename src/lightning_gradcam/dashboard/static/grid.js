@@ -35,12 +35,12 @@ export class Grid {
   tile(image, columns, picture, size) {
     const sides = Array.from({length: columns}, () => ({
       canvas: canvasFor(picture, size), word: make('span', {className: 'word'}), name: make('span', {className: 'side'}),
-      answer: make('span', {className: 'answer'}),
+      answer: make('span', {className: 'answer'}), of: make('span', {className: 'explained'}),
     }));
     const truth = make('span', {className: 'truth'}), number = make('span', {className: 'number'});
     const button = make('button', {type: 'button', className: 'open', onclick: () => this.open(image)},
       ...sides.map((side) => make('span', {className: 'cell'}, side.canvas, side.word)));
-    const cells = make('span', {className: 'answers'}, ...sides.map((side) => make('span', {}, side.name, side.answer)));
+    const cells = make('span', {className: 'answers'}, ...sides.map((side) => make('span', {}, side.name, side.answer, side.of)));
     const figure = make('figure', {className: 'tile'}, button, make('figcaption', {}, truth, cells, number));
     figure.dataset.image = image;
     figure.style.setProperty('--columns', columns);
@@ -68,7 +68,7 @@ export class Grid {
   drawTile(tile) {
     const {columns, palette, number, value, picture} = this.given, {image} = tile;
     columns.forEach((column, place) => {
-      const {canvas, word, name, answer} = tile.sides[place], said = column.said(image);
+      const {canvas, word, name, answer, of} = tile.sides[place], said = column.said(image);
       const {map, why, isComing} = said.missing ? {map: null, why: said.missing} : column.map(image);
       tile.figure.toggleAttribute('data-coming', Boolean(isComing));
       paint(canvas, said.missing ? null : picture(column, image), map, palette);
@@ -77,6 +77,7 @@ export class Grid {
       setText(name, columns.length > 1 ? column.name : '');
       setText(answer, said.missing ? '' : `${said.wrong ? '✗ ' : ''}${said.answer}`);
       answer.classList.toggle('wrong', Boolean(said.wrong));
+      setText(of, said.of ?? '');
       if (place > 0) return;
       setText(tile.truth, said.truth);
       tile.truth.title = said.truth;

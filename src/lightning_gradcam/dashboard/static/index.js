@@ -1,12 +1,13 @@
 // The Attention tab: small modules, no build.
 
-import {DEFAULTS, isOpen, onAddress, readAddress, writeAddress} from './address.js';
-import {COLOURS, colourOfRun, heatPalette} from './colour.js';
+import {DEFAULTS, isOpen, link, onAddress, readAddress, writeAddress} from './address.js';
+import {COLOURS, colourAt, colourOfRun, heatPalette} from './colour.js';
 import {make, setText} from './dom.js';
+import {download, toCsv, withWords} from './export.js';
 import {Grid} from './grid.js';
 import {Images} from './images.js';
 import {Large} from './large.js';
-import {isBetter, numbersOf, valueOf, worded, WRONG} from './measure.js';
+import {CHANGE, cosine, isBetter, numbersOf, valueOf, worded, WRONG} from './measure.js';
 import {Overview} from './overview.js';
 import {Series, indexOf, numberOf} from './series.js';
 import {Server} from './source.js';
@@ -23,6 +24,7 @@ class App {
     this.large = new Large({
       goTo: (look) => this.goTo(this.series.looks.indexOf(look)),
       turn: (by) => this.turnTo(by),
+      save: (canvases, words) => withWords(canvases, words).toBlob((blob) => download(`attention ${words[0]}.png`, blob)),
       closed: () => { if (!this.isLoading) { this.state.large = -1; writeAddress(this.state); } },
     });
     this.build();
@@ -76,11 +78,17 @@ class App {
     const time = make('div', {className: 'row time'}, this.play,
       this.epochLabel = make('label', {htmlFor: 'epoch'}), this.epoch, this.epochText,
       this.select('speed', 'epochs a second', [1, 2, 5, 10, 20, 50].map((speed) => [String(speed), String(speed)])));
-    const choosing = make('div', {className: 'row'}, this.select('sort', 'sort', []),
-      make('label', {className: 'control check', htmlFor: 'mistakes'}, this.mistakes, make('span', {textContent: 'only mistakes'})));
+    const button = (text, onclick) => make('button', {type: 'button', textContent: text, onclick});
+    const copied = button('copy link', () => navigator.clipboard?.writeText(link()).then(() => setText(copied, 'copied'), () => {}));
+    const choosing = make('div', {className: 'row'}, this.select('sort', 'sort', []), this.select('filter', 'show', []),
+      make('label', {className: 'control check', htmlFor: 'mistakes'}, this.mistakes, make('span', {textContent: 'only mistakes'})),
+      button('numbers as CSV', () => this.saveNumbers()), copied);
+    this.scale = make('span', {className: 'scale'});
+    this.heatKey = make('p', {className: 'heatkey'}, 'weak ', this.scale, ' strong evidence for what is explained; hold o to see the images alone');
     this.header = make('header', {}, data, time, this.secondRow, choosing, drawing);
-    document.body.append(this.header, this.status, this.overview.element, this.grid.element, this.large.element);
+    document.body.append(this.header, this.status, this.overview.element, this.heatKey, this.grid.element, this.large.element);
     document.addEventListener('keydown', (event) => this.onKey(event));
+    document.addEventListener('keyup', (event) => { if (event.key === 'o') this.bare(false); });
   }
 
   select(name, label, options, change = () => this.show()) {
@@ -112,6 +120,7 @@ class App {
     else if (event.key === 'ArrowLeft' && !inControl) this.goTo(this.position - 1);
     else if (event.key === 'Home' && !inControl) this.goTo(0);
     else if (event.key === 'End' && !inControl) this.goTo(this.series.looks.length - 1);
+    else if (event.key === 'o' && !inControl) this.bare(true);
     else return;
     event.preventDefault();
   }
@@ -147,8 +156,23 @@ class App {
   }
 
   repaint() {
-    this.palette = heatPalette(this.state.colour, this.state.opacity / 100);
+    const {colour, opacity} = this.state;
+    this.palette = heatPalette(colour, this.isBare ? 0 : opacity / 100);
+    this.scale.style.background = `linear-gradient(to right, ${[0, 0.25, 0.5, 0.75, 1].map((part) => `rgb(${colourAt(colour, part)})`).join(', ')})`;
     this.show();
+  }
+
+  /** Show the images without their heat, or with it again. */
+  bare(isBare) {
+    if (this.isBare === isBare) return;
+    this.isBare = isBare;
+    this.repaint();
+  }
+
+  saveNumbers() {
+    if (this.isEmpty) return;
+    const {series, images, unit} = this, order = this.order(this.columns());
+    download(`attention ${series.run}.csv`, new Blob([toCsv({series, images, order, target: this.state.target, unit})], {type: 'text/csv'}));
   }
 
   // ---- showing -------------------------------------------------------------------------------------------------
@@ -172,7 +196,9 @@ class App {
       said: (image) => {
         const at = place(image);
         if (at < 0 || at >= look.shape[0]) return {missing: 'no such image'};
-        return {truth: images.said[at], answer: look.answers[at], wrong: Boolean(look.wrong[at])};
+        const explained = look.targets[indexOf(look, at, this.state.target)];
+        const of = explained >= 0 && explained !== look.predictions[at] ? `heat of ${images.class_names?.[explained] ?? explained}` : '';
+        return {truth: images.said[at], answer: look.answers[at], wrong: Boolean(look.wrong[at]), of};
       },
       map: (image) => this.map(series, look, place(image)),
     };
@@ -210,10 +236,31 @@ class App {
 
   order(columns) {
     const [{look}] = columns, {state} = this, count = Math.min(this.series.images, this.images.count);
-    const found = Array.from({length: count}, (_, image) => image).filter((image) => !state.mistakes || look.wrong[image]);
+    const fits = this.filter(columns);
+    const found = Array.from({length: count}, (_, image) => image).filter((image) => fits(image) && (!state.mistakes || look.wrong[image]));
     if (!state.sort) return found;
-    const value = (image) => valueOf(look, state.sort, image, state.target), sign = isBetter(state.sort, this.images) ? 1 : -1;
+    const value = this.valuesOf(state.sort, columns), sign = isBetter(state.sort, this.images) ? 1 : -1;
     return found.sort((a, b) => (value(a) === null) - (value(b) === null) || sign * (value(a) - value(b)) || a - b);
+  }
+
+  /** An image's number, as a function of the image. */
+  valuesOf(name, [first, second]) {
+    if (name !== CHANGE) return (image) => valueOf(first.look, name, image, this.state.target);
+    return (image) => {
+      const alike = second ? cosine(first.map(image).map, second.place(image) < 0 ? null : second.map(image).map) : null;
+      return alike === null ? null : 1 - alike;
+    };
+  }
+
+  /** Which images are shown: of a class, or whose prediction turned since what is beside it, or the epoch before. */
+  filter([{look}, second]) {
+    const [kind, of] = this.state.filter.split(/:(.*)/s), {series, images} = this;
+    const before = this.state.compare === 'epoch' ? second.look : series.looks[series.looks.indexOf(look) - 1];
+    const turned = (wrong) => (image) => Boolean(before) && Boolean(look.wrong[image]) === wrong && Boolean(before.wrong[image]) !== wrong;
+    const kinds = {
+      wrong: turned(true), right: turned(false), true: (image) => images.said[image] === of, predicted: (image) => look.predictions[image] === Number(of),
+    };
+    return Object.hasOwn(kinds, kind) ? kinds[kind] : () => true;
   }
 
   /** The number that the overview is of. */
@@ -231,13 +278,12 @@ class App {
   show() {
     writeAddress(this.state);
     this.showControls();
-    this.overview.element.hidden = this.isEmpty;
+    this.overview.element.hidden = this.heatKey.hidden = this.isEmpty;
     if (this.isEmpty) { this.say(); return; }
     const columns = this.columns(), [{look}] = columns, {state, series} = this;
     if (this.grid.tiles.length && this.grid.tiles[0].sides.length !== columns.length) this.layOut();
     this.showTime(look);
-    const order = this.order(columns), number = state.sort || this.number;
-    const value = (image) => valueOf(look, number, image, state.target);
+    const order = this.order(columns), number = state.sort || this.number, value = this.valuesOf(number, columns);
     const picture = (column, image) => this.picture(column, image);
     this.grid.show({order, columns, palette: this.palette, number, value, picture});
     this.showOverview(order, look);
@@ -251,7 +297,7 @@ class App {
   showControls() {
     const {state, series, controls} = this;
     this.header.hidden = !Object.keys(this.runs).length;
-    for (const name of ['colour', 'scale', 'sort', 'speed', 'compare']) controls[name].element.value = String(state[name]);
+    for (const name of ['colour', 'scale', 'sort', 'filter', 'speed', 'compare']) controls[name].element.value = String(state[name]);
     for (const name of ['opacity', 'size']) controls[name].element.value = state[name];
     this.mistakes.checked = Boolean(state.mistakes);
     this.label('run2').hidden = state.compare !== 'run';
@@ -354,10 +400,22 @@ class App {
     state.target = Math.max(0, Math.min(state.target, series.targets - 1));
     controls.target.fill(Array.from({length: series.targets}, (_, t) => [String(t), images?.columns?.[t] ?? String(t)]));
     const first = (name) => name === 'in_mask' ? 'least on the thing first' : `${isBetter(name, images) ? 'least' : 'most'} ${worded(name)} first`;
-    controls.sort.fill([['', 'as in the data'], ...numbersOf(series).map((name) => [name, first(name)])]);
-    if (!numbersOf(series).includes(state.sort)) state.sort = '';
+    const sorts = [...numbersOf(series), ...(state.compare ? [CHANGE] : [])];
+    if (!sorts.includes(state.sort)) state.sort = '';
+    controls.sort.fill([['', 'as in the data'], ...sorts.map((name) => [name, first(name)])]);
+    this.fillFilter();
     controls.number.fill(numbersOf(series).map((name) => [name, worded(name)]));
     if (series.looks.length) controls.number.element.value = this.number;
+  }
+
+  fillFilter() {
+    const {series, images, controls, state} = this, name = (place) => images?.class_names?.[place] ?? String(place);
+    const predicted = [...new Set(series.looks.flatMap((look) => [...look.predictions]))].sort((a, b) => a - b);
+    const known = [['', 'all images'], ['wrong', 'turned wrong'], ['right', 'turned right'],
+      ...[...new Set(images?.said ?? [])].filter(Boolean).sort(byName).map((said) => [`true:${said}`, said]),
+      ...predicted.map((place) => [`predicted:${place}`, `predicted ${name(place)}`])];
+    if (!known.some(([value]) => value === state.filter)) state.filter = '';
+    controls.filter.fill(known);
   }
 
   /** Fetch what the selectors name; a later choice overtakes an earlier one. */

@@ -8,9 +8,9 @@ import {canvasFor, paint} from './paint.js';
 const STRIP = 60; // epochs in the strip at most
 const LINES = ['#1e8e3e', '#e8710a', '#9334e6', '#1a73e8', '#d01884', '#129eaf', '#b0861a', '#7c8a99', '#c5221f', '#5f4b8b', '#00897b', '#6d4c41'];
 
-/** A dialog; `goTo(place)`, `turn(by)` and `closed()` are told what is chosen in it. */
+/** A dialog; `goTo(look)`, `turn(by)`, `save(canvases, words)` and `closed()` are told what is chosen in it. */
 export class Large {
-  constructor({goTo, turn, closed}) {
+  constructor({goTo, turn, save, closed}) {
     Object.assign(this, {goTo, strip: [], bigs: [], words: ''});
     const button = (text, label, onclick) => {
       const made = make('button', {type: 'button', textContent: text, onclick});
@@ -23,7 +23,8 @@ export class Large {
     this.frames = make('div', {className: 'strip'});
     this.element = make('dialog', {className: 'large', onclose: closed},
       make('div', {className: 'row bar'}, this.said, button('‹', 'image before', () => turn(-1)),
-        button('›', 'next image', () => turn(1)), button('✕', 'close', () => this.element.close())),
+        button('›', 'next image', () => turn(1)),
+        button('PNG', 'save as a picture', () => save(this.bigs.map(({canvas}) => canvas), [this.said.textContent, ...this.bigs.map(({name}) => name.textContent).filter(Boolean)])), button('✕', 'close', () => this.element.close())),
       make('div', {className: 'row'}, this.pictures, this.chart), this.frames);
     this.element.setAttribute('aria-label', 'one image, large');
   }

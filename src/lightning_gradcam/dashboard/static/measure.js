@@ -5,6 +5,20 @@ import {indexOf, numberOf} from './series.js';
 export const WRONG = 'wrong'; // a number of the tab's own: 1 where the prediction is wrong, 0 where it is right
 export const CONFIDENCE = 'confidence'; // what captions say in percent
 
+export const CHANGE = 'change'; // of two that stand beside each other: 1 - the cosine of their maps
+
+/** How alike two maps are, 0..1, null where one is blank or they have other sides. */
+export function cosine(one, other) {
+  if (!one || !other || one.h !== other.h || one.w !== other.w) return null;
+  let [both, first, second] = [0, 0, 0];
+  for (let i = 0; i < one.values.length; i++) {
+    both += one.values[i] * other.values[i];
+    first += one.values[i] ** 2;
+    second += other.values[i] ** 2;
+  }
+  return first && second ? both / Math.sqrt(first * second) : null;
+}
+
 /** The numbers that a series has, the tab's own among them. */
 export function numbersOf(series) {
   const first = series.looks[0];
@@ -66,8 +80,14 @@ export function evenly(list, most) {
   return Array.from({length: most}, (_, i) => list[Math.round(i * (list.length - 1) / (most - 1))]);
 }
 
-/** A number to three digits. */
-export const round = (value) => value === 0 ? '0' : Number(value).toPrecision(3).replace(/(\.\d*?)0+$/, '$1').replace(/\.$/, '');
+/** A number to three digits, or more. */
+export const round = (value, digits = 3) => value === 0 ? '0' : Number(value).toPrecision(digits).replace(/(\.\d*?)0+$/, '$1').replace(/\.$/, '');
+
+/** Numbers to as few digits, three at least, as tell them apart. */
+export function toldApart(values) {
+  const digits = [3, 4, 5, 6, 8, 12].find((one) => new Set(values.map((value) => round(value, one))).size === new Set(values).size) ?? 17;
+  return values.map((value) => round(value, digits));
+}
 
 /** Whether more of a number is better, by what is said of it. */
 export const isBetter = (name, probe) => name === 'in_mask' || Boolean(probe?.metrics?.[name]?.direction?.startsWith('More is better'));

@@ -2,7 +2,7 @@
 
 import {numberPalette} from './colour.js';
 import {draw, make, setText} from './dom.js';
-import {extent, flipsOf, meansOf, peakOf, round, ticksIn, valueOf, worded} from './measure.js';
+import {extent, flipsOf, meansOf, peakOf, round, ticksIn, toldApart, valueOf, worded} from './measure.js';
 
 const LEFT = 56, RIGHT = 12, LINES = 110, AXIS = 20; // pixels
 const MATRIX = 220, MOST_ROW = 12; // pixels: of the matrix at most, of an image's row at most
@@ -72,10 +72,11 @@ export class Overview {
     const {views, number, unit, range} = this.given;
     const known = this.means.flat().filter((mean) => mean !== null), bounds = extent(known);
     const parts = [draw('rect', {x: LEFT, y: 0, width: this.width, height: LINES, class: 'paper'})];
-    for (const value of ticksIn(bounds, 4)) {
+    const ticks = ticksIn(bounds, 4), labels = toldApart(ticks);
+    for (const [place, value] of ticks.entries()) {
       const y = this.y(value, bounds);
       parts.push(draw('line', {x1: LEFT, x2: LEFT + this.width, y1: y, y2: y, class: 'rule'}),
-        draw('text', {x: LEFT - 6, y: y + 4, 'text-anchor': 'end'}, round(value)));
+        draw('text', {x: LEFT - 6, y: y + 4, 'text-anchor': 'end'}, labels[place]));
     }
     for (const step of ticksIn(this.domain, Math.max(2, Math.floor(this.width / 90))).filter(Number.isInteger)) {
       parts.push(draw('text', {x: LEFT + this.x(step), y: LINES + 14, 'text-anchor': 'middle'}, String(step)));
@@ -146,6 +147,7 @@ export class Overview {
   drawKey() {
     const {views, number, probe} = this.given, [low, high] = this.range;
     const colours = [0, 0.25, 0.5, 0.75, 1].map((part) => `#${(this.palette[Math.round(part * 255)] & 0xffffff).toString(16).padStart(6, '0').match(/../g).reverse().join('')}`);
+    const ends = toldApart([low, high]);
     const bar = make('span', {className: 'scale'});
     bar.style.background = `linear-gradient(to right, ${colours.join(', ')})`;
     const names = views.length > 1 ? views.map((view) => {
@@ -155,7 +157,7 @@ export class Overview {
     }) : [];
     const words = probe?.metrics && Object.hasOwn(probe.metrics, number) ? probe.metrics[number] : null;
     const told = words ? make('span', {className: 'told'}, `${words.says} ${words.direction}`) : '';
-    this.key.replaceChildren(...names, make('span', {className: 'ends'}, round(low), bar, round(high)), told);
+    this.key.replaceChildren(...names, make('span', {className: 'ends'}, ends[0], bar, ends[1]), told);
   }
 
   /** The place of the look that is nearest to a pixel. */
