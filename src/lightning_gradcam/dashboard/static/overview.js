@@ -49,10 +49,12 @@ export class Overview {
     this.drawLines();
     this.drawMatrix(values);
     this.drawKey();
+    if (this.marked) this.mark(...this.marked);
   }
 
   /** Move the marks alone: the epoch that is shown, and the image that is. */
   mark(step, image) {
+    this.marked = [step, image];
     const place = this.x(step), row = this.given.order.indexOf(image);
     this.now.style.left = `${LEFT + place}px`;
     this.now.style.height = `${LINES + AXIS + this.height}px`;
