@@ -693,4 +693,19 @@ def test_numbers_and_pictures_can_be_taken_along(open_tab, moves, tmp_path) -> N
         tab.frame.get_by_label("save as a picture").click()
     with Image.open(saved.value.path()) as picture:
         assert picture.format == "PNG"
-        assert picture.size[1] > picture.size[0] - 20  # a square picture over a line of words
+        assert picture.size == (2 * 400 + 24, 400 + 16 + 2 * 18)  # the image and its heat over two lines of words
+
+
+def test_a_click_on_the_chart_of_an_image_chooses_the_epoch(tab) -> None:
+    """Whose frame in the strip is marked, and in sight; the image itself stands beside its heat."""
+    tab.frame.locator(".tile[data-image='1']").locator("button").click()
+    large = tab.frame.locator("dialog")
+    paper = large.locator(".chart rect.paper").bounding_box()
+    tab.page.mouse.click(paper["x"] + paper["width"] * 0.52, paper["y"] + 20)
+    expect(large.locator(".said")).to_contain_text("epoch 2")
+    expect(large.locator(".frame[aria-current=true]")).to_have_text("2")
+    plain = large.locator(".bigs canvas >> nth=0").evaluate(
+        "c => [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]"
+    )
+    assert np.abs(np.array(plain).reshape(-1, 4)[:, :3] - 129).max() <= 1
+    assert "run first" in large.locator(".said").inner_text()

@@ -290,7 +290,7 @@ class App {
     this.say(order.length);
     if (state.large >= 0 && state.large < this.images.count) {
       const map = (of, image) => this.map(series, of, image);
-      this.large.show({image: state.large, columns, palette: this.palette, series, images: this.images, target: state.target, look, unit: this.unit, map, picture});
+      this.large.show({image: state.large, columns, palette: this.palette, series, images: this.images, target: state.target, look, unit: this.unit, layer: this.runs[series.run]?.[series.tag], map, picture});
     }
   }
 

@@ -1,7 +1,7 @@
 // One image, large, over all epochs.
 
 import {draw, make, setText} from './dom.js';
-import {evenly, round, worded} from './measure.js';
+import {evenly, round, ticksIn, toldApart, worded} from './measure.js';
 import {indexOf, numberOf} from './series.js';
 import {canvasFor, paint} from './paint.js';
 
@@ -24,7 +24,7 @@ export class Large {
     this.element = make('dialog', {className: 'large', onclose: closed},
       make('div', {className: 'row bar'}, this.said, button('‹', 'image before', () => turn(-1)),
         button('›', 'next image', () => turn(1)),
-        button('PNG', 'save as a picture', () => save(this.bigs.map(({canvas}) => canvas), [this.said.textContent, ...this.bigs.map(({name}) => name.textContent).filter(Boolean)])), button('✕', 'close', () => this.element.close())),
+        button('PNG', 'save as a picture', () => save([this.original, ...this.bigs.map(({canvas}) => canvas)], [this.said.textContent, ...this.bigs.map(({name}) => name.textContent).filter(Boolean)])), button('✕', 'close', () => this.element.close())),
       make('div', {className: 'row'}, this.pictures, this.chart), this.frames);
     this.element.setAttribute('aria-label', 'one image, large');
   }
@@ -41,29 +41,37 @@ export class Large {
     const made = [image, columns.length, looks.length, looks[0], series.newest].map((one) => one?.step ?? one).join();
     if (made !== this.made || series !== this.series) this.build(given, looks);
     [this.made, this.series] = [made, series];
+    paint(this.original, picture(columns[0], image), null);
     columns.forEach((column, place) => {
       const {canvas, word, name} = this.bigs[place], said = column.said(image);
       const found = said.missing ? {map: null, why: said.missing} : column.map(image);
       paint(canvas, said.missing ? null : picture(column, image), found.map, palette);
       setText(word, found.why);
       word.hidden = !found.why;
-      setText(name, columns.length > 1 ? `${column.name}: ${said.missing ? '' : said.answer}` : '');
+      setText(name, [column.name, said.missing ? '' : said.answer, said.of].filter(Boolean).join(': '));
     });
-    for (const {canvas, button, of} of this.strip) {
-      paint(canvas, picture(columns[0], image), map(of, image).map, palette);
-      button.setAttribute('aria-current', String(of === look));
-    }
+    for (const {canvas, of} of this.strip) paint(canvas, picture(columns[0], image), map(of, image).map, palette);
+    this.showInStrip(look);
     const said = columns[0].said(image);
-    setText(this.said, [`image ${image + 1}`, `${unit} ${look.step}`, said.truth, said.answer].filter(Boolean).join('  ·  '));
+    setText(this.said, [`image ${image + 1}`, `run ${series.run}`, given.layer, `${unit} ${look.step}`, said.truth, said.answer].filter(Boolean).join('  ·  '));
     this.drawChart(given);
   }
 
+  /** Mark the epoch that is shown, or the last one before it of those in the strip, and bring it into sight. */
+  showInStrip(look) {
+    const current = this.strip.findLast(({of}) => of.step <= look.step) ?? this.strip[0];
+    for (const {button, of} of this.strip) button.setAttribute('aria-current', String(of === current.of));
+    const {offsetLeft, offsetWidth} = current.button, {clientWidth} = this.frames;
+    this.frames.scrollLeft = offsetLeft - this.frames.offsetLeft - (clientWidth - offsetWidth) / 2;
+  }
+
   build({image, columns, unit, picture}, looks) {
-    const first = picture(columns[0], image), longest = Math.min(480, window.innerWidth / (columns.length + 0.3));
+    const first = picture(columns[0], image), longest = Math.min(400, window.innerWidth / (columns.length + 1.3));
+    this.original = canvasFor(first, longest);
     this.bigs = columns.map(() => ({
       canvas: canvasFor(first, longest), word: make('span', {className: 'word'}), name: make('span', {className: 'side'}),
     }));
-    this.pictures.replaceChildren(...this.bigs.map(({canvas, word, name}) => make('div', {className: 'cell'}, canvas, word, name)));
+    this.pictures.replaceChildren(make('div', {className: 'cell'}, this.original, make('span', {className: 'side', textContent: 'the image'})), ...this.bigs.map(({canvas, word, name}) => make('div', {className: 'cell'}, canvas, word, name)));
     this.strip = looks.map((of) => {
       const canvas = canvasFor(first, 72);
       const button = make('button', {type: 'button', className: 'frame', onclick: () => this.goTo(of)},
@@ -93,13 +101,22 @@ export class Large {
 
   /** The image's numbers over the epochs, and the epoch that is shown: those of 0 to 1, and of -0.5 to 0.5. */
   drawChart(given) {
-    const {image, series, target, look, unit} = given, [width, height] = [320, 160], last = Math.max(1, series.last);
+    const {image, series, target, look, unit} = given, [width, height] = [360, 170], last = Math.max(1, series.last);
     const valueIn = (one, name) => numberOf(one, name, indexOf(one, image, target));
     const lines = series.metrics.map((name) => ({name, points: series.looks.map((one) => [one.step, valueIn(one, name)]).filter(([, y]) => y !== null)}))
       .filter(({points}) => points.length && points.every(([, y]) => y >= -0.5 && y <= 1));
     const low = lines.some(({points}) => points.some(([, y]) => y < 0)) ? -0.5 : 0;
     const place = ([x, y]) => `${(x / last * width).toFixed(1)},${((1 - y) / (1 - low) * height).toFixed(1)}`;
     const parts = [draw('rect', {x: 0, y: 0, width, height, class: 'paper'})];
+    const ticks = ticksIn([low, 1], 4), labels = toldApart(ticks);
+    for (const [at, value] of ticks.entries()) {
+      const y = (1 - value) / (1 - low) * height;
+      parts.push(draw('line', {x1: 0, x2: width, y1: y, y2: y, class: 'rule'}), draw('text', {x: -5, y: y + 4, 'text-anchor': 'end'}, labels[at]));
+    }
+    for (const step of ticksIn([0, last], 6).filter(Number.isInteger)) {
+      parts.push(draw('text', {x: step / last * width, y: height + 14, 'text-anchor': 'middle'}, String(step)));
+    }
+    parts.push(draw('text', {x: width / 2, y: height + 28, 'text-anchor': 'middle'}, unit));
     if (low) parts.push(draw('polyline', {points: [[0, 0], [last, 0]].map(place).join(' '), class: 'now'}));
     parts.push(draw('line', {x1: look.step / last * width, x2: look.step / last * width, y1: 0, y2: height, class: 'now'}));
     const legend = make('ul', {className: 'legend'});
@@ -114,6 +131,11 @@ export class Large {
       if (value !== null) legend.append(this.explained(given, name, `${worded(name)} ${round(value)}`));
     }
     const label = `numbers of this image by ${unit}, from ${low} to 1`;
-    this.chart.replaceChildren(draw('svg', {viewBox: `-4 -4 ${width + 8} ${height + 8}`, role: 'img', 'aria-label': label}, ...parts), legend);
+    const svg = draw('svg', {viewBox: `-34 -8 ${width + 42} ${height + 40}`, role: 'img', class: 'lines', 'aria-label': label}, ...parts);
+    svg.addEventListener('click', (event) => {
+      const at = new DOMPoint(event.clientX, event.clientY).matrixTransform(svg.getScreenCTM().inverse());
+      this.goTo(series.at(Math.max(0, Math.round(at.x / width * last))));
+    });
+    this.chart.replaceChildren(svg, legend);
   }
 }
