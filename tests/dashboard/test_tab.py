@@ -693,7 +693,7 @@ def test_numbers_and_pictures_can_be_taken_along(open_tab, moves, tmp_path) -> N
         tab.frame.get_by_label("save as a picture").click()
     with Image.open(saved.value.path()) as picture:
         assert picture.format == "PNG"
-        assert picture.size == (2 * 400 + 24, 400 + 16 + 2 * 18)  # the image and its heat over two lines of words
+        assert picture.size == (2 * 382 + 24, 382 + 16 + 2 * 18)  # the image and its heat over two lines of words
 
 
 def test_a_click_on_the_chart_of_an_image_chooses_the_epoch(tab) -> None:

@@ -6,6 +6,7 @@ import {indexOf, numberOf} from './series.js';
 import {canvasFor, paint} from './paint.js';
 
 const STRIP = 60; // epochs in the strip at most
+const BESIDE = 440; // pixels for the chart
 const LINES = ['#1e8e3e', '#e8710a', '#9334e6', '#1a73e8', '#d01884', '#129eaf', '#b0861a', '#7c8a99', '#c5221f', '#5f4b8b', '#00897b', '#6d4c41'];
 
 /** A dialog; `goTo(look)`, `turn(by)`, `save(canvases, words)` and `closed()` are told what is chosen in it. */
@@ -66,7 +67,8 @@ export class Large {
   }
 
   build({image, columns, unit, picture}, looks) {
-    const first = picture(columns[0], image), longest = Math.min(400, window.innerWidth / (columns.length + 1.3));
+    const first = picture(columns[0], image), room = Math.min(1320, 0.94 * window.innerWidth) - BESIDE;
+    const longest = Math.max(160, Math.min(400, room / (columns.length + 1)));
     this.original = canvasFor(first, longest);
     this.bigs = columns.map(() => ({
       canvas: canvasFor(first, longest), word: make('span', {className: 'word'}), name: make('span', {className: 'side'}),
