@@ -139,7 +139,7 @@ def compare(
         layers: dotted names; None takes the one that is looked at unconfigured, the last of each size of map, and of
             tokens the norms.
         methods: by name; None takes all that are computed on the model's device, "relevance" where it fits.
-        masks: (N, H, W), true on the thing, for `in_mask`.
+        masks: (N, H, W) or (N, 1, H, W), true on the thing, for `in_mask`.
         target: one class an image, as in `explain`.
         task: as in `explain`.
         mean: as in `explain`.
@@ -258,6 +258,8 @@ def _checked_masks(masks: object, images: Tensor) -> Tensor | None:
     if masks is None:
         return None
     given = torch.as_tensor(masks).detach().cpu()
+    if given.dim() == 4 and given.shape[1] == 1:
+        given = given[:, 0]
     if given.dim() != 3 or len(given) != len(images):
         raise SettingError(
             f"masks has the shape {tuple(given.shape)} for {len(images)} images; accepted is (N, H, W), true on the "

@@ -435,3 +435,38 @@ def test_attention_that_the_rule_cannot_read_is_refused_beside_others(kind) -> N
 
     with pytest.raises(SettingError, match="has attention of other axes than"):
         of_steps(partial, torch.rand(2, 3, 16, 16))
+
+
+@pytest.mark.parametrize("needs_weights", [False, True])
+@pytest.mark.parametrize(
+    ("made", "given"),
+    [
+        ({}, {"key_padding_mask": torch.tensor([[False] * 5, [False] * 3 + [True] * 2])}),
+        ({}, {"key_padding_mask": torch.tensor([[0.0] * 5, [0.0] * 3 + [-torch.inf] * 2])}),
+        ({}, {"attn_mask": torch.ones(4, 5, dtype=torch.bool).triu(2)}),
+        ({}, {"attn_mask": torch.randn(4, 4, 5, generator=torch.Generator().manual_seed(3))}),  # of images and heads
+        ({}, {"attn_mask": torch.ones(4, 5).triu(2).bool(), "key_padding_mask": torch.eye(2, 5).bool()}),
+        ({"kdim": 6, "vdim": 3}, {}),
+        ({"bias": False}, {}),
+        ({"batch_first": False}, {}),
+    ],
+)
+def test_multi_head_attention_is_computed_as_torch_does(made, given, needs_weights) -> None:
+    """Its outputs and its weights, whatever masks, widths and orders of axes; none of them is left out."""
+    torch.manual_seed(0)
+    attention = nn.MultiheadAttention(8, 2, **{"batch_first": True, **made}).eval()
+    query, key, value = (
+        torch.randn(2, 4, 8),
+        torch.randn(2, 5, made.get("kdim", 8)),
+        torch.randn(2, 5, made.get("vdim", 8)),
+    )
+    if not made.get("batch_first", True):
+        query, key, value = (one.transpose(0, 1) for one in (query, key, value))
+    options = {**given, "need_weights": needs_weights, "average_attn_weights": False}
+    expected, weights = attention(query, key, value, **options)
+    with Attentions() as attentions:
+        output, shares = attention(query, key, value, **options)
+    assert torch.allclose(output, expected, atol=1e-6)
+    _, known = attention(query, key, value, **{**options, "need_weights": True})
+    assert torch.allclose(attentions.seen[0].shares(slice(None)), known, atol=1e-6)
+    assert not needs_weights or torch.allclose(shares, weights, atol=1e-6)
