@@ -22,9 +22,9 @@ def fit(args: list[str] | None = None) -> LightningCLI:
 def main() -> None:
     """Train, then say how to look at the result."""
     cli = fit()
-    folders = [logger.root_dir for logger in cli.trainer.loggers if isinstance(logger, TensorBoardLogger)]
+    folders = [logger.save_dir for logger in cli.trainer.loggers if isinstance(logger, TensorBoardLogger)]
     if folders and cli.trainer.is_global_zero:
-        # TensorBoard keeps ten pictures a tag unless it is told to keep more
+        # all runs, beside each other; TensorBoard keeps ten pictures a tag unless it is told to keep more
         print(f"\nSee where it looked:\n  tensorboard --logdir {folders[0]} --samples_per_plugin images=1000")
 
 

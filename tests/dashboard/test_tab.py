@@ -709,3 +709,16 @@ def test_a_click_on_the_chart_of_an_image_chooses_the_epoch(tab) -> None:
     )
     assert np.abs(np.array(plain).reshape(-1, 4)[:, :3] - 129).max() <= 1
     assert "run first" in large.locator(".said").inner_text()
+
+
+def test_strength_is_as_in_the_logged_pictures_until_it_is_chosen(open_tab, tmp_path, make_trainer) -> None:
+    """With `scale="run"` by the run's peaks."""
+    loader = DataLoader(make_pairs(), 8)
+    make_trainer(GradCAMCallback(images=2, scale="run")).fit(Classifier(), loader, loader)
+    with serving(tmp_path) as url:
+        tab = open_tab(url)
+        expect(tab.frame.locator(".tile")).to_have_count(2)
+        assert tab.frame.locator("#scale").input_value() == "run"
+        tab.choose("scale", "image")
+        tab.page.wait_for_function("location.hash.includes('p.gradcam.scale=image')")
+        assert tab.frame.locator("#scale").input_value() == "image"

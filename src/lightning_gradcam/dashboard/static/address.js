@@ -3,10 +3,10 @@
 export const DEFAULTS = {
   run: '', layer: '', target: 0, step: -1, // -1: the last epoch, also when training adds one
   compare: '', run2: '', step2: 0, // compare: '', 'epoch' or 'run'
-  number: '', opacity: 65, colour: 'turbo', scale: 'image', size: 160, speed: 5, sort: '', mistakes: 0, filter: '', large: -1,
+  number: '', opacity: 65, colour: 'turbo', scale: '', size: 160, speed: 5, sort: '', mistakes: 0, filter: '', large: -1,
 };
 const BOUNDS = {opacity: [0, 100], size: [64, 384], speed: [1, 50]}; // an address may say anything
-const CHOICES = {compare: ['', 'epoch', 'run'], scale: ['image', 'run', 'all'], speed: [1, 2, 5, 10, 20, 50]};
+const CHOICES = {compare: ['', 'epoch', 'run'], scale: ['', 'image', 'run', 'all'], speed: [1, 2, 5, 10, 20, 50]};
 const PREFIX = 'p.gradcam.';
 const SECONDS_BETWEEN_WRITES = 0.4; // browsers refuse an address that changes with each frame
 

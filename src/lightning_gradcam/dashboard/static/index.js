@@ -36,6 +36,9 @@ class App {
   get images() { return this.main?.images; }
   get isEmpty() { return !this.series?.looks.length || !this.images; }
 
+  /** What maps are drawn as shares of: as in the logged pictures, unless it is chosen. */
+  get scale() { return this.state.scale || (this.images?.about.includes('scale: run') ? 'run' : 'image'); }
+
   /** What looks are counted in: epochs, or optimizer steps. */
   get unit() { return this.images?.unit ?? 'epoch'; }
 
@@ -72,7 +75,7 @@ class App {
     const drawing = make('details', {className: 'drawing'}, make('summary', {textContent: 'drawing'}), make('div', {className: 'row'},
       this.range('opacity', 'opacity', {min: 0, max: 100}, () => this.repaint()),
       this.select('colour', 'colours', COLOURS.map((name) => [name, name]), () => this.repaint()),
-      this.select('scale', 'strength', [['image', 'each image by itself'], ['run', 'by its highest peak'], ['all', 'by the highest of all']]),
+      this.select('scale', 'strength', [['image', 'each image by itself'], ['run', 'by its highest peak of all epochs'], ['all', 'by the highest of all images']]),
       this.range('size', 'size', {min: 64, max: 384, step: 16}, () => { this.layOut(); this.show(); })));
     drawing.open = window.innerWidth > 700;
     const time = make('div', {className: 'row time'}, this.play,
@@ -83,8 +86,8 @@ class App {
     const choosing = make('div', {className: 'row'}, this.select('sort', 'sort', []), this.select('filter', 'show', []),
       make('label', {className: 'control check', htmlFor: 'mistakes'}, this.mistakes, make('span', {textContent: 'only mistakes'})),
       button('numbers as CSV', () => this.saveNumbers()), copied);
-    this.scale = make('span', {className: 'scale'});
-    this.heatKey = make('p', {className: 'heatkey'}, 'weak ', this.scale, ' strong evidence for what is explained; hold o to see the images alone');
+    this.heatScale = make('span', {className: 'scale'});
+    this.heatKey = make('p', {className: 'heatkey'}, 'weak ', this.heatScale, ' strong evidence for what is explained; hold o to see the images alone');
     this.header = make('header', {}, data, time, this.secondRow, choosing, drawing);
     document.body.append(this.header, this.status, this.overview.element, this.heatKey, this.grid.element, this.large.element);
     document.addEventListener('keydown', (event) => this.onKey(event));
@@ -158,7 +161,7 @@ class App {
   repaint() {
     const {colour, opacity} = this.state;
     this.palette = heatPalette(colour, this.isBare ? 0 : opacity / 100);
-    this.scale.style.background = `linear-gradient(to right, ${[0, 0.25, 0.5, 0.75, 1].map((part) => `rgb(${colourAt(colour, part)})`).join(', ')})`;
+    this.heatScale.style.background = `linear-gradient(to right, ${[0, 0.25, 0.5, 0.75, 1].map((part) => `rgb(${colourAt(colour, part)})`).join(', ')})`;
     this.show();
   }
 
@@ -212,7 +215,7 @@ class App {
       if (look.maps === undefined) this.fill(series, look);
       return {map: null, why: look.maps === null ? 'cannot be read' : '', isComing: look.maps === undefined};
     }
-    const peak = numberOf(look, 'peak', index), {scale} = this.state;
+    const peak = numberOf(look, 'peak', index), {scale} = this;
     const share = peak === null || scale === 'image' ? null : peak / (scale === 'run' ? series.peaks.each[index] : series.peaks.all);
     return {map: {values: look.maps.subarray(index * h * w, (index + 1) * h * w), h, w, share}, why: ''};
   }
@@ -297,7 +300,8 @@ class App {
   showControls() {
     const {state, series, controls} = this;
     this.header.hidden = !Object.keys(this.runs).length;
-    for (const name of ['colour', 'scale', 'sort', 'filter', 'speed', 'compare']) controls[name].element.value = String(state[name]);
+    for (const name of ['colour', 'sort', 'filter', 'speed', 'compare']) controls[name].element.value = String(state[name]);
+    controls.scale.element.value = this.scale;
     for (const name of ['opacity', 'size']) controls[name].element.value = state[name];
     this.mistakes.checked = Boolean(state.mistakes);
     this.label('run2').hidden = state.compare !== 'run';
