@@ -39,7 +39,7 @@ def train(monkeypatch, capsys) -> Callable[..., str]:
 def test_the_digits_examples_log_grids(train, tmp_path, config, layer) -> None:
     """And end by printing the command that shows them."""
     printed = train(tmp_path, config, "--trainer.max_epochs=1", "--trainer.limit_train_batches=3")
-    assert f"tensorboard --logdir {tmp_path}/{config} --samples_per_plugin images=1000" in printed
+    assert f"tensorboard --logdir {tmp_path} --samples_per_plugin images=1000" in printed
     events = Events(tmp_path / config / "version_0")
     assert events.steps(f"gradcam/{layer}") == [0, 1]
 
