@@ -49,7 +49,7 @@ class GradCAMCallback(_Callback):
     Args:
         target_layer: dotted name or module, or several: one grid each, and the average of a sequence within the
             sequence. None: the last layer whose output is a map or, unless a method is named, of tokens and
-            behind attention the norm in front of the first attention; the log says which.
+            behind attention what the first attention reads; the log says which.
         images: how many, spread over what validation reads and its classes; dataset indices; a tensor (N, C, H, W) as
             the model gets it; or (tensor, labels).
         target: what is explained: "label" (the prediction where there are no labels), "predicted", a class, several
@@ -57,7 +57,7 @@ class GradCAMCallback(_Callback):
         method: "gradcam", "hirescam", "gradcam++", "xgradcam", "layercam", "gradcam_elementwise", "eigencam",
             "eigengradcam", or "relevance" through the attention of all blocks (Chefer et al., arXiv 2103.15679), which
             is of no layer; all computed on the training device; any other method of grad-cam by name or class. None:
-            Grad-CAM, but of tokens "gradcam_elementwise"; the log says which.
+            Grad-CAM, but of tokens and behind attention "gradcam_elementwise"; the log says which.
         task: how scores and labels are read, in torchmetrics' words: "binary", "multiclass", "multilabel",
             "regression", "segmentation", or "none", where there are no classes; None tells it from the images' labels,
             the scores, and the module's own losses and metrics, once, and says so.

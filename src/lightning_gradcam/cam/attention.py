@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from lightning_gradcam.cam.layers import memory_of
 from lightning_gradcam.cam.layouts import Layout
 from lightning_gradcam.cam.methods import RELEVANCE, full_precision
 from lightning_gradcam.cam.mixing import PRODUCTS, tensors_in
@@ -89,9 +90,7 @@ class Attentions(TorchFunctionMode):
         super().__init__()
         self.seen: list[_Fused | _Written] = []
         self.is_partial = False
-        self._others: list[
-            Tensor
-        ] = []  # results of a softmax over other axes: shares, if values are multiplied by them
+        self._others: list[Tensor] = []  # of a softmax over other axes: shares, if values are multiplied by them
         self._was_off = not torch.is_grad_enabled()
         self._answers: dict[Any, Callable[..., Any]] = {
             F.scaled_dot_product_attention: self._fused,
@@ -110,8 +109,7 @@ class Attentions(TorchFunctionMode):
         return self._answers.get(func, func)(*args, **(kwargs or {}))
 
     def _is_of_others(self, tensor: Tensor) -> bool:
-        place = tensor.untyped_storage().data_ptr()
-        return any(one.untyped_storage().data_ptr() == place for one in self._others)
+        return memory_of(tensor) in map(memory_of, self._others)
 
     def _begun(self, output: Tensor) -> tuple[Tensor, Tensor]:
         """What to differentiate by, and what the model goes on with."""

@@ -98,7 +98,7 @@ def unmixed(model: nn.Module, forward: Callable[[Tensor], Tensor], images: Tenso
 
 
 def layouts_in(model: nn.Module, forward: Callable[[Tensor], Tensor], images: Tensor) -> list[Layout]:
-    """Return how the outputs of all layers are to be read that are maps of the images, as `resolve_layers` does."""
+    """Return how the outputs of all layers are to be read that are maps of the images, as the others here do."""
     return list(_surveyed(model, forward, images).layouts.values())
 
 
@@ -118,8 +118,8 @@ def candidates(model: nn.Module, forward: Callable[[Tensor], Tensor], images: Te
     found = _surveyed(model, forward, images)
     maps = found.maps()
     tokens = [name for name, read in maps.items() if _is_of_tokens(read) and found.is_norm(name)]
-    last = {found.map(name).shape[2:]: name for name, read in maps.items() if not _is_of_tokens(read)}
-    chosen = {*_spread(tokens), *last.values()} or {next(reversed(maps))}
+    of_sizes = {found.map(name).shape[2:]: name for name, read in maps.items() if not _is_of_tokens(read)}
+    chosen = {*_spread(tokens), *of_sizes.values()} or {next(reversed(maps))}
     return [name for name in maps if name in chosen]
 
 

@@ -103,7 +103,7 @@ class Capture:
         layer is kept.
         """
         tensor = tensor_of(output)
-        if tensor is None or not tensor.is_floating_point() or _memory(tensor) is None:
+        if tensor is None or not tensor.is_floating_point() or memory_of(tensor) is None:
             return None
         torch.set_grad_enabled(True)  # also within a forward that runs its backbone under no_grad
         own = tensor.clone() if tensor.is_inference() or _shares_memory(tensor, inputs) else tensor
@@ -138,11 +138,11 @@ def tensor_of(output: Any) -> Tensor | None:
 
 def _shares_memory(tensor: Tensor, inputs: object) -> bool:
     given = [one for one in inputs if isinstance(one, Tensor)] if isinstance(inputs, tuple) else []
-    return _memory(tensor) in map(_memory, given)
+    return memory_of(tensor) in map(memory_of, given)
 
 
-def _memory(tensor: Tensor) -> int | None:
-    """Where a tensor's values are; sparse ones, and those that `vmap` works with, have no place of their own."""
+def memory_of(tensor: Tensor) -> int | None:
+    """Return where a tensor's values are; sparse ones, and those that `vmap` works with, have no place of their own."""
     try:
         return tensor.untyped_storage().data_ptr()
     except NotImplementedError:

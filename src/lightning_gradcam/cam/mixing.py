@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from lightning_gradcam.cam.layers import tensor_of
+from lightning_gradcam.cam.layers import memory_of, tensor_of
 from lightning_gradcam.cam.maps import as_given, channels_first
 
 _ATTENTION = frozenset({F.scaled_dot_product_attention, F.multi_head_attention_forward})
@@ -42,7 +42,7 @@ class FirstAttention(TorchFunctionMode):
         self._running: list[str] = []
         self._around: str | None = None  # the innermost layer with weights that runs while it is computed
         self._has_begun = False
-        self._inputs: dict[str, int] = {}  # where in memory
+        self._inputs: dict[str, tuple[int, int]] = {}  # where in memory
         self._hooks = ExitStack()
 
     def __enter__(self) -> "FirstAttention":
@@ -89,8 +89,8 @@ class FirstAttention(TorchFunctionMode):
     def _begun(self, name: str, module: nn.Module, inputs: Any) -> None:
         self._running.append(name)
         given = tensor_of(inputs)
-        if given is not None and given.layout == torch.strided:
-            self._inputs[name] = given.data_ptr()
+        if given is not None and (place := memory_of(given)) is not None:
+            self._inputs[name] = place, int(given.storage_offset())
 
     def _ended(self, name: str, module: nn.Module, inputs: object, output: object) -> None:
         self._running.remove(name)

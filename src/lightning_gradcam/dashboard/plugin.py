@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import wraps
 from importlib import resources
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar
 
 from tensorboard import errors, plugin_util
 from tensorboard.backend.http_util import Respond
@@ -16,7 +16,7 @@ from tensorboard.data.provider import RunTagFilter
 from tensorboard.plugins import base_plugin
 from werkzeug import Request, Response
 
-from lightning_gradcam.dashboard.records import NUMBERS, Data, Series, header_of, mark_of, probe_of, strings
+from lightning_gradcam.dashboard.records import NUMBERS, Data, Record, Series, header_of, mark_of, probe_of, strings
 from lightning_gradcam.logs.schema import MAPS, PLUGIN, ROOT, caution_of, layer_of, probe_set_of
 
 logger = logging.getLogger(__name__)
@@ -27,6 +27,7 @@ ALL = 1_000_000  # steps: what a DataProvider is asked for at most, for it wants
 KEPT = 256 * 2**20  # bytes of looks that are kept between requests
 DAY = 86_400  # seconds
 
+T = TypeVar("T")
 View = Callable[["AttentionPlugin", Request], Response]
 
 
@@ -73,7 +74,7 @@ class AttentionPlugin(base_plugin.TBPlugin):
 
     def __init__(self, context: base_plugin.TBContext) -> None:
         self._provider = context.data_provider
-        self._kept: OrderedDict[tuple[str, str, str], tuple[Any, Series]] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str, str], tuple[Any, Any, int]] = OrderedDict()  # when, what, bytes
         self._reading = Lock()
 
     def is_active(self) -> bool:
@@ -102,7 +103,7 @@ class AttentionPlugin(base_plugin.TBPlugin):
         found = self._provider.list_tensors(context, experiment_id=experiment, plugin_name=PLUGIN)
         return {run: dict(sorted(tags.items())) for run, tags in found.items()}
 
-    def read(self, request: Request, run: str, tag: str) -> list[tuple[int, float, Data]]:
+    def read(self, request: Request, run: str, tag: str) -> list[Record]:
         """Return all steps of one tensor of strings, and when each was written, in that order.
 
         Raises:
@@ -121,8 +122,8 @@ class AttentionPlugin(base_plugin.TBPlugin):
         written = sorted(found.get(run, {}).get(tag, []), key=lambda datum: (datum.wall_time, datum.step))
         return [(datum.step, datum.wall_time, strings(datum.numpy)) for datum in written]
 
-    def series(self, request: Request, run: str, tag: str) -> Series:
-        """Return a layer's looks; what was read is kept while nothing is written, since a page asks again and again.
+    def kept(self, request: Request, run: str, tag: str, read_as: Callable[[list[Record]], T]) -> T:
+        """Return what a tag's records are read as; it is kept while nothing is written: a page asks again and again.
 
         Raises:
             RequestError: no such run or tag.
@@ -131,13 +132,15 @@ class AttentionPlugin(base_plugin.TBPlugin):
         place = (_where(request)[1], run, tag)
         written = None if known is None else (known.max_step, known.max_wall_time)
         with self._reading:  # requests come in several threads, and of a page several at once for the same
-            kept_at, kept = self._kept.pop(place, (None, None))
-            if kept is None or kept_at != written:
-                kept = Series.of(self.read(request, run, tag))
-            self._kept[place] = written, kept
-            while len(self._kept) > 1 and sum(one.size for _, one in self._kept.values()) > KEPT:
+            at, made, size = self._kept.pop(place, (None, None, 0))
+            if made is None or at != written:
+                records = self.read(request, run, tag)
+                made, size = read_as(records), sum(len(part) for *_, parts in records for part in parts)
+            self._kept[place] = written, made, size
+            while len(self._kept) > 1 and sum(size for *_, size in self._kept.values()) > KEPT:
                 self._kept.popitem(last=False)
-        return kept
+        found: T = made
+        return found
 
 
 def _static(plugin: AttentionPlugin, request: Request) -> Response:
@@ -180,12 +183,14 @@ def _picture(plugin: AttentionPlugin, request: Request) -> Response:
 
 
 def _last_probe(plugin: AttentionPlugin, request: Request) -> tuple[dict[str, Any] | None, Data]:
-    found: tuple[dict[str, Any] | None, Data] = None, []
-    for _, _, parts in plugin.read(request, _asked(request, "run"), probe_set_of(_asked(request, "tag"))):
-        header = probe_of(parts)
-        if header is not None:
-            found = header, parts[1:]
-    return found
+    run, tag = _asked(request, "run"), _asked(request, "tag")
+    return plugin.kept(request, run, probe_set_of(tag), _last_of)
+
+
+def _last_of(records: list[Record]) -> tuple[dict[str, Any] | None, Data]:
+    """The last images that can be read, and what is known of them."""
+    known = ((probe_of(parts), parts[1:]) for *_, parts in reversed(records))
+    return next((pair for pair in known if pair[0] is not None), (None, []))
 
 
 def _looks(plugin: AttentionPlugin, request: Request) -> Response:
@@ -193,7 +198,7 @@ def _looks(plugin: AttentionPlugin, request: Request) -> Response:
 
     Whoever has the first `count`, by their `mark`, is given the rest.
     """
-    series = plugin.series(request, _asked(request, "run"), _asked(request, "tag"))
+    series = plugin.kept(request, _asked(request, "run"), _asked(request, "tag"), Series.of)
     count = _number(request, "count", 0)
     known = count if 0 < count <= len(series.looks) and series.mark(count) == request.args.get("mark") else 0
     rest = series.looks[known:]
@@ -214,7 +219,7 @@ def _maps(plugin: AttentionPlugin, request: Request) -> Response:
 
     Asked for by the places that they have for one who knows the first `known`, by their `mark`.
     """
-    series = plugin.series(request, _asked(request, "run"), _asked(request, "tag"))
+    series = plugin.kept(request, _asked(request, "run"), _asked(request, "tag"), Series.of)
     start, count, known = (_number(request, name) for name in ("start", "count", "known"))
     if not 0 <= start < start + count <= known <= len(series.looks) or series.mark(known) != _asked(request, "mark"):
         raise RequestError("these looks are no longer there", 409)

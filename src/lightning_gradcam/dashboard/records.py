@@ -14,6 +14,7 @@ NUMBERS = tuple(field for field in LOOK if field.name != "maps")
 [MAPS] = (field for field in LOOK if field.name == "maps")
 
 Data = list[bytes]
+Record = tuple[int, float, Data]  # a step, when it was written, and its parts
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,8 @@ class Series:
     broken: int
 
     @classmethod
-    def of(cls, records: Iterable[tuple[int, float, Data]]) -> "Series":
-        """Read the records of one tag: each one's step, when it was written, and its parts."""
+    def of(cls, records: Iterable[Record]) -> "Series":
+        """Read the records of one tag."""
         looks: list[LookRecord] = []
         broken = 0
         for step, written, parts in records:
@@ -68,11 +69,6 @@ class Series:
                 looks.pop()
             looks.append(look)
         return cls(looks, broken)
-
-    @property
-    def size(self) -> int:
-        """How many bytes it holds."""
-        return sum(len(look.numbers) + len(look.packed) for look in self.looks)
 
     def mark(self, count: int) -> str:
         """Return what tells the first looks from any others."""
