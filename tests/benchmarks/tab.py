@@ -1,26 +1,28 @@
 """How fast the Attention tab is: 64 images, 500 epochs of 14x14 maps, in headless Chromium on a real TensorBoard.
 
-    python tests/benchmarks/tab.py [--images 64] [--epochs 500] [--side 14]
+    python tests/benchmarks/tab.py [--images 64] [--epochs 500] [--side 14] [--minutes 0]
 
-Prints bytes an epoch in the event file, the time from the module's arrival to the first picture, and how many epochs a
-second are drawn when 50 are asked for.
+Prints bytes an epoch in the event file; the time from the module's arrival to the overview and to the first picture,
+also on a line of 1 MB/s with 50 ms of latency; how many epochs a second are drawn when 50 are asked for; the frames a
+second while the page is scrolled; and over some minutes what an idle tab transfers, and what playing adds to the heap.
 """
 
 import argparse
 import sys
 import tempfile
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import torch
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Browser, Frame, Page, sync_playwright
 from sklearn.datasets import load_sample_images
 from torch.utils.tensorboard import SummaryWriter
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
+from tests.dashboard.conftest import CHROMIUM, FLAGS
 from tests.dashboard.test_plugin import LAYER, serving
-from tests.dashboard.test_tab import CHROMIUM, FLAGS
 
 from lightning_gradcam.cam.maps import Cams
 from lightning_gradcam.cam.tasks import Task
@@ -31,18 +33,34 @@ from lightning_gradcam.pictures.shown import ShownImages
 from lightning_gradcam.timeline.history import History
 from lightning_gradcam.timeline.metrics import measure
 
-FIRST_PICTURE = """
+ARRIVED = """
 new Promise((done) => {
+  let overview = null;
   const look = () => {
     const canvas = document.querySelector('.tile canvas');
     const arrived = performance.getEntriesByType('resource').find((one) => one.name.endsWith('/index.js'));
+    const now = performance.now() - arrived.responseEnd;
+    if (overview === null && document.querySelector('.overview polyline')) overview = now;
     if (canvas && canvas.getContext('2d').getImageData(40, 40, 1, 1).data[3] === 255) {
-      done(performance.now() - arrived.responseEnd);
+      done([overview, now]);
     } else {
       requestAnimationFrame(look);
     }
   };
   look();
+})
+"""
+FRAMES_SCROLLING = """
+new Promise((done) => {
+  const start = performance.now(), end = document.documentElement.scrollHeight - window.innerHeight;
+  let frames = 0;
+  const scroll = (now) => {
+    window.scrollTo(0, end * (now - start) / 4000);
+    frames++;
+    if (now - start < 4000) requestAnimationFrame(scroll);
+    else done(frames / (now - start) * 1000);
+  };
+  requestAnimationFrame(scroll);
 })
 """
 EPOCHS_A_SECOND = """
@@ -91,9 +109,9 @@ def write(folder: Path, images: int, epochs: int, side: int) -> float:
 
 
 def main() -> None:
-    """Print the three numbers."""
+    """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, usual in (("images", 64), ("epochs", 500), ("side", 14)):
+    for name, usual in (("images", 64), ("epochs", 500), ("side", 14), ("minutes", 0)):
         parser.add_argument(f"--{name}", type=int, default=usual)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
@@ -102,20 +120,50 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         for loader in ("--load_fast=false", "--load_fast=true"):
             with serving(Path(folder), loader) as url:
-                page = browser.new_page(viewport={"width": 1280, "height": 900})
-                for _ in range(2):  # the first visit also waits for TensorBoard to have read the folder
-                    page.goto("about:blank")
-                    page.goto(f"{url}/#gradcam&p.gradcam.speed=50&p.gradcam.size=112")
-                    page.wait_for_selector("iframe")
-                    page.wait_for_timeout(300)
-                    frame = page.frames[1]
-                    first = frame.evaluate(FIRST_PICTURE)
-                page.wait_for_timeout(1000)
-                speed = frame.evaluate(EPOCHS_A_SECOND)
-                epochs = int(frame.evaluate("document.querySelector('#epoch').max")) + 1
-                print(f"{loader}: {epochs} epochs, first picture after {first:.0f} ms, {speed:.0f} epochs a second")
-                page.close()
+                measure_tab(browser, url, loader, options.minutes)
         browser.close()
+
+
+def measure_tab(browser: Browser, url: str, loader: str, minutes: int) -> None:
+    """Print what is measured with one of TensorBoard's loaders."""
+    page = browser.new_page(viewport={"width": 1440, "height": 2400})
+    visits = {"at once": 0, "again": 0, "at 1 MB/s": 10**6}  # the first also waits for TensorBoard to have read it
+    for name, line in visits.items():
+        session = page.context.new_cdp_session(page)
+        session.send("Network.setCacheDisabled", {"cacheDisabled": True})
+        limits = {"offline": False, "latency": 50 if line else 0, "downloadThroughput": line or -1}
+        session.send("Network.emulateNetworkConditions", {**limits, "uploadThroughput": line or -1})
+        page.goto("about:blank")
+        page.goto(f"{url}/#gradcam&p.gradcam.speed=50&p.gradcam.size=112")
+        page.wait_for_selector("iframe", timeout=120_000)
+        page.wait_for_timeout(300)
+        frame = page.frames[1]
+        overview, picture = frame.evaluate(ARRIVED)
+        print(f"{loader}, {name}: overview after {overview:.0f} ms, first picture after {picture:.0f} ms")
+        session.detach()
+    page.wait_for_timeout(2000)
+    epochs = int(frame.evaluate("document.querySelector('#epoch').max")) + 1
+    speed, scrolled = frame.evaluate(EPOCHS_A_SECOND), frame.evaluate(FRAMES_SCROLLING)
+    print(f"{loader}: {epochs} epochs, {speed:.0f} epochs a second, {scrolled:.0f} frames a second in scrolling")
+    if minutes:
+        received: list[int] = []
+        page.on("response", lambda answer: received.append(len(answer.body())))
+        page.wait_for_timeout(60_000 * minutes)
+        print(f"{loader}: idle for {minutes} minutes, {sum(received)} bytes in {len(received)} answers")
+        print(f"{loader}: playing for {minutes} minutes, heap from {grown(page, frame, minutes)} MB")
+    page.close()
+
+
+def grown(page: Page, frame: Frame, minutes: int) -> str:
+    """Return the heap before and after playing, each swept."""
+    session, sizes = page.context.new_cdp_session(page), []
+    for wait in (5, 60 * minutes):
+        end = time.monotonic() + wait
+        while time.monotonic() < end:
+            frame.evaluate(EPOCHS_A_SECOND)
+        session.send("HeapProfiler.collectGarbage")
+        sizes.append(session.send("Runtime.getHeapUsage")["usedSize"] / 2**20)
+    return f"{sizes[0]:.1f} to {sizes[1]:.1f}"
 
 
 if __name__ == "__main__":

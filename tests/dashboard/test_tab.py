@@ -1,7 +1,5 @@
 """The Attention tab in a real Chromium, on a real TensorBoard."""
 
-import os
-import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -11,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from playwright.sync_api import Browser, FrameLocator, Page, expect, sync_playwright
+from playwright.sync_api import expect
 from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
@@ -25,91 +23,14 @@ from lightning_gradcam.logs.record import fingerprints
 from lightning_gradcam.logs.run_log import RunLog
 from lightning_gradcam.logs.schema import MAPS as PART
 from lightning_gradcam.logs.schema import ROOT, grid_tag
+from lightning_gradcam.pictures.render import overlay
 from lightning_gradcam.pictures.shown import ShownImages
 from lightning_gradcam.timeline.history import History
 from lightning_gradcam.timeline.metrics import METRICS
 
 from ..conftest import Classifier, make_pairs
+from .conftest import Tab
 from .test_plugin import LAYER, MAPS, serving, write_run
-
-CHROMIUM = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
-)
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run", "--disable-sync"]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """A Chromium of this machine; where there is none, that is told, and in CI a failure."""
-    if not CHROMIUM:
-        told = "the tab's tests need a Chromium on the PATH (Debian: apt-get install chromium)"
-        pytest.fail(told) if os.environ.get("CI") else pytest.skip(told)
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield started
-        started.close()
-
-
-class Tab:
-    """A page on the Attention tab."""
-
-    def __init__(self, page: Page, url: str, address: str = "") -> None:
-        self.page = page
-        self.faults: list[str] = []
-        page.on("pageerror", lambda error: self.faults.append(str(error)))
-        page.goto(f"{url}/{address or '#gradcam'}")
-        self.frame: FrameLocator = page.frame_locator("iframe")
-
-    def canvas(self, tile: int = 0, column: int = 0) -> np.ndarray:
-        """A canvas's pixels, (H, W, 3), once its map is there."""
-        expect(self.frame.locator("[data-coming]")).to_have_count(0)
-        found = self.frame.locator(f".tile[data-image='{tile}']").locator(f"canvas >> nth={column}")
-        data, width, height = found.evaluate(
-            "c => [[...c.getContext('2d').getImageData(0, 0, c.width, c.height).data], c.width, c.height]"
-        )
-        return np.array(data).reshape(height, width, 4)[..., :3]
-
-    def pixel(self, y: int, x: int, tile: int = 0) -> list[int]:
-        """One pixel of a canvas: R, G, B."""
-        expect(self.frame.locator("[data-coming]")).to_have_count(0)
-        found = self.frame.locator(f".tile[data-image='{tile}']").locator("canvas >> nth=0")
-        return found.evaluate("(c, [y, x]) => [...c.getContext('2d').getImageData(x, y, 1, 1).data]", [y, x])[:3]
-
-    def hottest(self, tile: int = 0, side: int = 4) -> tuple[int, int]:
-        """The place of a side x side map where the canvas is reddest."""
-        pixels = self.canvas(tile)
-        red = pixels[..., 0] - pixels[..., 2]
-        y, x = np.unravel_index(red.argmax(), red.shape)
-        return int(y * side / len(red)), int(x * side / len(red))
-
-    def places(self) -> list[int]:
-        """Where each image's tile stands, the first image's first."""
-        order = self.frame.locator(".tile").evaluate_all("tiles => tiles.map(tile => Number(tile.dataset.image))")
-        return [order.index(image) for image in range(len(order))]
-
-    def slide(self, name: str, value: int) -> None:
-        self.frame.locator(f"#{name}").evaluate(f"e => {{ e.value = {value}; e.dispatchEvent(new Event('input')) }}")
-
-    def choose(self, name: str, value: str) -> None:
-        self.frame.locator(f"#{name}").select_option(value)
-
-
-@pytest.fixture
-def open_tab(browser) -> Iterator:
-    pages = []
-
-    def open_(url: str, address: str = "") -> Tab:
-        page = browser.new_page(viewport={"width": 1280, "height": 900})
-        pages.append(page)
-        tab = Tab(page, url, address)
-        tabs.append(tab)
-        return tab
-
-    tabs: list[Tab] = []
-    yield open_
-    for page in pages:
-        page.close()
-    assert [fault for tab in tabs for fault in tab.faults] == []
 
 
 def column(*values: float) -> Tensor:
@@ -230,23 +151,21 @@ def test_strength_by_run_grows_with_the_peaks(tab) -> None:
 @pytest.fixture
 def known(open_tab, url) -> Tab:
     """On the last epoch of known numbers."""
-    tab = open_tab(url, "#gradcam&p.gradcam.run=known")
+    tab = open_tab(url, "#gradcam&p.gradcam.runs=known")
     expect(tab.frame.locator(".tile")).to_have_count(3)
     return tab
 
 
 def test_strength_by_the_highest_of_all_tells_images_apart(known) -> None:
     """Peaks of 2, 8 and 4: by itself and by its own highest each is full, of all a quarter, full and a half."""
-    colours = {}
-    for scale in ("image", "run", "all"):
+    gray = np.full((1, 1, 3), 128, np.uint8)
+    for scale, levels in (("image", (1, 1, 1)), ("run", (1, 1, 1)), ("all", (0.25, 1, 0.5))):
         known.choose("scale", scale)
-        colours[scale] = [known.pixel(40 * image + 20, 20, image) for image in range(3)]
-    assert np.abs(colours["run"] - np.array(colours["image"])).max() <= 2
-    weak, full, half = np.array(colours["all"])
-    assert np.abs(full - colours["image"][1]).max() <= 2
-    assert full[0] - full[2] > 50  # red
-    assert abs(half[0] - half[2]) < 50
-    assert weak[2] - weak[0] > 50  # blue
+        for image, level in enumerate(levels):
+            logged = overlay(gray, np.full((1, 1), 0.964 * level))[0, 0].astype(int)  # as is logged, near the peak
+            assert (
+                np.abs(known.pixel(40 * image + 20, 20, image) - logged).max() <= 8
+            )  # a level of 256 is four shades there
 
 
 def test_tiles_are_sorted_by_their_numbers_at_the_epoch(known) -> None:
@@ -274,7 +193,7 @@ def test_the_chart_has_every_number_of_0_to_1(known) -> None:
     """Of any name, drift among them; what lies outside, above or below, is no line, and told in words, as a peak is."""
     large, drawn = known.frame.locator("dialog"), {}
     for image in range(3):
-        known.frame.locator(f".tile[data-image='{image}']").locator("button").click()
+        known.frame.locator(f".tile[data-image='{image}']").locator("button.open").click()
         drawn[image] = large.locator(".legend li").all_inner_texts()
         assert large.locator("polyline.line").count() == len(drawn[image]) - 2
         known.page.keyboard.press("Escape")
@@ -292,29 +211,35 @@ def test_targets_may_become_more_within_a_run(open_tab, url) -> None:
     assert tab.places() == [0, 2, 1]
     hot, cold = tab.pixel(60, 20, tile=1), tab.pixel(20, 60, tile=1)  # places 4 and 1
     assert hot[0] - hot[2] > 50
-    assert cold[0] - cold[2] < 0
-    tab.frame.locator(".tile[data-image='1']").locator("button").click()
+    assert np.abs(np.array(cold) - 128).max() <= 1
+    tab.frame.locator(".tile[data-image='1']").locator("button.open").click()
     assert tab.frame.locator("dialog .legend li").all_inner_texts() == ["in mask 0.50"]
     tab.frame.locator("dialog .frame >> nth=0").click()
     assert tab.frame.locator("dialog .legend li").all_inner_texts() == ["in mask 0.80"]
 
 
 def test_two_epochs_and_two_runs_side_by_side(tab) -> None:
-    """The same image in both."""
-    tab.choose("compare", "epoch")
-    expect(tab.frame.locator(".tile[data-image='0']").locator("canvas")).to_have_count(2)
-    tab.slide("second", 4)
+    """The same image in each; what differs is each one's name, and a view is taken away again."""
+    canvases = tab.frame.locator(".tile[data-image='0']").locator("canvas")
+    names = tab.frame.locator(".tile[data-image='0']").locator(".side")
+    tab.choose("adding", "epoch")
+    expect(canvases).to_have_count(2)
+    tab.slide("step-1", 4)
     tab.slide("epoch", 4)
     assert (tab.canvas(0, 0) == tab.canvas(0, 1)).all()
     tab.slide("epoch", 1)
     assert (tab.canvas(0, 0) != tab.canvas(0, 1)).any()
-    tab.choose("compare", "run")
-    tab.choose("run2", "second")
+    assert names.all_inner_texts() == ["epoch 1", "epoch 4"]
+    tab.choose("adding", "run")
+    tab.choose("run-2", "second")
+    expect(canvases).to_have_count(3)
+    expect(names).to_have_text(["first, epoch 1", "first, epoch 4", "second, epoch 1"])
     tab.slide("opacity", 0)
-    expect(tab.frame.locator(".tile[data-image='0']").locator("canvas")).to_have_count(2)
     tab.page.wait_for_timeout(500)
-    assert np.abs(tab.canvas(0, 0) - 128).max() <= 1
-    assert np.abs(tab.canvas(0, 1) - 60).max() <= 1
+    for column, shade in ((0, 128), (1, 128), (2, 60)):
+        assert np.abs(tab.canvas(0, column) - shade).max() <= 1
+    tab.frame.get_by_label("remove view 2").click()
+    expect(names).to_have_text(["first", "second"])
 
 
 def test_only_mistakes_and_sorting(tab) -> None:
@@ -329,7 +254,7 @@ def test_only_mistakes_and_sorting(tab) -> None:
 
 def test_a_click_shows_one_image_large_over_all_epochs(tab) -> None:
     """With a strip, a chart and its numbers; Escape closes it."""
-    tab.frame.locator(".tile[data-image='1']").locator("button").click()
+    tab.frame.locator(".tile[data-image='1']").locator("button.open").click()
     large = tab.frame.locator("dialog")
     expect(large.locator(".frame")).to_have_count(5)
     expect(large).to_contain_text("image 2")
@@ -348,7 +273,7 @@ def test_the_address_brings_a_colleague_to_the_same_view(tab, open_tab, url) -> 
     tab.slide("epoch", 2)
     tab.slide("opacity", 30)
     tab.choose("colour", "viridis")
-    tab.frame.locator(".tile[data-image='2']").locator("button").click()
+    tab.frame.locator(".tile[data-image='2']").locator("button.open").click()
     tab.page.wait_for_function("location.hash.includes('p.gradcam.large=2')")
     address = tab.page.evaluate("location.hash")
     other = open_tab(url, address)
@@ -409,7 +334,7 @@ HOSTILE = ['<img src=x onerror="window.top.hacked=1">', "\"'><script>window.top.
 
 def test_an_address_may_say_anything(open_tab, url) -> None:
     """What is out of bounds is brought within."""
-    address = "#gradcam&p.gradcam.size=99999&p.gradcam.colour=nocolour&p.gradcam.step=77&p.gradcam.compare=moon"
+    address = "#gradcam&p.gradcam.size=99999&p.gradcam.colour=nocolour&p.gradcam.step=77&p.gradcam.beside=moon;;run=x"
     tab = open_tab(url, address + "&p.gradcam.run=nowhere&p.gradcam.target=-3&p.gradcam.large=12&p.gradcam.opacity=x")
     expect(tab.frame.locator(".tile")).to_have_count(3)
     assert tab.canvas(0).shape == (384, 384, 3)
@@ -423,7 +348,7 @@ def test_hostile_names_are_text(open_tab, tmp_path) -> None:
         expect(tab.frame.locator(".tile")).to_have_count(3)
         expect(tab.frame.locator(".tile[data-image='0']")).to_contain_text(f"true {HOSTILE[0]}")
         expect(tab.frame.locator(".tile[data-image='1']")).to_contain_text(f"predicted {HOSTILE[1]}")
-        tab.frame.locator(".tile[data-image='0']").locator("button").click()
+        tab.frame.locator(".tile[data-image='0']").locator("button.open").click()
         assert tab.frame.locator("#run").input_value() == "<img onerror=top.hacked=1>'\""
         assert tab.page.evaluate("window.hacked") is None
         assert tab.frame.locator("img, main script, header script, dialog script").count() == 0
@@ -481,7 +406,7 @@ def test_what_the_maps_were_worth_and_what_each_number_means(open_tab, tmp_path,
         said = tab.frame.locator(".caution")
         expect(said).to_contain_text("network.6 after epoch 2: attention ")
         expect(said).to_contain_text("0 by chance, 0.5 at most)")
-        tab.frame.locator(".tile[data-image='0']").locator("button").click()
+        tab.frame.locator(".tile[data-image='0']").locator("button.open").click()
         large = tab.frame.locator("dialog")
         names = ("drift", "focus", "border", "peak", "faithfulness", "class_sensitivity", "learned")
         for name in names:
@@ -519,25 +444,27 @@ def test_the_overview_has_every_epoch_and_image_and_chooses_among_them(known) ->
 
 def test_lines_are_the_means_one_a_run(open_tab, url) -> None:
     """Of the images, where the axis says; the second run has TensorBoard's colour of its own."""
-    tab = open_tab(
-        url, "#gradcam&p.gradcam.run=first&p.gradcam.compare=run&p.gradcam.run2=second&p.gradcam.number=wrong"
-    )
-    lines = tab.frame.locator(".lines polyline")
+    tab = open_tab(url, "#gradcam&p.gradcam.run=first&p.gradcam.runs=/^(first|second)$/&p.gradcam.number=wrong")
+    lines = tab.frame.locator(".overview .lines polyline")
     expect(lines).to_have_count(2)
     assert len({line.get_attribute("stroke") for line in lines.all()}) == 2
     heights = [float(point.split(",")[1]) for point in lines.first.get_attribute("points").split()]
     assert heights == [8, 8, 102, 102, 102]  # all wrong before epoch 2, none after: from the top to the bottom
-    expect(tab.frame.locator(".key .name")).to_have_text(["first", "second"])
+    names = tab.frame.locator(".name")
+    expect(names).to_have_text(["first", "second"])
+    names.last.click()
+    expect(tab.frame.locator("#run")).to_have_value("second")
+    expect(names).to_have_text(["second", "first"])
 
 
 def test_a_brushed_range_is_what_plays(tab) -> None:
     """Again and again, until it is paused."""
     tab.choose("speed", "20")
-    box = tab.frame.locator("svg.lines").bounding_box()
+    box = tab.frame.locator(".overview svg.lines").bounding_box()
     width = box["width"] - 56 - 12
-    tab.page.mouse.move(box["x"] + 56 + width / 4, box["y"] + 120)
+    tab.page.mouse.move(box["x"] + 56 + width / 8, box["y"] + 120)  # the longest run has eight epochs
     tab.page.mouse.down()
-    tab.page.mouse.move(box["x"] + 56 + width / 2, box["y"] + 120, steps=4)
+    tab.page.mouse.move(box["x"] + 56 + width / 4, box["y"] + 120, steps=4)
     tab.page.mouse.up()
     tab.frame.get_by_label("play", exact=True).click()
     seen = set()
@@ -553,7 +480,7 @@ def test_runs_of_other_images_are_not_paired(open_tab, tmp_path) -> None:
     write_run(tmp_path / "a", 3, first=0)
     write_run(tmp_path / "b", 3, first=1, shade=60)
     with serving(tmp_path) as url:
-        tab = open_tab(url, "#gradcam&p.gradcam.run=a&p.gradcam.compare=run&p.gradcam.run2=b&p.gradcam.opacity=0")
+        tab = open_tab(url, "#gradcam&p.gradcam.run=a&p.gradcam.beside=run%3Db&p.gradcam.opacity=0")
         expect(tab.frame.locator(".tile[data-image='0'] .word >> nth=1")).to_have_text("no such image")
         expect(tab.frame.locator(".broken")).to_contain_text("1 of 3 are not in run b")
         for image in (1, 2):
@@ -574,7 +501,7 @@ def test_an_address_that_is_pasted_is_followed(tab) -> None:
 
 
 def test_what_is_there_is_not_fetched_again(open_tab, url) -> None:
-    """A finished run that is looked at, and beside itself: less than 1 kB a poll."""
+    """A finished run that is looked at, and beside itself: 100 bytes a poll, so that two minutes of 40 are 4 kB."""
     tab = open_tab(url, "#gradcam&p.gradcam.run=second")
     expect(tab.frame.locator(".tile")).to_have_count(3)
     expect(tab.frame.locator("[data-coming]")).to_have_count(0)
@@ -583,11 +510,11 @@ def test_what_is_there_is_not_fetched_again(open_tab, url) -> None:
     tab.page.on(
         "response", lambda answer: sizes.append((answer.url.split("gradcam/")[-1].split("?")[0], len(answer.body())))
     )
-    tab.choose("compare", "epoch")
+    tab.choose("adding", "epoch")
     tab.page.wait_for_timeout(7000)
-    assert {name for name, _ in sizes} <= {"runs", "looks"}
-    assert 2 <= len(sizes) <= 8
-    assert max(size for _, size in sizes) < 1000
+    assert {name for name, _ in sizes} == {"runs"}
+    assert 2 <= len(sizes) <= 3
+    assert max(size for _, size in sizes) < 100
 
 
 def write_moves(folder: Path) -> None:
@@ -620,12 +547,14 @@ def moves(tmp_path_factory) -> Iterator[str]:
 
 def test_what_changed_most_between_two_epochs_comes_first(open_tab, moves) -> None:
     """By one minus the cosine of the two maps that are shown, which each tile says."""
-    tab = open_tab(moves, "#gradcam&p.gradcam.compare=epoch&p.gradcam.step2=0")
+    tab = open_tab(moves, "#gradcam&p.gradcam.beside=step%3D0")
     expect(tab.frame.locator(".tile")).to_have_count(3)
     tab.choose("sort", "change")
     expect(tab.frame.locator("[data-coming]")).to_have_count(0)
     expect(tab.frame.locator(".tile >> nth=0")).to_have_attribute("data-image", "2")
-    assert tab.frame.locator(".number").all_inner_texts() == ["change 1", "change 0.293", "change 0"]
+    assert tab.frame.locator(".tile .number").all_inner_texts() == [
+        *("", "change 1", "", "change 0.293", "", "change 0")
+    ]
     assert tab.frame.locator(".tile >> nth=0").locator(".side").all_inner_texts() == ["epoch 1", "epoch 0"]
 
 
@@ -655,7 +584,7 @@ def test_a_map_of_another_class_than_the_predicted_is_told(open_tab, moves) -> N
     """And what its colours mean."""
     tab = open_tab(moves)
     expect(tab.frame.locator(".tile[data-image='0']")).to_contain_text("heat of owl")
-    expect(tab.frame.locator(".heatkey")).to_contain_text("strong evidence for what is explained")
+    expect(tab.frame.locator(".heatkey")).to_contain_text("strongest evidence for owl")
 
 
 def test_a_held_key_shows_the_images_alone(open_tab, moves) -> None:
@@ -678,6 +607,7 @@ def test_numbers_and_pictures_can_be_taken_along(open_tab, moves, tmp_path) -> N
 
     tab = open_tab(moves)
     expect(tab.frame.locator(".tile")).to_have_count(3)
+    tab.frame.get_by_text("take along").click()
     with tab.page.expect_download() as saved:
         tab.frame.get_by_text("numbers as CSV").click()
     rows = list(csv.DictReader(Path(saved.value.path()).read_text().splitlines()))
@@ -688,17 +618,17 @@ def test_numbers_and_pictures_can_be_taken_along(open_tab, moves, tmp_path) -> N
         str(np.float32(0.2).astype(float)),
         "0",
     )
-    tab.frame.locator(".tile[data-image='1']").locator("button").click()
+    tab.frame.locator(".tile[data-image='1']").locator("button.open").click()
     with tab.page.expect_download() as saved:
-        tab.frame.get_by_label("save as a picture").click()
+        tab.frame.get_by_label("save as PNG").click()
     with Image.open(saved.value.path()) as picture:
         assert picture.format == "PNG"
-        assert picture.size == (2 * 382 + 24, 382 + 16 + 2 * 18)  # the image and its heat over two lines of words
+        assert picture.size == (2 * 382 + 3 * 10, 3 * 10 + 382 + 17 * (3 + 4))  # with three lines above and four below
 
 
 def test_a_click_on_the_chart_of_an_image_chooses_the_epoch(tab) -> None:
     """Whose frame in the strip is marked, and in sight; the image itself stands beside its heat."""
-    tab.frame.locator(".tile[data-image='1']").locator("button").click()
+    tab.frame.locator(".tile[data-image='1']").locator("button.open").click()
     large = tab.frame.locator("dialog")
     paper = large.locator(".chart rect.paper").bounding_box()
     tab.page.mouse.click(paper["x"] + paper["width"] * 0.52, paper["y"] + 20)

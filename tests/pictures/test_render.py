@@ -20,12 +20,19 @@ def tile(size: int = 32, heat: float = 0.5, state: int = SHOWN, caption: str = "
     return Tile(picture, heatmaps, np.array([state], np.uint8), Caption("", caption, wrong))
 
 
-def test_heat_is_red_where_strong_and_the_picture_where_not() -> None:
-    """Turbo: red above blue at 1, dark at 0."""
-    gray = np.full((2, 2, 3), 128, np.uint8)
-    hot, cold = overlay(gray, np.ones((2, 2)))[0, 0], overlay(gray, np.zeros((2, 2)))[0, 0]
-    assert int(hot[0]) > int(hot[2]) + 50
-    assert np.abs(cold.astype(int) - 128).max() < 40
+@pytest.mark.parametrize("shade", [0, 64, 128, 255])
+def test_heat_is_yellow_where_strong_and_the_picture_where_not(shade) -> None:
+    """By WCAG's luminance: on a dark picture it only gets brighter, and of any the cold part is as it was."""
+    gray = np.full((1, 256, 3), shade, np.uint8)
+    row = overlay(gray, np.linspace(0, 1, 256)[None])[0].astype(int)
+    hot = row[-1]
+    assert min(hot[0], hot[1]) > hot[2] + 100
+    assert (row[0] == shade).all()
+    linear = np.where(row / 255 <= 0.03928, row / 255 / 12.92, ((row / 255 + 0.055) / 1.055) ** 2.4)
+    luminance = linear @ [0.2126, 0.7152, 0.0722]
+    assert luminance[128:].argmax() == 127 or shade == 255
+    if shade == 0:
+        assert (np.diff(luminance) > -0.002).all()  # rounded to whole colours
 
 
 @pytest.mark.parametrize(("size", "side"), [(28, 168), (32, 160), (64, 192), (224, 224), (1024, 256)])

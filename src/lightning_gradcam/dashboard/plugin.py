@@ -1,5 +1,6 @@
 """The tab's back end: its static files and views of the data, read through TensorBoard's DataProvider alone."""
 
+import gzip
 import json
 import logging
 import re
@@ -41,6 +42,15 @@ class RequestError(Exception):
 
 def _respond(request: Request, content: str | bytes, content_type: str, code: int = 200, expires: int = 0) -> Response:
     response: Response = Respond(request, content, content_type, code=code, expires=expires)
+    return response
+
+
+def _packed(request: Request, content: bytes) -> Response:
+    """Bytes, packed for who takes them so: classes and words are mostly alike, and a cluster's line may be slow."""
+    if "gzip" not in request.accept_encodings:
+        return _respond(request, content, "application/octet-stream")
+    packed = gzip.compress(content, compresslevel=1)
+    response: Response = Respond(request, packed, "application/octet-stream", content_encoding="gzip")
     return response
 
 
@@ -156,15 +166,25 @@ def _static(plugin: AttentionPlugin, request: Request) -> Response:
 
 
 def _runs(plugin: AttentionPlugin, request: Request) -> Response:
-    """Each run's layers, by the tags of their maps; null where they are as the asker knows them."""
+    """Each run's layers, by the tags of their maps, each with a mark of what was written; null where all is known."""
     runs = {
-        run: {tag: layer_of(tag) for tag in tags if tag.startswith(f"{ROOT}/") and tag.endswith(f"/{MAPS}")}
+        run: {
+            tag: {"layer": layer_of(tag), "written": _written(tags, tag)}
+            for tag in tags
+            if tag.startswith(f"{ROOT}/") and tag.endswith(f"/{MAPS}")
+        }
         for run, tags in plugin.tags(request).items()
     }
     runs = {run: layers for run, layers in runs.items() if layers}
     mark = mark_of([json.dumps(runs)])
     told = {"mark": mark, "runs": None if request.args.get("mark") == mark else runs}
     return _respond(request, json.dumps(told), "application/json")
+
+
+def _written(tags: dict[str, Any], tag: str) -> str:
+    """What tells all that belongs to a layer's maps from what was there before."""
+    known = (tags.get(name) for name in (tag, caution_of(tag), probe_set_of(tag)))
+    return mark_of(f"{one.max_step} {one.max_wall_time!r}" for one in known if one is not None)
 
 
 def _probe(plugin: AttentionPlugin, request: Request) -> Response:
@@ -210,8 +230,7 @@ def _looks(plugin: AttentionPlugin, request: Request) -> Response:
         "broken": series.broken,
         "caution": _caution(plugin, request),
     }
-    content = json.dumps(told).encode() + b"\n" + b"".join(look.numbers for look in rest)
-    return _respond(request, content, "application/octet-stream")
+    return _packed(request, json.dumps(told).encode() + b"\n" + b"".join(look.numbers for look in rest))
 
 
 def _maps(plugin: AttentionPlugin, request: Request) -> Response:
@@ -224,8 +243,7 @@ def _maps(plugin: AttentionPlugin, request: Request) -> Response:
     if not 0 <= start < start + count <= known <= len(series.looks) or series.mark(known) != _asked(request, "mark"):
         raise RequestError("these looks are no longer there", 409)
     maps = [look.maps() for look in series.looks[start : start + count]]
-    content = json.dumps([len(one) for one in maps]).encode() + b"\n" + b"".join(maps)
-    return _respond(request, content, "application/octet-stream")
+    return _packed(request, json.dumps([len(one) for one in maps]).encode() + b"\n" + b"".join(maps))
 
 
 def _caution(plugin: AttentionPlugin, request: Request) -> str:

@@ -15,6 +15,7 @@ from lightning_gradcam.pictures.render import (
     FAINT,
     GAP,
     HEADER,
+    HEAT,
     INK,
     LINE,
     PAPER,
@@ -37,7 +38,8 @@ SECONDS = 15.0  # of a time-lapse at most, but for its last frame
 SHORTEST, LONGEST, LAST = 0.05, 0.8, 2.0  # seconds a frame
 BETWEEN = 8  # pixels between cells, on JPEG's raster
 NAMES = 120  # width of the column of names at most
-LEGEND = "red frame: wrong prediction"
+FRAME = 3  # pixels of the frame around a wrong one, between the cells: no heat lies under it
+LEGEND = f"{HEAT}  ·  framed: wrong prediction"
 
 
 def filmstrip(images: ShownImages, history: History, by_run: bool = False) -> Image.Image:
@@ -70,7 +72,7 @@ def filmstrip(images: ShownImages, history: History, by_run: bool = False) -> Im
     highest = history.highest_peaks() if by_run else None
     for column, look in enumerate(looks, start=1):
         for row, cell in enumerate(_cells(images, look.found(history.layer), pictures, highest)):
-            page.paste(cell, (left + column * width, top + row * height))
+            _paste(page, cell, (left + column * width, top + row * height))
     return page
 
 
@@ -118,26 +120,34 @@ def _frames(images: ShownImages, history: History, looks: Iterable[Look], by_run
     for look in looks:
         page = empty.copy()
         draw = ImageDraw.Draw(page)
-        draw_header(draw, page.width, f"{images.unit} {look.step}", f"{history.layer}  ·  {images.about}")
+        draw_header(draw, page.width, f"{images.unit} {look.step}", f"{history.layer}  ·  {images.about}  ·  {LEGEND}")
         passed = look.step / max(1, history.looks[-1].step)
         draw.rectangle((GAP, HEADER - 6, GAP + passed * (page.width - 2 * GAP), HEADER - 4), fill=FAINT)
         for corner, cell in zip(corners, _cells(images, look.found(history.layer), pictures, highest), strict=True):
-            page.paste(cell, corner)
+            _paste(page, cell, corner)
         yield page
 
 
-def _cells(
-    images: ShownImages, found: Maps, pictures: Sequence[Pixels], highest: Tensor | None
-) -> Iterator[Image.Image]:
-    """One epoch's overlays, image by image and target by target; wrong predictions are framed."""
+def _paste(page: Image.Image, cell: "_Cell", corner: tuple[int, int]) -> None:
+    """A cell, and around it the frame of what is wrong."""
+    picture, is_wrong = cell
+    page.paste(picture, corner)
+    if is_wrong:
+        left, top = corner
+        frame = (left - FRAME, top - FRAME, left + picture.width + FRAME - 1, top + picture.height + FRAME - 1)
+        ImageDraw.Draw(page).rectangle(frame, outline=WRONG, width=FRAME)
+
+
+_Cell = tuple[Image.Image, bool]  # whether its prediction is wrong
+
+
+def _cells(images: ShownImages, found: Maps, pictures: Sequence[Pixels], highest: Tensor | None) -> Iterator[_Cell]:
+    """One epoch's overlays, image by image and target by target."""
     heatmaps = to_heatmaps(found, (pictures[0].shape[0], pictures[0].shape[1]), highest).numpy()
     rows = zip(pictures, heatmaps, found.states.tolist(), images.captions(found), strict=True)
     for picture, of_picture, states, caption in rows:
         for heatmap, state in zip(of_picture, states, strict=True):
-            cell = heated(picture, heatmap, state)
-            if caption.wrong:
-                ImageDraw.Draw(cell).rectangle((0, 0, cell.width - 1, cell.height - 1), outline=WRONG, width=3)
-            yield cell
+            yield heated(picture, heatmap, state), caption.wrong
 
 
 def _row_names(images: ShownImages, targets: int) -> list[list[str]]:

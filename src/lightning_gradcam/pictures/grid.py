@@ -15,6 +15,7 @@ from lightning_gradcam.pictures.render import (
     FAINT,
     GAP,
     HEADER,
+    HEAT,
     INK,
     LINE,
     PAPER,
@@ -62,7 +63,7 @@ def grid(images: ShownImages, found: Maps, when: str = "", highest: Tensor | Non
     pictures = images.at(GRID_SIDES)
     heatmaps = to_heatmaps(found, (pictures[0].shape[0], pictures[0].shape[1]), highest)
     parts = zip(pictures, heatmaps.numpy(), found.states.numpy(), images.captions(found), strict=True)
-    subtitle = "  ·  ".join(part for part in (when, images.about) if part)
+    subtitle = "  ·  ".join(part for part in (when, images.about, HEAT) if part)
     return draw_grid([Tile(*part) for part in parts], found.layer, subtitle, images.column_names)
 
 

@@ -22,6 +22,7 @@ Sides = tuple[int, int]  # the smallest and the largest that a picture's longer 
 LINE = 24
 HEADER = 64
 GAP = 16
+HEAT = "yellow: strongest evidence"  # of `_blend`'s colours, in words
 INK, FAINT, WRONG, PAPER = (33, 33, 33), (112, 112, 112), (197, 34, 31), (255, 255, 255)
 
 
@@ -87,10 +88,10 @@ def cell_size(picture: Pixels) -> tuple[int, int]:
 @cache
 def _blend() -> tuple[Floats, Floats]:
     """How much of a picture stays, (256, 1), and what colour is added, (256, 3), at each level of heat."""
-    # Turbo keeps the reading of jet (red is strong) without its false edges.
+    # Plasma only gets brighter: what is hottest stands out on dark pictures too, where jet and turbo darken.
     heat = np.linspace(0, 1, 256, dtype=np.float32)
-    weight = (0.25 + 0.4 * heat)[:, None]
-    return 1 - weight, weight * np.float32(255) * colormaps["turbo"](heat)[:, :3].astype(np.float32)
+    weight = (0.8 * heat**0.75)[:, None]
+    return 1 - weight, weight * np.float32(255) * colormaps["plasma"](heat)[:, :3].astype(np.float32)
 
 
 @cache

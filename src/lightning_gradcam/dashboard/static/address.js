@@ -2,11 +2,12 @@
 
 export const DEFAULTS = {
   run: '', layer: '', target: 0, step: -1, // -1: the last epoch, also when training adds one
-  compare: '', run2: '', step2: 0, // compare: '', 'epoch' or 'run'
-  number: '', opacity: 65, colour: 'turbo', scale: '', size: 160, speed: 5, sort: '', mistakes: 0, filter: '', large: -1,
+  beside: '', plain: 0, change: 0, // the views beside it, as `views.writeBeside` has them
+  runs: '', number: '', sort: '', by: 0, filter: '', least: '', most: '', mistakes: 0, group: '', pins: '', box: '',
+  opacity: 80, colour: 'plasma', scale: '', size: 160, speed: 5, large: -1,
 };
-const BOUNDS = {opacity: [0, 100], size: [64, 384], speed: [1, 50]}; // an address may say anything
-const CHOICES = {compare: ['', 'epoch', 'run'], scale: ['', 'image', 'run', 'all'], speed: [1, 2, 5, 10, 20, 50]};
+const BOUNDS = {opacity: [0, 100], size: [64, 384], plain: [0, 1], change: [0, 1], mistakes: [0, 1]}; // an address may say anything
+const CHOICES = {scale: ['', 'image', 'run', 'all'], speed: [1, 2, 5, 10, 20, 50], group: ['', 'true', 'predicted']};
 const PREFIX = 'p.gradcam.';
 const SECONDS_BETWEEN_WRITES = 0.4; // browsers refuse an address that changes with each frame
 
@@ -25,8 +26,8 @@ const hash = () => page().location.hash.replace(/^#/, '');
 export const isOpen = () => !hash() || hash().split('&')[0] === 'gradcam';
 
 /** Read what an address asks for; what it does not name, or cannot be, is as usual. */
-export function readAddress() {
-  const given = new URLSearchParams(hash()), found = {...DEFAULTS};
+export function readAddress(text = hash()) {
+  const given = new URLSearchParams(text), found = {...DEFAULTS};
   for (const [name, usual] of Object.entries(DEFAULTS)) {
     const value = given.get(PREFIX + name);
     if (value === null) continue;
@@ -39,29 +40,32 @@ export function readAddress() {
   return found;
 }
 
-let last = '', due = 0;
+/** The address of a state; what is not ours in `now` stays. */
+export function addressOf(state, now = hash()) {
+  const [tab, ...rest] = now.split('&'), others = rest.filter((part) => !part.startsWith(PREFIX));
+  const ours = Object.entries(state)
+    .filter(([name, value]) => value !== DEFAULTS[name])
+    .map(([name, value]) => `${PREFIX}${name}=${encodeURIComponent(value)}`);
+  return '#' + [tab || 'gradcam', ...others, ...ours].join('&');
+}
 
-/** Let the address say what is shown, soon; what is not ours in it stays. */
+let last = '', due = 0; // of the one address that a page has
+
+/** Let the address say what is shown, soon. */
 export function writeAddress(state) {
   if (due) return;
   due = setTimeout(() => {
     due = 0;
     if (!isOpen()) return;
-    const [tab, ...rest] = hash().split('&');
-    const others = rest.filter((part) => !part.startsWith(PREFIX));
-    const ours = Object.entries(state)
-      .filter(([name, value]) => value !== DEFAULTS[name])
-      .map(([name, value]) => `${PREFIX}${name}=${encodeURIComponent(value)}`);
-    const address = '#' + [tab || 'gradcam', ...others, ...ours].join('&');
-    last = address;
+    last = addressOf(state);
     try {
-      if (address !== page().location.hash) page().history.replaceState(page().history.state, '', address);
+      if (last !== page().location.hash) page().history.replaceState(page().history.state, '', last);
     } catch { /* refused for now: the next change writes it */ }
   }, 1000 * SECONDS_BETWEEN_WRITES);
 }
 
-/** The address of what is shown. */
-export const link = () => page().location.href;
+/** A link to a state. */
+export const linkTo = (state) => page().location.href.replace(/#.*/s, '') + addressOf(state);
 
 /** Follow an address that is pasted, or gone back to. */
 export function onAddress(follow) {

@@ -1,17 +1,15 @@
 // The images beside each other, each with its heat, its numbers and what is said of it.
 
 import {make, setText} from './dom.js';
-import {round, worded} from './measure.js';
+import {meanMap, round, worded} from './measure.js';
 import {canvasFor, paint} from './paint.js';
 
-/** Tiles, of which those in sight are drawn; `open(image)` is told of a click. */
+/** Tiles, of which those in sight are drawn; `open(image)` and `pin(image)` are told of clicks. */
 export class Grid {
-  constructor(open) {
-    this.open = open;
+  constructor({open, pin}) {
+    Object.assign(this, {open, pin, tiles: [], shown: '', figures: new WeakMap()});
     this.element = make('main', {className: 'grid'});
     this.element.setAttribute('aria-label', 'images and their attention');
-    this.tiles = [];
-    this.figures = new WeakMap();
     this.sight = new IntersectionObserver((entries) => {
       for (const {target, isIntersecting} of entries) {
         const tile = this.figures.get(target);
@@ -23,29 +21,32 @@ export class Grid {
     }, {rootMargin: '200px'});
   }
 
-  /** Make a tile an image, `columns` canvases each of a picture's sides. */
-  layOut(count, columns, picture, size) {
+  /** Make a tile an image, `sides` canvases each of a picture's sides. */
+  layOut(count, sides, picture, size) {
     this.sight.disconnect();
-    this.given = null;
-    this.tiles = Array.from({length: count}, (_, image) => this.tile(image, columns, picture, size));
-    this.element.replaceChildren(...this.tiles.map((tile) => tile.figure));
-    this.shown = this.tiles.map((tile) => tile.image);
+    Object.assign(this, {given: null, shown: '', picture, size});
+    this.tiles = Array.from({length: count}, (_, image) => this.tile(image, sides, picture, size));
+    this.element.replaceChildren();
   }
 
-  tile(image, columns, picture, size) {
-    const sides = Array.from({length: columns}, () => ({
-      canvas: canvasFor(picture, size), word: make('span', {className: 'word'}), name: make('span', {className: 'side'}),
-      answer: make('span', {className: 'answer'}), of: make('span', {className: 'explained'}),
+  tile(image, count, picture, size) {
+    const sides = Array.from({length: count}, () => ({
+      canvas: canvasFor(picture, size), cell: make('span', {className: 'cell'}), word: make('span', {className: 'word'}),
+      name: make('span', {className: 'side'}), answer: make('span', {className: 'answer'}),
+      of: make('span', {className: 'explained'}), number: make('span', {className: 'number'}),
     }));
-    const truth = make('span', {className: 'truth'}), number = make('span', {className: 'number'});
-    const button = make('button', {type: 'button', className: 'open', onclick: () => this.open(image)},
-      ...sides.map((side) => make('span', {className: 'cell'}, side.canvas, side.word)));
-    const cells = make('span', {className: 'answers'}, ...sides.map((side) => make('span', {}, side.name, side.answer, side.of)));
-    const figure = make('figure', {className: 'tile'}, button, make('figcaption', {}, truth, cells, number));
+    for (const side of sides) side.cell.append(side.canvas, side.word);
+    const truth = make('span', {className: 'truth'});
+    const button = make('button', {type: 'button', className: 'open', onclick: () => this.open(image)}, ...sides.map((side) => side.cell));
+    const pin = make('button', {type: 'button', className: 'pin', textContent: '☆', title: 'pin: show it first, whatever is filtered', onclick: () => this.pin(image)});
+    pin.setAttribute('aria-label', `pin image ${image + 1}`);
+    const cells = make('span', {className: 'answers'}, ...sides.map(({name, answer, of, number}) => make('span', {}, name, answer, of, number)));
+    const figure = make('figure', {className: 'tile'}, button, make('figcaption', {}, pin, truth, cells));
     figure.dataset.image = image;
-    figure.style.setProperty('--columns', columns);
-    figure.style.setProperty('--width', `${sides[0].canvas.width * columns}px`);
-    const tile = {image, figure, sides, truth, number, button, seen: image < 24};
+    figure.style.setProperty('--sides', count);
+    figure.style.setProperty('--width', `${sides[0].canvas.width * count}px`);
+    figure.style.setProperty('--height', `${sides[0].canvas.height + 80}px`);
+    const tile = {image, figure, sides, truth, pin, button, seen: image < 24};
     this.sight.observe(figure);
     this.figures.set(figure, tile);
     return tile;
@@ -54,37 +55,65 @@ export class Grid {
   /**
    * Show these images in this order.
    *
-   * given: {order, columns: [{name, said(image), map(image)}], palette, number, value(image), picture(column, image)}.
+   * given: {groups: [{name, images, told}], view, sides, palette, number, pins: a Set}; `view` is the groups', sides are
+   * views, changes between them and the images themselves.
    */
   show(given) {
     this.given = given;
-    if (given.order.length !== this.shown.length || given.order.some((image, place) => image !== this.shown[place])) {
-      this.element.replaceChildren(...given.order.map((image) => this.tiles[image].figure)); // as they are read and tabbed to
-      this.shown = given.order;
+    const shown = given.groups.map(({name, images}) => `${name}:${images}`).join('|');
+    if (shown !== this.shown) {
+      this.shown = shown;
+      this.heads = given.groups.map(() => this.head());
+      const parts = given.groups.flatMap(({name, images}, place) => [
+        ...(name ? [this.heads[place].element] : []), ...images.map((image) => this.tiles[image].figure)]);
+      const focused = document.activeElement;
+      this.element.replaceChildren(...parts); // as they are read and tabbed to
+      if (this.element.contains(focused)) focused.focus({preventScroll: true});
     }
-    for (const image of given.order) if (this.tiles[image].seen) this.drawTile(this.tiles[image]);
+    given.groups.forEach((group, place) => { if (group.name) this.drawHead(this.heads[place], group); });
+    for (const {images} of given.groups) for (const image of images) if (this.tiles[image].seen) this.drawTile(this.tiles[image]);
+  }
+
+  head() {
+    const canvas = canvasFor(this.picture, Math.min(96, this.size)), title = make('h2'), said = make('p');
+    canvas.setAttribute('role', 'img');
+    canvas.setAttribute('aria-label', 'mean of the maps');
+    return {element: make('div', {className: 'group'}, canvas, make('div', {}, title, said)), canvas, title, said};
+  }
+
+  /** A group's name, its mean map without a picture, and its numbers. */
+  drawHead({canvas, title, said}, {name, images, told}) {
+    const {view, palette} = this.given, maps = images.map((image) => view.map(image).map).filter(Boolean);
+    const {h, w} = maps[0] ?? {};
+    paint(canvas, null, meanMap(maps.filter((map) => map.h === h && map.w === w)), palette);
+    setText(title, name);
+    setText(said, told);
   }
 
   drawTile(tile) {
-    const {columns, palette, number, value, picture} = this.given, {image} = tile;
-    columns.forEach((column, place) => {
-      const {canvas, word, name, answer, of} = tile.sides[place], said = column.said(image);
-      const {map, why, isComing} = said.missing ? {map: null, why: said.missing} : column.map(image);
-      tile.figure.toggleAttribute('data-coming', Boolean(isComing));
-      paint(canvas, said.missing ? null : picture(column, image), map, palette);
+    const {sides, number, pins} = this.given, {image} = tile, isPinned = pins.has(image);
+    let isAnyComing = false;
+    sides.forEach((side, place) => {
+      const {canvas, cell, word, name, answer, of, number: text} = tile.sides[place], said = side.said(image);
+      const {why, isComing} = side.draw(canvas, image);
+      isAnyComing ||= Boolean(isComing);
       setText(word, why);
       word.hidden = !why;
-      setText(name, columns.length > 1 ? column.name : '');
+      cell.classList.toggle('wrong', Boolean(said.wrong));
+      setText(name, sides.length > 1 ? side.name : '');
       setText(answer, said.missing ? '' : `${said.wrong ? '✗ ' : ''}${said.answer}`);
       answer.classList.toggle('wrong', Boolean(said.wrong));
       setText(of, said.of ?? '');
+      const value = number && !said.missing ? side.value(number, image) : undefined; // the image itself has none
+      setText(text, value === undefined ? '' : `${worded(side.before ? 'change' : number)} ${value === null ? '–' : round(value)}`);
       if (place > 0) return;
-      setText(tile.truth, said.truth);
-      tile.truth.title = said.truth;
-      tile.figure.classList.toggle('wrong', Boolean(said.wrong));
-      tile.button.setAttribute('aria-label', `image ${image + 1}: ${said.truth}, ${said.answer}; open large`);
+      setText(tile.truth, said.truth ?? '');
+      tile.truth.title = said.truth ?? '';
+      tile.button.setAttribute('aria-label', `image ${image + 1}: ${said.truth}, ${said.answer}${said.wrong ? ', wrong' : ''}; open large`);
     });
-    const shown = number ? value(image) : null;
-    setText(tile.number, number ? `${worded(number)} ${shown === null ? '–' : round(shown)}` : '');
+    tile.figure.toggleAttribute('data-coming', isAnyComing);
+    tile.figure.classList.toggle('pinned', isPinned);
+    setText(tile.pin, isPinned ? '★' : '☆');
+    tile.pin.setAttribute('aria-pressed', String(isPinned));
   }
 }

@@ -5,7 +5,7 @@ const AT_ONCE = 6; // pictures that are fetched
 /** The images of a layer's maps: `told` is what the source says of them. */
 export class Images {
   constructor(source, run, tag, told) {
-    Object.assign(this, told, {source, run, tag, pictures: [], asked: new Set(), waiting: [], busy: 0});
+    Object.assign(this, told, {source, run, tag, pictures: [], asked: new Map(), waiting: [], busy: 0});
     this.places = new Map(told.fingerprints.map((one, image) => [one, image]));
   }
 
@@ -13,27 +13,25 @@ export class Images {
 
   /** A picture, if it is there; else it is fetched, and `arrived` hears of it. */
   picture(image, arrived) {
-    if (!this.pictures[image] && !this.asked.has(image)) {
-      this.asked.add(image);
-      this.waiting.push([image, arrived]);
-      this.next();
-    }
+    if (!this.pictures[image] && !this.asked.has(image)) this.load(image).then(arrived, () => {});
     return this.pictures[image];
   }
 
-  /** The first picture, whose sides are those of all. */
-  async first() {
-    this.asked.add(0);
-    this.pictures[0] ??= await this.source.picture(this.run, this.tag, this.probe_set, 0);
-    return this.pictures[0];
+  /** A picture, when it is there. */
+  load(image) {
+    if (!this.asked.has(image)) {
+      this.asked.set(image, new Promise((done, failed) => { this.waiting.push({image, done, failed}); }));
+      this.next();
+    }
+    return this.asked.get(image);
   }
 
   next() {
     while (this.busy < AT_ONCE && this.waiting.length) {
-      const [image, arrived] = this.waiting.pop(); // the latest asked for is what is in sight
+      const {image, done, failed} = this.waiting.pop(); // the latest asked for is what is in sight
       this.busy++;
       this.source.picture(this.run, this.tag, this.probe_set, image)
-        .then((picture) => { this.pictures[image] = picture; arrived(image); }, () => this.asked.delete(image))
+        .then((picture) => { this.pictures[image] = picture; done(picture); }, (error) => { this.asked.delete(image); failed(error); })
         .finally(() => { this.busy--; this.next(); });
     }
   }

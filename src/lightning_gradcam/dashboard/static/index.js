@@ -1,40 +1,46 @@
 // The Attention tab: small modules, no build.
 
-import {DEFAULTS, isOpen, link, onAddress, readAddress, writeAddress} from './address.js';
-import {COLOURS, colourAt, colourOfRun, heatPalette} from './colour.js';
+import {isOpen, linkTo, onAddress, readAddress, writeAddress} from './address.js';
+import {byName, className, groupsOf, matching, orderOf, readPins, saidOfGroup, writePins} from './choosing.js';
+import {changePalette, colourOfRun, gradientOf, heatPalette, LESS, MORE} from './colour.js';
 import {make, setText} from './dom.js';
-import {download, toCsv, withWords} from './export.js';
 import {Grid} from './grid.js';
-import {Images} from './images.js';
 import {Large} from './large.js';
-import {CHANGE, cosine, isBetter, numbersOf, valueOf, worded, WRONG} from './measure.js';
+import {boxOf, CHANGE, IN_BOX, isBetter, numbersOf, round, worded, WRONG} from './measure.js';
 import {Overview} from './overview.js';
-import {Series, indexOf, numberOf} from './series.js';
+import {Panel} from './panel.js';
+import {Player} from './player.js';
+import {Sides} from './sides.js';
 import {Server} from './source.js';
+import {take} from './taking.js';
+import {Change, MOST, Plain, readBeside, View, writeBeside} from './views.js';
 
-const STATES = ['', 'blank: no evidence', 'not finite']; // of a map: shown, or why not
 const SECONDS_BETWEEN_POLLS = 3;
+const LINES = 12; // runs that have a line in the overview at most
 const FIRST = ['in_mask', 'border', 'drift', WRONG]; // of these the overview shows what there is, unless it is told
+const DASHES = ['', '6 3', '2 3', '8 3 2 3'];
 
 class App {
   constructor(source) {
-    Object.assign(this, {source, state: readAddress(), runs: {}, mark: '', main: null, other: null, fault: '', turn: 0, controls: {}});
-    this.grid = new Grid((image) => this.openLarge(image));
-    this.overview = new Overview((chosen) => this.choose(chosen));
+    Object.assign(this, {source, sides: new Sides(source), state: readAddress(), runs: {}, mark: '', fault: '', turn: 0, painted: 0});
+    this.grid = new Grid({open: (image) => this.openLarge(image), pin: (image) => this.pin(image)});
+    this.player = new Player(this, (isOn) => { this.panel?.playing(isOn); this.later(); });
     this.large = new Large({
-      goTo: (look) => this.goTo(this.series.looks.indexOf(look)),
+      goTo: (look) => this.goTo(this.series.looks.indexOf(this.series.at(look.step))),
       turn: (by) => this.turnTo(by),
-      save: (canvases, words) => withWords(canvases, words).toBlob((blob) => download(`attention ${words[0]}.png`, blob)),
+      play: () => this.player.toggle(),
+      box: (box) => this.setBox(box),
+      save: (what) => take(this, `image ${what}`),
       closed: () => { if (!this.isLoading) { this.state.large = -1; writeAddress(this.state); } },
     });
     this.build();
-    this.player = new Player(this);
     this.repaint();
   }
 
-  get series() { return this.main?.series; }
-  get images() { return this.main?.images; }
-  get isEmpty() { return !this.series?.looks.length || !this.images; }
+  get series() { return this.side?.series; }
+  get images() { return this.side?.images; }
+  get isEmpty() { return !this.series?.looks.length || !this.images?.pictures[0]; } // whose sides are those of all
+  get box() { return boxOf(this.state.box); }
 
   /** What maps are drawn as shares of: as in the logged pictures, unless it is chosen. */
   get scale() { return this.state.scale || (this.images?.about.includes('scale: run') ? 'run' : 'image'); }
@@ -43,7 +49,14 @@ class App {
   get unit() { return this.images?.unit ?? 'epoch'; }
 
   /** The place of the epoch that is shown among those that were logged. */
-  get position() { return Math.max(0, this.series.looks.indexOf(this.series.at(this.state.step))); }
+  get position() { return Math.max(0, this.series.placeOf(this.state.step)); }
+
+  /** The places of the first and the last epoch that are played. */
+  get bounds() {
+    const {series, brush} = this;
+    const [first, last] = brush ? brush.map((step) => series.placeOf(step)) : [0, series.looks.length - 1];
+    return {first, last, repeats: Boolean(brush)};
+  }
 
   // ---- the page ------------------------------------------------------------------------------------------------
 
@@ -51,69 +64,23 @@ class App {
     document.head.append(make('link', {rel: 'stylesheet', href: new URL('style.css', import.meta.url).href}));
     document.documentElement.lang = 'en';
     document.title = 'Attention';
-    this.status = make('p', {className: 'status', role: 'status'});
-    this.mistakes = make('input', {type: 'checkbox', id: 'mistakes', onchange: () => {
-      this.state.mistakes = Number(this.mistakes.checked);
-      this.show();
-    }});
-    this.play = make('button', {type: 'button', className: 'play', onclick: () => this.player.toggle()});
-    this.epoch = make('input', {type: 'range', id: 'epoch', min: 0, max: 0, step: 1, oninput: () => this.goTo(Number(this.epoch.value))});
-    this.epochText = make('output', {htmlFor: 'epoch', className: 'epoch'});
-    this.second = make('input', {type: 'range', id: 'second', min: 0, max: 0, step: 1, oninput: () => {
-      this.state.step2 = this.series.steps[Number(this.second.value)];
-      this.show();
-    }});
-    this.secondText = make('output', {htmlFor: 'second', className: 'epoch'});
-    for (const told of [this.epochText, this.secondText]) told.setAttribute('aria-live', 'off'); // the sliders say it
-    this.secondRow = make('div', {className: 'row second'},
-      this.secondLabel = make('label', {htmlFor: 'second'}), this.second, this.secondText);
-    const load = () => this.load();
-    const data = make('div', {className: 'row'},
-      this.select('run', 'run', [], load), this.select('layer', 'layer', [], load), this.select('target', 'target', []),
-      this.select('compare', 'beside it', [['', 'nothing'], ['epoch', 'another epoch'], ['run', 'another run']], load),
-      this.select('run2', 'other run', [], load), this.select('number', 'overview of', []));
-    const drawing = make('details', {className: 'drawing'}, make('summary', {textContent: 'drawing'}), make('div', {className: 'row'},
-      this.range('opacity', 'opacity', {min: 0, max: 100}, () => this.repaint()),
-      this.select('colour', 'colours', COLOURS.map((name) => [name, name]), () => this.repaint()),
-      this.select('scale', 'strength', [['image', 'each image by itself'], ['run', 'by its highest peak of all epochs'], ['all', 'by the highest of all images']]),
-      this.range('size', 'size', {min: 64, max: 384, step: 16}, () => { this.layOut(); this.show(); })));
-    drawing.open = window.innerWidth > 700;
-    const time = make('div', {className: 'row time'}, this.play,
-      this.epochLabel = make('label', {htmlFor: 'epoch'}), this.epoch, this.epochText,
-      this.select('speed', 'epochs a second', [1, 2, 5, 10, 20, 50].map((speed) => [String(speed), String(speed)])));
-    const button = (text, onclick) => make('button', {type: 'button', textContent: text, onclick});
-    const copied = button('copy link', () => navigator.clipboard?.writeText(link()).then(() => setText(copied, 'copied'), () => {}));
-    const choosing = make('div', {className: 'row'}, this.select('sort', 'sort', []), this.select('filter', 'show', []),
-      make('label', {className: 'control check', htmlFor: 'mistakes'}, this.mistakes, make('span', {textContent: 'only mistakes'})),
-      button('numbers as CSV', () => this.saveNumbers()), copied);
+    this.panel = new Panel(this.state, {
+      load: () => this.load(), show: () => this.show(), repaint: () => this.repaint(), layOut: () => this.layOut(), goTo: (place) => this.goTo(place),
+      play: () => this.player.toggle(), besideChanged: (place, view) => this.changeBeside(place, view), besideAdded: (kind) => this.addBeside(kind),
+      take: (what) => take(this, what),
+    });
+    this.overview = new Overview({choose: (chosen) => this.choose(chosen), chooseRun: (run) => { this.state.run = run; this.load(); }, control: this.panel.number});
+    this.status = make('div', {className: 'status', role: 'status'});
     this.heatScale = make('span', {className: 'scale'});
-    this.heatKey = make('p', {className: 'heatkey'}, 'weak ', this.heatScale, ' strong evidence for what is explained; hold o to see the images alone');
-    this.header = make('header', {}, data, time, this.secondRow, choosing, drawing);
-    document.body.append(this.header, this.status, this.overview.element, this.heatKey, this.grid.element, this.large.element);
+    this.heatWords = make('span', {className: 'heatwords'});
+    this.changeScale = make('span', {className: 'scale'});
+    this.changeWords = make('span', {className: 'changekey'}, 'less ', this.changeScale, ' more heat than in the first');
+    this.changeScale.style.background = `linear-gradient(to right, rgb(${LESS}), transparent, rgb(${MORE}))`;
+    this.heatKey = make('p', {className: 'heatkey'}, 'no heat ', this.heatScale, ' ', this.heatWords, this.changeWords);
+    document.body.append(make('h1', {textContent: 'Attention', className: 'unseen'}), this.panel.element, this.status, this.overview.element, this.panel.all, this.heatKey, this.grid.element, this.large.element);
     document.addEventListener('keydown', (event) => this.onKey(event));
     document.addEventListener('keyup', (event) => { if (event.key === 'o') this.bare(false); });
   }
-
-  select(name, label, options, change = () => this.show()) {
-    const element = make('select', {id: name, onchange: () => { this.set(name, element.value); change(); }});
-    const fill = (entries) => {
-      element.replaceChildren(...entries.map(([value, text]) => make('option', {value, textContent: text})));
-      element.value = String(this.state[name]);
-    };
-    fill(options);
-    this.controls[name] = {element, fill};
-    return make('label', {className: 'control', htmlFor: name}, make('span', {textContent: label}), element);
-  }
-
-  range(name, label, bounds, change) {
-    const element = make('input', {type: 'range', id: name, ...bounds, value: this.state[name], oninput: () => { this.set(name, element.value); change(); }});
-    this.controls[name] = {element};
-    return make('label', {className: 'control', htmlFor: name}, make('span', {textContent: label}), element);
-  }
-
-  set(name, value) { this.state[name] = typeof DEFAULTS[name] === 'number' ? Number(value) : value; }
-
-  label(name) { return this.controls[name].element.closest('label'); }
 
   onKey(event) {
     if (this.isEmpty || event.ctrlKey || event.metaKey || event.altKey) return;
@@ -154,14 +121,53 @@ class App {
 
   /** The image before or behind, as they are ordered and filtered. */
   turnTo(by) {
-    const order = this.order(this.columns()), place = order.indexOf(this.state.large);
+    const {order} = this, place = order.indexOf(this.state.large);
     this.openLarge(order[(place + by + order.length) % order.length] ?? this.state.large);
   }
 
+  pin(image) {
+    const pins = readPins(this.state.pins);
+    if (!pins.delete(image)) pins.add(image);
+    this.state.pins = writePins(pins);
+    this.show();
+  }
+
+  /** Measure what is in a box, in all images at all epochs; what has not come of the maps is fetched. */
+  setBox(box) {
+    this.state.box = box ? box.join(',') : '';
+    if (box) this.state.number = IN_BOX;
+    this.fillNumbers();
+    this.show();
+  }
+
+  addBeside(kind) {
+    const views = readBeside(this.state.beside), {series, state} = this;
+    const others = Object.keys(this.runs).filter((run) => run !== state.run).sort(byName), layers = Object.keys(this.runs[state.run] ?? {});
+    const added = {
+      epoch: {step: series.steps[0]}, run: {run: others.find((run) => !views.some((view) => view.run === run)) ?? others[0]},
+      layer: {layer: layers.find((tag) => tag !== state.layer && !views.some((view) => view.layer === tag)) ?? layers.find((tag) => tag !== state.layer)},
+      target: {target: state.target ? 0 : 1},
+    };
+    if (!Object.hasOwn(added, kind)) return;
+    state.beside = writeBeside([...views, added[kind]]);
+    this.load();
+  }
+
+  changeBeside(place, changed) {
+    const views = readBeside(this.state.beside);
+    if (changed) Object.assign(views[place], changed);
+    else views.splice(place, 1);
+    if (!views.length) Object.assign(this.state, {change: 0, by: 0});
+    this.state.beside = writeBeside(views);
+    if (changed && Object.keys(changed).every((part) => part === 'step' || part === 'target')) this.show();
+    else this.load();
+  }
+
   repaint() {
-    const {colour, opacity} = this.state;
-    this.palette = heatPalette(colour, this.isBare ? 0 : opacity / 100);
-    this.heatScale.style.background = `linear-gradient(to right, ${[0, 0.25, 0.5, 0.75, 1].map((part) => `rgb(${colourAt(colour, part)})`).join(', ')})`;
+    const {colour, opacity} = this.state, part = this.isBare ? 0 : opacity / 100;
+    this.drawing = {palette: heatPalette(colour, part), changes: changePalette(part)};
+    this.painted++;
+    this.heatScale.style.background = gradientOf(colour);
     this.show();
   }
 
@@ -172,52 +178,42 @@ class App {
     this.repaint();
   }
 
-  saveNumbers() {
-    if (this.isEmpty) return;
-    const {series, images, unit} = this, order = this.order(this.columns());
-    download(`attention ${series.run}.csv`, new Blob([toCsv({series, images, order, target: this.state.target, unit})], {type: 'text/csv'}));
-  }
-
   // ---- showing -------------------------------------------------------------------------------------------------
 
-  /** Where each column is from: the epoch and, if asked for, what stands beside it. */
-  columns() {
-    const {state, series, images} = this, look = series.at(state.step);
-    const found = [this.column(series, images, look, state.compare === 'run' ? series.run : `${this.unit} ${look.step}`)];
-    if (state.compare === 'epoch') found.push(this.column(series, images, series.at(state.step2), `${this.unit} ${series.at(state.step2).step}`));
-    if (state.compare === 'run' && this.other?.series.looks.length && this.other.images) {
-      const {series: of, images: others} = this.other, at = of.at(look.step);
-      found.push(this.column(of, others, at, at.step === look.step ? of.run : `${of.run}, ${this.unit} ${at.step}`));
-    }
-    return found;
+  /** What stands beside each other: the view that time and filter are of, and those beside it. */
+  viewsNow() {
+    const {state, series, images, unit} = this, drawing = {...this.drawing, scale: this.scale, box: this.box};
+    const look = series.at(state.step), beside = this.besideNow(look);
+    const named = (view) => this.nameOf(view, beside);
+    const made = (of, at, target, name, against = null) => new View({
+      series: of.series, images: of.images, look: at, target, name, first: images, against, drawing, need: (one, missing) => this.fill(one, missing), arrived: () => this.later(),
+    });
+    const own = {run: state.run, layer: state.layer, target: state.target, step: look.step};
+    const first = made(this.side, look, state.target, beside.length ? named(own) : `${unit} ${look.step}`);
+    const others = beside.filter(({side}) => side?.images && side.series.looks.length);
+    return [first, ...others.map((view) => made(view.side, view.look, view.target, named(view), first))];
   }
 
-  column(series, images, look, name) {
-    const place = (image) => this.images.placeIn(images, image);
-    return {
-      series, images, look, name, place,
-      said: (image) => {
-        const at = place(image);
-        if (at < 0 || at >= look.shape[0]) return {missing: 'no such image'};
-        const explained = look.targets[indexOf(look, at, this.state.target)];
-        const of = explained >= 0 && explained !== look.predictions[at] ? `heat of ${images.class_names?.[explained] ?? explained}` : '';
-        return {truth: images.said[at], answer: look.answers[at], wrong: Boolean(look.wrong[at]), of};
-      },
-      map: (image) => this.map(series, look, place(image)),
-    };
+  /** The views beside the first, with what they have of it. */
+  besideNow(look) {
+    const {state} = this;
+    return readBeside(state.beside).map((asked) => {
+      const run = Object.hasOwn(this.runs, asked.run) ? asked.run : state.run, layers = this.runs[run] ?? {};
+      const wanted = asked.layer ?? state.layer, layer = Object.hasOwn(layers, wanted) ? wanted : Object.keys(layers)[0];
+      const side = this.sides.get(run, layer), at = side?.series.looks.length ? side.series.at(asked.step ?? look.step) : null;
+      const target = Math.max(0, Math.min(asked.target ?? state.target, (side?.series.targets ?? 1) - 1));
+      return {asked, run, layer, side, look: at, target, step: at?.step};
+    });
   }
 
-  /** An image's map as it is painted, or why there is none. */
-  map(series, look, image) {
-    const [, , h, w] = look.shape, index = indexOf(look, image, this.state.target), why = STATES[look.states[index]];
-    if (why) return {map: null, why};
-    if (!look.maps) {
-      if (look.maps === undefined) this.fill(series, look);
-      return {map: null, why: look.maps === null ? 'cannot be read' : '', isComing: look.maps === undefined};
-    }
-    const peak = numberOf(look, 'peak', index), {scale} = this;
-    const share = peak === null || scale === 'image' ? null : peak / (scale === 'run' ? series.peaks.each[index] : series.peaks.all);
-    return {map: {values: look.maps.subarray(index * h * w, (index + 1) * h * w), h, w, share}, why: ''};
+  /** A view by what tells it from the others. */
+  nameOf({run, layer, target, step}, beside) {
+    const {state, images, unit, series} = this, now = series.at(state.step).step;
+    const differs = (part, own) => beside.some((view) => view[part] !== own);
+    const parts = [
+      differs('run', state.run) ? run : '', differs('layer', state.layer) ? this.runs[run]?.[layer]?.layer ?? layer : '',
+      differs('target', state.target) ? images.columns?.[target] ?? `target ${target}` : '', differs('step', now) ? `${unit} ${step}` : ''];
+    return parts.filter(Boolean).join(', ') || `${unit} ${step}`;
   }
 
   fill(series, look) {
@@ -233,110 +229,104 @@ class App {
     this.due ??= requestAnimationFrame(() => { this.due = null; this.show(); });
   }
 
-  picture(column, image) {
-    return column.images.picture(column.place(image), () => this.later());
-  }
-
-  order(columns) {
-    const [{look}] = columns, {state} = this, count = Math.min(this.series.images, this.images.count);
-    const fits = this.filter(columns);
-    const found = Array.from({length: count}, (_, image) => image).filter((image) => fits(image) && (!state.mistakes || look.wrong[image]));
-    if (!state.sort) return found;
-    const value = this.valuesOf(state.sort, columns), sign = isBetter(state.sort, this.images) ? 1 : -1;
-    return found.sort((a, b) => (value(a) === null) - (value(b) === null) || sign * (value(a) - value(b)) || a - b);
-  }
-
-  /** An image's number, as a function of the image. */
-  valuesOf(name, [first, second]) {
-    if (name !== CHANGE) return (image) => valueOf(first.look, name, image, this.state.target);
-    return (image) => {
-      const alike = second ? cosine(first.map(image).map, second.place(image) < 0 ? null : second.map(image).map) : null;
-      return alike === null ? null : 1 - alike;
-    };
-  }
-
-  /** Which images are shown: of a class, or whose prediction turned since what is beside it, or the epoch before. */
-  filter([{look}, second]) {
-    const [kind, of] = this.state.filter.split(/:(.*)/s), {series, images} = this;
-    const before = this.state.compare === 'epoch' ? second.look : series.looks[series.looks.indexOf(look) - 1];
-    const turned = (wrong) => (image) => Boolean(before) && Boolean(look.wrong[image]) === wrong && Boolean(before.wrong[image]) !== wrong;
-    const kinds = {
-      wrong: turned(true), right: turned(false), true: (image) => images.said[image] === of, predicted: (image) => look.predictions[image] === Number(of),
-    };
-    return Object.hasOwn(kinds, kind) ? kinds[kind] : () => true;
-  }
-
   /** The number that the overview is of. */
   get number() {
-    const known = numbersOf(this.series);
+    const known = numbersOf(this.series, this.box);
     return known.includes(this.state.number) ? this.state.number : FIRST.find((name) => known.includes(name)) ?? known[0];
   }
 
-  /** Make a tile an image, anew when the data, the size or the number of columns are others. */
+  /** Make a tile an image, anew when the data, the size or the number of sides are others. */
   layOut() {
+    const sides = this.isEmpty ? 1 : this.tileSidesOf(this.viewsNow()).length;
     if (this.isEmpty) this.grid.layOut(0, 1, null, 1);
-    else this.grid.layOut(Math.min(this.series.images, this.images.count), this.columns().length, this.images.pictures[0], this.state.size);
+    else this.grid.layOut(Math.min(this.series.images, this.images.count), sides, this.images.pictures[0], this.state.size);
   }
+
+  /** The views, and behind each the change from the first to it, if that is shown. */
+  sidesOf([first, ...others]) {
+    return [first, ...others.flatMap((view) => this.state.change ? [view, new Change(first, view)] : [view])];
+  }
+
+  /** What a tile has. */
+  tileSidesOf(views) { return [...(this.state.plain ? [new Plain(views[0])] : []), ...this.sidesOf(views)]; }
 
   show() {
     writeAddress(this.state);
-    this.showControls();
     this.overview.element.hidden = this.heatKey.hidden = this.isEmpty;
-    if (this.isEmpty) { this.say(); return; }
-    const columns = this.columns(), [{look}] = columns, {state, series} = this;
-    if (this.grid.tiles.length && this.grid.tiles[0].sides.length !== columns.length) this.layOut();
-    this.showTime(look);
-    const order = this.order(columns), number = state.sort || this.number, value = this.valuesOf(number, columns);
-    const picture = (column, image) => this.picture(column, image);
-    this.grid.show({order, columns, palette: this.palette, number, value, picture});
-    this.showOverview(order, look);
-    this.say(order.length);
+    if (this.isEmpty) { this.showPanel([]); this.say(); return; }
+    const views = this.viewsNow(), [{look}] = views, {state, series} = this, sides = this.tileSidesOf(views), {number} = this;
+    if (this.grid.tiles.length !== Math.min(series.images, this.images.count) || this.grid.tiles[0].sides.length !== sides.length) this.layOut();
+    this.showPanel(views);
+    const before = readBeside(state.beside).some((view) => view.step !== undefined) && views[1] ? views[1].look : series.looks[this.position - 1];
+    this.order = orderOf(views, {...state, number: state.sort || number}, before);
+    const told = state.group ? numbersOf(series, this.box).filter((name) => name !== WRONG) : [];
+    const groups = groupsOf(this.order, views[0], state.group).map((group) => ({...group, told: group.name && saidOf(saidOfGroup(group.images, views[0], told))}));
+    this.grid.show({groups, view: views[0], sides, palette: this.drawing.palette, number: state.sort || number, pins: readPins(state.pins)});
+    this.showOverview(this.order, views);
+    this.sayHeat(views);
+    this.say(this.order.length);
+    if (this.box) for (const {series: of} of views) this.fillAll(of);
     if (state.large >= 0 && state.large < this.images.count) {
-      const map = (of, image) => this.map(series, of, image);
-      this.large.show({image: state.large, columns, palette: this.palette, series, images: this.images, target: state.target, look, unit: this.unit, layer: this.runs[series.run]?.[series.tag], map, picture});
+      this.large.show({
+        image: state.large, views, sides: this.sidesOf(views), number, unit: this.unit, layer: this.runs[series.run]?.[series.tag]?.layer, box: this.box, isPlaying: this.player.isOn,
+        drawn: `${this.painted}|${this.scale}`, drawnNumbers: `${number}|${state.box}|${this.box ? series.filled : ''}`,
+      });
     }
   }
 
-  showControls() {
-    const {state, series, controls} = this;
-    this.header.hidden = !Object.keys(this.runs).length;
-    for (const name of ['colour', 'sort', 'filter', 'speed', 'compare']) controls[name].element.value = String(state[name]);
-    controls.scale.element.value = this.scale;
-    for (const name of ['opacity', 'size']) controls[name].element.value = state[name];
-    this.mistakes.checked = Boolean(state.mistakes);
-    this.label('run2').hidden = state.compare !== 'run';
-    this.secondRow.hidden = state.compare !== 'epoch' || this.isEmpty;
-    this.label('target').hidden = !series || series.targets < 2;
-    this.label('scale').hidden = Boolean(series?.looks.length) && !series.looks[0].numbers.has('peak'); // no strength to compare by
+  /** Fetch all maps of a series: a box is measured in all of them. */
+  fillAll(series) {
+    if (series.wantsAll) return;
+    series.wantsAll = true;
+    this.fill(series, series.looks[this.position] ?? series.looks[0]);
   }
 
-  showTime(look) {
-    const {series, unit} = this;
-    this.epoch.max = this.second.max = series.looks.length - 1;
-    this.epoch.value = this.position;
-    this.epoch.setAttribute('aria-valuetext', `${unit} ${look.step}`);
-    setText(this.epochLabel, unit);
-    setText(this.secondLabel, `beside ${unit}`);
-    setText(this.epochText, `${look.step} of ${series.last}`);
-    this.second.value = series.looks.indexOf(series.at(this.state.step2));
-    setText(this.secondText, String(series.at(this.state.step2).step));
+  showPanel(views) {
+    const {state, series, panel} = this, targets = series?.targets ?? 0;
+    panel.element.hidden = panel.all.hidden = !Object.keys(this.runs).length;
+    const kinds = readBeside(state.beside).length >= MOST || this.isEmpty ? [] : [
+      ['epoch', `another ${this.unit}`, series.looks.length > 1], ['run', 'another run', Object.keys(this.runs).length > 1],
+      ['layer', 'another layer', Object.keys(this.runs[state.run] ?? {}).length > 1], ['target', 'another target', targets > 1],
+    ].filter(([, , has]) => has).map(([kind, text]) => [kind, text]);
+    panel.show({scale: this.scale, views: views.map(({name}) => name), targets, hasPeaks: !series?.looks.length || series.looks[0].numbers.has('peak'), kinds});
+    if (this.isEmpty) { panel.showBeside([], this.unit); return; }
+    const look = series.at(state.step), names = Object.keys(this.runs).sort(byName);
+    panel.showTime({unit: this.unit, place: this.position, last: series.looks.length - 1, step: look.step, lastStep: series.last});
+    panel.showBeside(this.besideNow(look).map(({asked, run, layer, side, target, step}) => ({
+      name: this.nameOf({run, layer, target, step: step ?? look.step}, this.besideNow(look)), run, layer, target, step: asked.step === undefined ? undefined : step ?? asked.step, runs: names, layers: this.runs[run] ?? {},
+      targets: Array.from({length: side?.series.targets ?? 1}, (_, at) => side?.images?.columns?.[at] ?? String(at)), steps: side?.series.steps ?? [],
+    })), this.unit);
   }
 
-  showOverview(order, look) {
-    const {series, images, state, number} = this, names = Object.keys(this.runs).sort(byName);
-    const view = (of, own) => ({series: of, label: of.run, colour: colourOfRun(names.indexOf(of.run)), target: state.target, images: own});
-    const views = [view(series, order)], beside = this.other;
-    if (state.compare === 'run' && beside?.images && beside.series.looks.length) {
-      const same = order.map((image) => images.placeIn(beside.images, image)).filter((image) => image >= 0);
-      views.push(view(beside.series, same.length ? same : beside.images.said.map((_, image) => image)));
-    }
-    const key = [number, state.target, order, this.brush, ...views.flatMap((one) => [one.label, one.series.mark, one.series.probeSet, one.images])].join('|');
+  showOverview(order, views) {
+    const {series, images, number, box} = this, names = Object.keys(this.runs).sort(byName), lines = new Map();
+    const add = (of, own, target, label) => {
+      const key = JSON.stringify([of.run, of.tag, target]), same = order.map((image) => images.placeIn(own, image)).filter((image) => image >= 0);
+      const before = [...lines.values()].filter((line) => line.run === of.run).length;
+      if (lines.has(key)) return;
+      lines.set(key, {
+        series: of, run: of.run, target, images: same.length ? same : own.said.map((_, image) => image), dash: DASHES[before % DASHES.length],
+        label: same.length ? label : `${label} (other images)`, colour: colourOfRun(names.indexOf(of.run)),
+      });
+    };
+    const ofRun = (run) => views.some((view) => view.series.run === run && view !== views[0] && view.series.tag !== series.tag);
+    for (const view of views) add(view.series, view.images, view.target, ofRun(view.series.run) ? `${view.series.run}, ${this.runs[view.series.run]?.[view.series.tag]?.layer}` : view.series.run);
+    for (const {series: of, images: own} of this.others ?? []) if (own && of.looks.length) add(of, own, Math.min(this.state.target, of.targets - 1), of.run);
+    const shown = [...lines.values()], filled = box && number === IN_BOX ? shown.map((line) => line.series.filled) : '';
+    const key = [number, this.state.box, order, this.brush, filled, ...shown.flatMap((line) => [line.label, line.target, line.series.mark, line.series.probeSet, line.images.length])].join('|');
     if (key !== this.drawn) {
       this.drawn = key;
-      this.overview.show({views, number, order, unit: this.unit, probe: images, range: this.brush});
+      this.overview.show({lines: shown, number, box, order, unit: this.unit, images, range: this.brush});
     }
-    this.overview.given.image = this.row ?? order[0];
-    this.overview.mark(look.step, this.row ?? -1);
+    this.overview.mark(views[0].look.step, this.row ?? -1);
+  }
+
+  /** What the heat is evidence for: one class, or what each image's caption says. */
+  sayHeat([{look, target, images}]) {
+    const explained = new Set(this.order.filter((image) => !look.states[image * look.shape[1] + target]).map((image) => look.targets[image * look.shape[1] + Math.min(target, look.shape[1] - 1)]));
+    const [only] = explained, of = explained.size === 1 && only >= 0 ? className(images, only) : `what each map explains (${images.columns?.[target] ?? images.about.split('  ·  ')[0]})`;
+    setText(this.heatWords, `strongest evidence for ${of}; hold o to see the images alone. ✗ and a dashed frame: wrong. `);
+    this.changeWords.hidden = !this.state.change || !this.state.beside;
   }
 
   say(shown) {
@@ -359,118 +349,116 @@ class App {
   facts(shown) {
     if (this.isLoading && this.isEmpty) return `Loading run ${this.state.run} …`;
     const total = this.grid.tiles.length, count = shown === undefined || shown === total ? '' : `${shown} of ${total} images`;
-    return [this.images ? this.images.about : '', count].filter(Boolean).join('  ·  ');
+    const missing = this.isEmpty || !this.box ? 0 : this.series.looks.length - this.series.filled;
+    return [this.images ? this.images.about : '', count, missing ? `in the box: ${missing} of ${this.series.looks.length} ${this.unit}s have not come yet` : ''].filter(Boolean).join('  ·  ');
+  }
+
+  /** The runs' layers that stand beside each other, each once. */
+  get shownSides() {
+    const beside = this.isEmpty ? [] : this.besideNow(this.series.at(this.state.step)).map(({side}) => side);
+    return [...new Set([this.side, ...beside].filter(Boolean))];
   }
 
   /** What was said at the end of each run that is shown of its maps. */
   cautions() {
-    const beside = this.state.compare === 'run' && this.other?.series !== this.series ? this.other?.series : null;
-    return [this.series, beside].filter((of) => of?.caution).map((of) => beside ? `${of.run}: ${of.caution}` : of.caution);
+    const told = this.shownSides.map(({series}) => series).filter((series) => series.caution), several = this.shownSides.length > 1;
+    return told.map((series) => several ? `${series.run}: ${series.caution}` : series.caution);
   }
 
   troubles() {
-    const notes = this.fault ? [this.fault] : [], beside = this.state.compare === 'run' ? this.other : null;
-    for (const of of [this.main, beside].filter(Boolean)) {
-      const {series, images} = of;
+    const notes = this.fault ? [this.fault] : [];
+    for (const {series, images} of this.shownSides) {
       if (series.broken) notes.push(`Run ${series.run}: ${series.broken} of its records cannot be read and are left out.`);
       if (series.looks.length && series.others) notes.push(`Run ${series.run}: ${series.others} of its ${images.unit}s are of other images and are left out.`);
-      if (!images) notes.push(`Run ${series.run}: its images cannot be read.`);
+      if (!images || (images === this.images && !images.pictures[0] && !this.isLoading)) notes.push(`Run ${series.run}: its images cannot be read.`);
       else if (series.received.length && !series.looks.length) notes.push(`Run ${series.run}: no ${images.unit} is of its images.`);
-      else if (!series.received.length) notes.push(`Run ${series.run}: no ${images.unit} of ${this.runs[series.run]?.[series.tag] ?? series.tag} can be read.`);
-    }
-    if (beside?.images && this.images) {
-      const others = this.images.fingerprints.filter((_, image) => this.images.placeIn(beside.images, image) < 0).length;
-      if (others) notes.push(`The two runs watch different images: ${others} of ${this.images.count} are not in run ${beside.series.run}, and have nothing beside them.`);
+      else if (!series.received.length) notes.push(`Run ${series.run}: no ${images.unit} of ${this.runs[series.run]?.[series.tag]?.layer ?? series.tag} can be read.`);
+      if (!images || !this.images || images === this.images) continue;
+      const others = this.images.fingerprints.filter((_, image) => this.images.placeIn(images, image) < 0).length;
+      if (others) notes.push(`The runs watch different images: ${others} of ${this.images.count} are not in run ${series.run}, and have nothing beside them.`);
     }
     return notes;
   }
 
   // ---- loading and following -----------------------------------------------------------------------------------
 
-  fillSelectors() {
-    const {state, controls} = this, names = Object.keys(this.runs).sort(byName);
-    const layersOf = (run) => Object.hasOwn(this.runs, run) ? this.runs[run] : {};
-    if (!Object.hasOwn(this.runs, state.run)) state.run = names[names.length - 1] ?? '';
-    const layers = layersOf(state.run);
+  fillRuns() {
+    const {state, panel} = this, names = Object.keys(this.runs).sort(byName), found = matching(names, state.runs);
+    if (!Object.hasOwn(this.runs, state.run)) state.run = found[found.length - 1] ?? names[names.length - 1] ?? '';
+    const layers = Object.hasOwn(this.runs, state.run) ? this.runs[state.run] : {};
     if (!Object.hasOwn(layers, state.layer)) state.layer = Object.keys(layers)[0] ?? '';
-    if (!Object.hasOwn(this.runs, state.run2)) state.run2 = names.find((name) => name !== state.run) ?? state.run;
-    controls.run.fill(names.map((name) => [name, name]));
-    controls.run2.fill(names.map((name) => [name, name]));
-    controls.layer.fill(Object.entries(layers));
+    panel.fillRuns(names, found, layers);
   }
 
   fillNumbers() {
-    const {state, series, controls, images} = this;
+    const {state, series, panel, images} = this;
     state.target = Math.max(0, Math.min(state.target, series.targets - 1));
-    controls.target.fill(Array.from({length: series.targets}, (_, t) => [String(t), images?.columns?.[t] ?? String(t)]));
     const first = (name) => name === 'in_mask' ? 'least on the thing first' : `${isBetter(name, images) ? 'least' : 'most'} ${worded(name)} first`;
-    const sorts = [...numbersOf(series), ...(state.compare ? [CHANGE] : [])];
+    const numbers = numbersOf(series, this.box), sorts = [...numbers, ...(state.beside ? [CHANGE] : [])];
     if (!sorts.includes(state.sort)) state.sort = '';
-    controls.sort.fill([['', 'as in the data'], ...sorts.map((name) => [name, first(name)])]);
-    this.fillFilter();
-    controls.number.fill(numbersOf(series).map((name) => [name, worded(name)]));
-    if (series.looks.length) controls.number.element.value = this.number;
-  }
-
-  fillFilter() {
-    const {series, images, controls, state} = this, name = (place) => images?.class_names?.[place] ?? String(place);
-    const predicted = [...new Set(series.looks.flatMap((look) => [...look.predictions]))].sort((a, b) => a - b);
-    const known = [['', 'all images'], ['wrong', 'turned wrong'], ['right', 'turned right'],
+    const predicted = [...new Set(series.looks.flatMap((look) => [...new Set(look.predictions)]))].sort((a, b) => a - b);
+    const filters = [['', 'all images'], ['wrong', 'turned wrong'], ['right', 'turned right'],
       ...[...new Set(images?.said ?? [])].filter(Boolean).sort(byName).map((said) => [`true:${said}`, said]),
-      ...predicted.map((place) => [`predicted:${place}`, `predicted ${name(place)}`])];
-    if (!known.some(([value]) => value === state.filter)) state.filter = '';
-    controls.filter.fill(known);
+      ...predicted.map((place) => [`predicted:${place}`, `predicted ${className(images, place)}`])];
+    if (!filters.some(([value]) => value === state.filter)) state.filter = '';
+    panel.fill({
+      target: Array.from({length: series.targets}, (_, t) => [String(t), images?.columns?.[t] ?? String(t)]),
+      sort: [['', 'as in the data'], ...sorts.map((name) => [name, first(name)])], filter: filters,
+      number: numbers.map((name) => [name, worded(name)]),
+    });
+    if (series.looks.length) panel.controls.number.element.value = this.number;
   }
 
-  /** Fetch what the selectors name; a later choice overtakes an earlier one. */
+  /** Fetch what is chosen; a later choice overtakes an earlier one. */
   async load() {
     const turn = ++this.turn, {state} = this;
-    this.fillSelectors();
+    this.fillRuns();
     this.fault = '';
-    const isSame = (of, run, tag) => of?.series.run === run && of?.series.tag === tag;
-    if (!isSame(this.main, state.run, state.layer)) this.clear();
+    const there = this.sides.get(state.run, state.layer);
+    if (!there || there !== this.side) this.clear();
     this.isLoading = true;
     this.show();
     try {
-      const other = state.compare === 'run' ? state.run2 : '', layers = this.runs[other] ?? {};
-      const tag = Object.hasOwn(layers, state.layer) ? state.layer : Object.keys(layers)[0];
-      const [main, beside] = await Promise.all([
-        state.run ? this.side(state.run, state.layer, [this.main, this.other]) : null,
-        other ? this.side(other, tag, [this.other, this.main]) : null]);
+      const written = this.runs[state.run]?.[state.layer]?.written;
+      const side = state.run ? await this.sides.load(state.run, state.layer, written) : null;
       if (turn !== this.turn) return;
-      [this.main, this.other] = [main, beside];
+      this.side = side;
+      if (side) await side.images?.load(0).catch(() => null);
+      if (turn !== this.turn) return;
       if (this.series) this.fillNumbers();
+      if (!this.isEmpty) { // what there is, while the rest comes
+        this.show();
+        await Promise.all(this.besideNow(this.series.at(state.step)).map(({run, layer}) => this.sides.load(run, layer, this.runs[run]?.[layer]?.written)));
+      }
     } catch (error) {
       if (turn === this.turn) this.fail(error);
     } finally {
       if (turn === this.turn) this.isLoading = false;
     }
     if (turn !== this.turn) return;
-    this.layOut();
     this.show();
     if (state.large >= 0 && !this.isEmpty && state.large < this.images.count) this.large.open();
     else if (state.large >= 0 && !this.isEmpty) { state.large = -1; this.large.close(); }
+    this.loadOthers(turn);
+  }
+
+  /** The numbers of the other runs that are searched for: a line each in the overview. */
+  async loadOthers(turn) {
+    const {state} = this, wanted = matching(Object.keys(this.runs).sort(byName), state.runs).filter((run) => run !== state.run).slice(-(LINES - 1));
+    this.others = [];
+    for (const run of wanted) {
+      const layers = this.runs[run], layer = Object.hasOwn(layers, state.layer) ? state.layer : Object.keys(layers)[0];
+      const side = await this.sides.load(run, layer, layers[layer].written).catch(() => null);
+      if (turn !== this.turn) return;
+      if (side) this.others.push(side);
+      this.later();
+    }
   }
 
   clear() {
-    this.main = this.brush = this.row = this.drawn = null;
+    this.side = this.brush = this.row = this.drawn = this.others = null;
     this.large.close();
     this.layOut();
-  }
-
-  /** A run's looks at a layer and its images; what is there of it is not fetched again. */
-  async side(run, tag, known) {
-    const old = known.find((of) => of?.series.run === run && of.series.tag === tag);
-    const series = old?.series ?? new Series(this.source, run, tag);
-    const [, probe] = await Promise.all([series.update(), old?.images ?? orNull(this.source.probe(run, tag))]);
-    let images = probe instanceof Images ? probe : probe && new Images(this.source, run, tag, probe);
-    if (images && series.newest && series.newest.probe_set !== images.probe_set && probe === old?.images) {
-      const told = await orNull(this.source.probe(run, tag)); // resumed with others
-      images = told && new Images(this.source, run, tag, told);
-    }
-    if (images) images = await images.first().then(() => images, () => null);
-    series.show(images?.probe_set);
-    return {series, images};
   }
 
   fail(error) {
@@ -483,23 +471,15 @@ class App {
     this.following = true;
     try {
       const {mark, runs} = await this.source.runs(this.mark), isNew = runs !== null;
-      if (isNew) [this.runs, this.mark] = [runs, mark];
-      if (!this.main || !this.images || !Object.hasOwn(this.runs, this.state.run)) {
-        if (isNew || this.main || this.fault) await this.load();
+      if (isNew) this.runs = runs;
+      if (!this.side || !this.images || !Object.hasOwn(this.runs, this.state.run)) {
+        if (isNew || this.fault) await this.load();
+        this.mark = mark;
         return;
       }
-      if (isNew) this.fillSelectors();
-      const turn = this.turn, sides = [this.main, this.other].filter(Boolean);
-      const changes = await Promise.all(sides.map(({series}) => series.update()));
-      if (turn !== this.turn) return;
-      const replaced = sides.some(({series, images}) => images && series.newest && series.newest.probe_set !== images.probe_set);
-      if (replaced) await this.load();
-      else if (changes.some(Boolean) || this.fault) {
-        this.fault = '';
-        if (changes.some(Boolean)) this.fillNumbers();
-        if (this.grid.tiles.length !== Math.min(this.series.images, this.images.count)) this.layOut();
-        this.show();
-      }
+      if (isNew) await this.bringUpToDate();
+      this.mark = mark; // what could not be fetched is asked for again
+      if (this.fault) { this.fault = ''; this.show(); }
     } catch (error) {
       const told = `TensorBoard does not answer: ${error.message}`;
       if (told !== this.fault) { this.fault = told; this.say(); }
@@ -508,12 +488,29 @@ class App {
     }
   }
 
+  async bringUpToDate() {
+    const turn = this.turn, probes = this.shownSides.map(({series}) => series.probeSet), all = [...new Set([...this.shownSides, ...this.others ?? []])];
+    this.fillRuns();
+    await Promise.all(all.map(({series: {run, tag}}) => this.runs[run]?.[tag] && this.sides.load(run, tag, this.runs[run][tag].written)));
+    if (turn !== this.turn) return;
+    if (!this.images?.pictures[0] || this.shownSides.some(({series}, place) => series.probeSet !== probes[place])) {
+      await this.load();
+      return;
+    }
+    this.fillNumbers();
+    this.show();
+    const known = new Set([this.state.run, ...(this.others ?? []).map(({series}) => series.run)]);
+    if (matching(Object.keys(this.runs), this.state.runs).some((run) => !known.has(run)) && known.size < LINES) this.loadOthers(this.turn);
+  }
+
   /** An address that was pasted into an open TensorBoard, or gone back to. */
   goToAddress(state) {
-    this.state = state;
-    this.palette = heatPalette(state.colour, state.opacity / 100);
+    Object.assign(this.state, state);
+    this.repaint();
     this.load();
   }
+
+  link() { return linkTo({...this.state, step: this.isEmpty ? this.state.step : this.series.at(this.state.step).step}); }
 
   async start() {
     this.isLoading = true;
@@ -524,61 +521,19 @@ class App {
     } catch (error) {
       this.fault = `TensorBoard does not answer: ${error.message}`;
     }
+    const {fault} = this;
     await this.load();
+    if (fault) { this.fault = fault; this.say(); }
     onAddress((state) => this.goToAddress(state));
     setInterval(() => this.follow(), 1000 * SECONDS_BETWEEN_POLLS);
   }
 }
 
-/** Plays epochs, all of them or those of the range that is brushed, which it repeats. */
-class Player {
-  constructor(app) {
-    this.app = app;
-    this.set(false);
-  }
-
-  set(on) {
-    this.isOn = on;
-    const {play} = this.app;
-    setText(play, on ? '❚❚' : '►');
-    play.setAttribute('aria-label', on ? 'pause' : 'play');
-  }
-
-  /** The places of the first and the last epoch that are played. */
-  get bounds() {
-    const {series, brush} = this.app;
-    return brush ? brush.map((step) => series.looks.indexOf(series.at(step))) : [0, series.looks.length - 1];
-  }
-
-  toggle() {
-    const {app} = this;
-    if (app.isEmpty || app.series.looks.length < 2) return;
-    const [first, last] = this.bounds;
-    if (!this.isOn && (app.position >= last || app.position < first)) app.goTo(first);
-    this.set(!this.isOn);
-    this.at = performance.now();
-    if (this.isOn) requestAnimationFrame((now) => this.on(now));
-  }
-
-  on(now) {
-    const {app} = this;
-    if (!this.isOn) return;
-    if (app.isEmpty || !isOpen()) { this.set(false); return; }
-    const due = Math.floor((now - this.at) / 1000 * app.state.speed), [first, last] = this.bounds;
-    if (due > 0) {
-      this.at += due * 1000 / app.state.speed;
-      const next = app.position + due;
-      if (next > last && app.brush) app.goTo(first);
-      else app.goTo(Math.min(last, next));
-      if (app.position >= last && !app.brush) this.set(false);
-    }
-    requestAnimationFrame((again) => this.on(again));
-  }
+/** A group in one line. */
+function saidOf({count, wrong, means}) {
+  const numbers = Object.entries(means).filter(([, mean]) => mean !== null).map(([name, mean]) => `${worded(name)} ${round(mean)}`);
+  return [`${count} image${count === 1 ? '' : 's'}`, `${wrong} wrong`, ...numbers].join('  ·  ');
 }
-
-const orNull = (promise) => promise.catch(() => null);
-
-const byName = (a, b) => a.localeCompare(b, undefined, {numeric: true}); // version_9, version_10
 
 function followTheme() {
   const apply = (isDark) => document.documentElement.classList.toggle('dark', isDark);
@@ -591,8 +546,8 @@ function followTheme() {
   }
 }
 
-/** TensorBoard calls this when the tab is opened. */
-export async function render() {
+/** TensorBoard calls this when the tab is opened; a source of another kind shows what it has. */
+export async function render(source = new Server()) {
   followTheme();
-  await new App(new Server()).start();
+  await new App(source).start();
 }

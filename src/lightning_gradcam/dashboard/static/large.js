@@ -1,33 +1,46 @@
 // One image, large, over all epochs.
 
+import {LINES} from './colour.js';
 import {draw, make, setText} from './dom.js';
-import {evenly, round, ticksIn, toldApart, worded} from './measure.js';
-import {indexOf, numberOf} from './series.js';
-import {canvasFor, paint} from './paint.js';
+import {evenly, IN_BOX, round, ticksIn, toldApart, toldOf, valueOf, worded, wordsOf} from './measure.js';
+import {canvasFor} from './paint.js';
 
-const STRIP = 60; // epochs in the strip at most
+const STRIP = 60; // epochs in a strip at most
 const BESIDE = 440; // pixels for the chart
-const LINES = ['#1e8e3e', '#e8710a', '#9334e6', '#1a73e8', '#d01884', '#129eaf', '#b0861a', '#7c8a99', '#c5221f', '#5f4b8b', '#00897b', '#6d4c41'];
+const ZOOMS = [1, 2, 4, 8];
 
-/** A dialog; `goTo(look)`, `turn(by)`, `save(canvases, words)` and `closed()` are told what is chosen in it. */
+/** A dialog; what is chosen in it is told: `goTo(look)`, `turn(by)`, `play()`, `box(sides or null)`, `save(what)` and `closed()`. */
 export class Large {
-  constructor({goTo, turn, save, closed}) {
-    Object.assign(this, {goTo, strip: [], bigs: [], words: ''});
+  constructor(told) {
+    Object.assign(this, {told, strips: [], bigs: [], words: '', zoom: 1});
     const button = (text, label, onclick) => {
-      const made = make('button', {type: 'button', textContent: text, onclick});
+      const made = make('button', {type: 'button', textContent: text, title: label, onclick});
       made.setAttribute('aria-label', label);
       return made;
     };
-    this.said = make('p', {className: 'said'});
+    const zoom = (by) => () => {
+      this.zoom = ZOOMS[Math.max(0, Math.min(ZOOMS.length - 1, ZOOMS.indexOf(this.zoom) + by))];
+      this.made = '';
+      this.show(this.given);
+    };
+    this.said = make('h2', {className: 'said'});
     this.pictures = make('div', {className: 'bigs'});
+    this.under = make('p', {className: 'under'});
+    this.noBox = button('remove the box', 'remove the box', () => told.box(null));
     this.chart = make('div', {className: 'chart'});
-    this.frames = make('div', {className: 'strip'});
-    this.element = make('dialog', {className: 'large', onclose: closed},
-      make('div', {className: 'row bar'}, this.said, button('‹', 'image before', () => turn(-1)),
-        button('›', 'next image', () => turn(1)),
-        button('PNG', 'save as a picture', () => save([this.original, ...this.bigs.map(({canvas}) => canvas)], [this.said.textContent, ...this.bigs.map(({name}) => name.textContent).filter(Boolean)])), button('✕', 'close', () => this.element.close())),
-      make('div', {className: 'row'}, this.pictures, this.chart), this.frames);
+    this.frames = make('div', {className: 'strips'});
+    this.play = button('►', 'play here', told.play);
+    this.element = make('dialog', {className: 'large', onclose: told.closed},
+      make('div', {className: 'row bar'}, this.said, button('‹', 'image before', () => told.turn(-1)), button('›', 'next image', () => told.turn(1)), this.play,
+        button('−', 'zoom out', zoom(-1)), button('+', 'zoom in', zoom(1)),
+        button('PNG', 'save as PNG', () => told.save('png')), button('SVG', 'save as SVG', () => told.save('svg')),
+        button('strip', 'save the strip as PNG', () => told.save('strip')), button('✕', 'close', () => this.element.close())),
+      make('div', {className: 'row top'}, make('div', {}, this.pictures, make('p', {className: 'row'}, this.under, this.noBox)), this.chart), this.frames);
     this.element.setAttribute('aria-label', 'one image, large');
+    this.pictures.addEventListener('pointerdown', (event) => this.press(event));
+    this.pictures.addEventListener('pointermove', (event) => this.move(event));
+    this.pictures.addEventListener('pointerup', (event) => this.release(event));
+    this.pictures.addEventListener('pointercancel', () => { this.held = null; });
   }
 
   get isOpen() { return this.element.open; }
@@ -36,108 +49,231 @@ export class Large {
 
   close() { if (this.isOpen) this.element.close(); }
 
-  /** given: {image, columns, palette, series, images, target, look, unit, map(look, image), picture(column, image)}. */
+  /** given: {image, views, sides: views and changes, number, unit, layer, box, isPlaying, arrived}. */
   show(given) {
-    const {image, columns, palette, series, look, unit, map, picture} = given, looks = evenly(series.looks, STRIP);
-    const made = [image, columns.length, looks.length, looks[0], series.newest].map((one) => one?.step ?? one).join();
-    if (made !== this.made || series !== this.series) this.build(given, looks);
-    [this.made, this.series] = [made, series];
-    paint(this.original, picture(columns[0], image), null);
-    columns.forEach((column, place) => {
-      const {canvas, word, name} = this.bigs[place], said = column.said(image);
-      const found = said.missing ? {map: null, why: said.missing} : column.map(image);
-      paint(canvas, said.missing ? null : picture(column, image), found.map, palette);
-      setText(word, found.why);
-      word.hidden = !found.why;
-      setText(name, [column.name, said.missing ? '' : said.answer, said.of].filter(Boolean).join(': '));
-    });
-    for (const {canvas, of} of this.strip) paint(canvas, picture(columns[0], image), map(of, image).map, palette);
-    this.showInStrip(look);
-    const said = columns[0].said(image);
-    setText(this.said, [`image ${image + 1}`, `run ${series.run}`, given.layer, `${unit} ${look.step}`, said.truth, said.answer].filter(Boolean).join('  ·  '));
+    this.given = given;
+    const {image, views: [view], views, sides, unit} = given, {series, look} = view;
+    const made = [image, sides.map((side) => side.name.replace(/\d+/g, '')).join(), this.zoom, view.images.probe_set,
+      ...views.map((one) => [one.series.run, one.series.tag, one.target, one.series.looks.length])].join('|');
+    if (made !== this.made) this.build(given);
+    this.made = made;
+    const {context} = this.original;
+    context.clearRect(0, 0, this.original.canvas.width, this.original.canvas.height);
+    const picture = view.picture(image);
+    if (picture) {
+      context.imageSmoothingEnabled = this.original.canvas.width < picture.naturalWidth;
+      context.drawImage(picture, 0, 0, this.original.canvas.width, this.original.canvas.height);
+    }
+    sides.forEach((side, place) => this.drawSide(this.bigs[place], side, image));
+    for (const strip of this.strips) this.drawStrip(strip, look);
+    const said = view.said(image);
+    setText(this.said, [`image ${image + 1}`, `run ${series.run}`, given.layer, `${unit} ${look.step}`, said.truth, `${said.wrong ? '✗ ' : ''}${said.answer}`].filter(Boolean).join('  ·  '));
+    setText(this.play, given.isPlaying ? '❚❚' : '►');
+    this.play.setAttribute('aria-label', given.isPlaying ? 'pause here' : 'play here');
+    for (const {frame} of [this.original, ...this.bigs]) this.placeBox(frame, this.drawn ?? given.box);
+    this.noBox.hidden = !given.box;
+    if (!this.pointed) setText(this.under, given.box ? 'the share of heat in the box is a number now: of the overview, the tiles and the chart' : 'drag on a picture: how much of the heat is in that box, in all images at all epochs?');
     this.drawChart(given);
   }
 
-  /** Mark the epoch that is shown, or the last one before it of those in the strip, and bring it into sight. */
-  showInStrip(look) {
-    const current = this.strip.findLast(({of}) => of.step <= look.step) ?? this.strip[0];
-    for (const {button, of} of this.strip) button.setAttribute('aria-current', String(of === current.of));
-    const {offsetLeft, offsetWidth} = current.button, {clientWidth} = this.frames;
-    this.frames.scrollLeft = offsetLeft - this.frames.offsetLeft - (clientWidth - offsetWidth) / 2;
+  drawSide({canvas, word, name, frame}, side, image) {
+    const said = side.said(image), {why} = side.draw(canvas, image);
+    setText(word, why);
+    word.hidden = !why;
+    frame.classList.toggle('wrong', Boolean(said.wrong));
+    setText(name, [side.name, said.missing ? '' : `${said.wrong ? '✗ ' : ''}${said.answer}`, said.of].filter(Boolean).join(': '));
   }
 
-  build({image, columns, unit, picture}, looks) {
-    const first = picture(columns[0], image), room = Math.min(1320, 0.94 * window.innerWidth) - BESIDE;
-    const longest = Math.max(160, Math.min(400, room / (columns.length + 1)));
-    this.original = canvasFor(first, longest);
-    this.bigs = columns.map(() => ({
-      canvas: canvasFor(first, longest), word: make('span', {className: 'word'}), name: make('span', {className: 'side'}),
-    }));
-    this.pictures.replaceChildren(make('div', {className: 'cell'}, this.original, make('span', {className: 'side', textContent: 'the image'})), ...this.bigs.map(({canvas, word, name}) => make('div', {className: 'cell'}, canvas, word, name)));
-    this.strip = looks.map((of) => {
-      const canvas = canvasFor(first, 72);
-      const button = make('button', {type: 'button', className: 'frame', onclick: () => this.goTo(of)},
-        canvas, make('span', {textContent: String(of.step)}));
-      button.setAttribute('aria-label', `${unit} ${of.step}`);
-      if (of.wrong[image]) button.classList.add('wrong');
-      return {canvas, button, of};
-    });
-    this.frames.replaceChildren(...this.strip.map((frame) => frame.button));
+  /** Draw what has come of a strip, mark the epoch that is shown, or the last one before it, and bring it into sight. */
+  drawStrip({view, frames, row}, look) {
+    for (const frame of frames) {
+      const key = [frame.of.maps === undefined, frame.of.maps === null, this.given.drawn].join();
+      if (frame.key !== key || !frame.hasPicture) {
+        const {why} = frame.view.draw(frame.canvas, this.given.image);
+        frame.hasPicture = Boolean(view.has(this.given.image) && view.picture(this.given.image));
+        frame.key = key;
+        frame.button.title = why;
+      }
+    }
+    const current = frames.findLast(({of}) => of.step <= look.step) ?? frames[0];
+    for (const {button} of frames) button.setAttribute('aria-current', String(button === current?.button));
+    if (!current) return;
+    const {offsetLeft, offsetWidth} = current.button;
+    row.scrollLeft = offsetLeft - row.offsetLeft - (row.clientWidth - offsetWidth) / 2;
   }
+
+  build({image, views, sides, unit}) {
+    const [view] = views, first = view.picture(image) ?? view.images.pictures[0], room = Math.min(1320, 0.94 * window.innerWidth) - BESIDE;
+    const longest = Math.max(160, Math.min(400, room / (sides.length + 1)));
+    const part = (text) => {
+      const canvas = canvasFor(first, longest), {width, height} = canvas;
+      Object.assign(canvas, {width: width * this.zoom, height: height * this.zoom});
+      const word = make('span', {className: 'word', hidden: true}), name = make('span', {className: 'side', textContent: text});
+      const frame = make('div', {className: 'frame-large'}, make('div', {className: 'zoomed'}, canvas, make('div', {className: 'box', hidden: true})), word);
+      Object.assign(frame.style, {width: `${width}px`, height: `${height}px`});
+      frame.addEventListener('scroll', () => this.follow(frame));
+      return {canvas, word, name, frame, element: make('div', {}, frame, name), context: canvas.getContext('2d')};
+    };
+    this.original = part('the image');
+    this.bigs = sides.map(() => part(''));
+    this.pictures.replaceChildren(this.original.element, ...this.bigs.map(({element}) => element));
+    this.strips = views.filter((one) => one.has(image)).map((one) => {
+      const row = make('div', {className: 'strip'}), frames = evenly(one.series.looks, STRIP).map((of) => {
+        const canvas = canvasFor(first, 72), button = make('button', {type: 'button', className: 'frame', onclick: () => this.told.goTo(of)}, canvas, make('span', {textContent: String(of.step)}));
+        button.setAttribute('aria-label', `${unit} ${of.step}`);
+        if (of.wrong[one.place(image)]) button.classList.add('wrong');
+        return {canvas, button, of, view: one.at(of)};
+      });
+      row.append(...frames.map((frame) => frame.button));
+      return {view: one, frames, row, label: make('span', {className: 'side', textContent: views.length > 1 ? one.name : ''})};
+    });
+    this.frames.replaceChildren(...this.strips.flatMap(({label, row}) => [label, row]));
+  }
+
+  /** What is enlarged moves together. */
+  follow({scrollLeft, scrollTop}) {
+    for (const {frame} of [this.original, ...this.bigs]) {
+      if (frame.scrollLeft !== scrollLeft) frame.scrollLeft = scrollLeft;
+      if (frame.scrollTop !== scrollTop) frame.scrollTop = scrollTop;
+    }
+  }
+
+  // ---- a box, and the value under the pointer -------------------------------------------------------------------
+
+  /** Where the pointer is on a picture, as parts of its sides; null where it is on none. */
+  at(event, held = null) {
+    const canvas = held ?? event.target.closest?.('.zoomed')?.querySelector('canvas');
+    if (!canvas) return null;
+    const {left, top, width, height} = canvas.getBoundingClientRect(), part = (value) => Math.max(0, Math.min(1, value));
+    return {canvas, x: part((event.clientX - left) / width), y: part((event.clientY - top) / height)};
+  }
+
+  press(event) {
+    const at = this.at(event);
+    if (!at || event.button !== 0) return;
+    this.held = at;
+    this.pictures.setPointerCapture(event.pointerId);
+    event.preventDefault();
+  }
+
+  move(event) {
+    const at = this.at(event, this.held?.canvas);
+    this.pointed = Boolean(at);
+    if (!at) { this.show(this.given); return; }
+    this.tell(at);
+    if (!this.held) return;
+    this.drawn = sidesOf(this.held, at);
+    for (const {frame} of [this.original, ...this.bigs]) this.placeBox(frame, this.drawn);
+  }
+
+  release(event) {
+    if (!this.held) return;
+    const box = sidesOf(this.held, this.at(event, this.held.canvas));
+    this.held = this.drawn = null;
+    if (box[2] - box[0] > 0.01 && box[3] - box[1] > 0.01) this.told.box(box);
+    else this.show(this.given);
+  }
+
+  placeBox(frame, box) {
+    const element = frame.querySelector('.box');
+    element.hidden = !box;
+    if (!box) return;
+    const [left, top, right, bottom] = box.map((side) => 100 * side);
+    Object.assign(element.style, {left: `${left}%`, top: `${top}%`, width: `${right - left}%`, height: `${bottom - top}%`});
+  }
+
+  /** The pixel and the heat under the pointer. */
+  tell({x, y}) {
+    const {views, image} = this.given, picture = views[0].picture(image);
+    const column = Math.min(picture?.naturalWidth - 1, Math.floor(x * picture?.naturalWidth)), row = Math.min(picture?.naturalHeight - 1, Math.floor(y * picture?.naturalHeight));
+    const heats = views.map((view) => {
+      const {map} = view.map(image);
+      if (!map) return '';
+      const [down, across] = [Math.min(map.h - 1, Math.floor(y * map.h)), Math.min(map.w - 1, Math.floor(x * map.w))];
+      return `${views.length > 1 ? `${view.name}: ` : ''}heat ${round(map.values[down * map.w + across] / 255, 2)} of its peak at row ${down + 1}, column ${across + 1} of ${map.h} x ${map.w}`;
+    });
+    setText(this.under, [picture ? `pixel ${column}, ${row}` : '', ...heats].filter(Boolean).join('  ·  '));
+  }
+
+  // ---- numbers ---------------------------------------------------------------------------------------------------
 
   /** A number, with what has to be known to read it, which a click shows. */
-  explained(given, name, ...shown) {
-    const words = given.images.metrics && Object.hasOwn(given.images.metrics, name) ? given.images.metrics[name] : null;
+  explained(name, ...shown) {
+    const words = wordsOf(name, this.given.views[0].images);
     if (!words) return make('li', {}, ...shown);
     const open = this.words === name;
     const button = make('button', {type: 'button', className: 'metric', title: words.says, onclick: () => {
       this.words = open ? '' : name;
-      this.drawChart(given);
+      this.drawnChart = '';
+      this.drawChart(this.given);
       this.chart.querySelector(`[data-metric="${CSS.escape(name)}"]`)?.focus();
     }}, ...shown);
     button.dataset.metric = name;
     button.setAttribute('aria-expanded', String(open));
-    const told = `${words.says} ${words.direction} By chance: ${words.chance} Mind: ${words.failing}`;
-    return make('li', {}, button, ...(open ? [make('p', {className: 'words', textContent: told})] : []));
+    return make('li', {}, button, ...(open ? [make('p', {className: 'words', textContent: toldOf(words)})] : []));
+  }
+
+  /** The lines of the chart: all numbers of one view, or the number of the overview of each that stand beside each other. */
+  linesOf({views, number, image, box}) {
+    const [{series}] = views;
+    const line = (view, name, label) => ({
+      name, label, value: view.value(name, image), of: view,
+      points: view.series.looks.map((look) => [look.step, valueOf(look, name, view.place(image), view.target, box)]).filter(([, y]) => y !== null),
+    });
+    if (views.length > 1) return views.filter((view) => view.has(image)).map((view) => line(view, number, `${view.name}: ${worded(number)}`));
+    const names = [...series.metrics, ...(box ? [IN_BOX] : [])];
+    return names.map((name) => line(views[0], name, worded(name)));
   }
 
   /** The image's numbers over the epochs, and the epoch that is shown: those of 0 to 1, and of -0.5 to 0.5. */
   drawChart(given) {
-    const {image, series, target, look, unit} = given, [width, height] = [360, 170], last = Math.max(1, series.last);
-    const valueIn = (one, name) => numberOf(one, name, indexOf(one, image, target));
-    const lines = series.metrics.map((name) => ({name, points: series.looks.map((one) => [one.step, valueIn(one, name)]).filter(([, y]) => y !== null)}))
-      .filter(({points}) => points.length && points.every(([, y]) => y >= -0.5 && y <= 1));
-    const low = lines.some(({points}) => points.some(([, y]) => y < 0)) ? -0.5 : 0;
-    const place = ([x, y]) => `${(x / last * width).toFixed(1)},${((1 - y) / (1 - low) * height).toFixed(1)}`;
+    const {views: [{series, look}], unit, image} = given, [width, height] = [360, 170];
+    const all = this.linesOf(given), last = Math.max(1, ...all.map(({of}) => of.series.last), series.last);
+    const isShare = ({points}) => points.length && points.every(([, y]) => y >= -0.5 && y <= 1), several = given.views.length > 1;
+    const lines = several ? all : all.filter(isShare), values = lines.flatMap(({points}) => points.map(([, y]) => y));
+    const isWide = several && !lines.every(isShare);
+    const low = isWide ? Math.min(...values) : values.some((y) => y < 0) ? -0.5 : 0, high = isWide ? Math.max(...values, low + 1e-9) : 1;
+    const key = [image, given.drawnNumbers, look.step, this.words, all.map(({points, label}) => label + points.length)].join('|');
+    if (key === this.drawnChart) return;
+    this.drawnChart = key;
+    const yOf = (y) => (high - y) / (high - low) * height, place = ([x, y]) => `${(x / last * width).toFixed(1)},${yOf(y).toFixed(1)}`;
     const parts = [draw('rect', {x: 0, y: 0, width, height, class: 'paper'})];
-    const ticks = ticksIn([low, 1], 4), labels = toldApart(ticks);
+    const ticks = ticksIn([low, high], 4), labels = toldApart(ticks);
     for (const [at, value] of ticks.entries()) {
-      const y = (1 - value) / (1 - low) * height;
-      parts.push(draw('line', {x1: 0, x2: width, y1: y, y2: y, class: 'rule'}), draw('text', {x: -5, y: y + 4, 'text-anchor': 'end'}, labels[at]));
+      parts.push(draw('line', {x1: 0, x2: width, y1: yOf(value), y2: yOf(value), class: 'rule'}), draw('text', {x: -5, y: yOf(value) + 4, 'text-anchor': 'end'}, labels[at]));
     }
     for (const step of ticksIn([0, last], 6).filter(Number.isInteger)) {
       parts.push(draw('text', {x: step / last * width, y: height + 14, 'text-anchor': 'middle'}, String(step)));
     }
     parts.push(draw('text', {x: width / 2, y: height + 28, 'text-anchor': 'middle'}, unit));
-    if (low) parts.push(draw('polyline', {points: [[0, 0], [last, 0]].map(place).join(' '), class: 'now'}));
+    if (low < 0) parts.push(draw('polyline', {points: [[0, 0], [last, 0]].map(place).join(' '), class: 'now'}));
     parts.push(draw('line', {x1: look.step / last * width, x2: look.step / last * width, y1: 0, y2: height, class: 'now'}));
     const legend = make('ul', {className: 'legend'});
-    for (const [number, {name, points}] of lines.entries()) {
-      const colour = LINES[number % LINES.length], value = valueIn(look, name), swatch = make('i');
+    for (const [at, {name, label, points, value}] of lines.entries()) {
+      const colour = LINES[at % LINES.length], swatch = make('i');
       parts.push(draw('polyline', {points: points.map(place).join(' '), stroke: colour, class: 'line'}));
       swatch.style.background = colour;
-      legend.append(this.explained(given, name, swatch, `${worded(name)} ${value === null ? '–' : value.toFixed(2)}`));
+      legend.append(this.explained(name, swatch, `${label} ${value === null ? '–' : value.toFixed(2)}`));
     }
-    for (const name of series.metrics.filter((one) => !lines.some((line) => line.name === one))) { // of another range
-      const value = valueIn(look, name);
-      if (value !== null) legend.append(this.explained(given, name, `${worded(name)} ${round(value)}`));
+    for (const {name, label, value} of all.filter((line) => !lines.includes(line))) { // of another range
+      if (value !== null) legend.append(this.explained(name, `${label} ${round(value)}`));
     }
-    const label = `numbers of this image by ${unit}, from ${low} to 1`;
-    const svg = draw('svg', {viewBox: `-34 -8 ${width + 42} ${height + 40}`, role: 'img', class: 'lines', 'aria-label': label}, ...parts);
+    const svg = draw('svg', {viewBox: `-34 -8 ${width + 42} ${height + 40}`, role: 'img', class: 'lines', 'aria-label': `numbers of this image by ${unit}, from ${round(low)} to ${round(high)}`}, ...parts);
     svg.addEventListener('click', (event) => {
       const at = new DOMPoint(event.clientX, event.clientY).matrixTransform(svg.getScreenCTM().inverse());
-      this.goTo(series.at(Math.max(0, Math.round(at.x / width * last))));
+      this.told.goTo(series.at(Math.max(0, Math.round(at.x / width * last))));
+    });
+    const tip = draw('title', {}, '');
+    svg.append(tip);
+    svg.addEventListener('pointermove', (event) => {
+      const at = new DOMPoint(event.clientX, event.clientY).matrixTransform(svg.getScreenCTM().inverse()), step = series.at(Math.max(0, Math.round(at.x / width * last))).step;
+      setText(tip, [`${unit} ${step}`, ...lines.map(({label, points}) => `${label} ${told(points.findLast(([x]) => x <= step)?.[1])}`)].join('\n'));
     });
     this.chart.replaceChildren(svg, legend);
   }
 }
+
+const told = (value) => value === undefined ? '–' : round(value);
+
+const sidesOf = (one, other) => [Math.min(one.x, other.x), Math.min(one.y, other.y), Math.max(one.x, other.x), Math.max(one.y, other.y)]
+  .map((side) => Math.round(1000 * side) / 1000);

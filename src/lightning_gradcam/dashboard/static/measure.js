@@ -2,49 +2,134 @@
 
 import {indexOf, numberOf} from './series.js';
 
-export const WRONG = 'wrong'; // a number of the tab's own: 1 where the prediction is wrong, 0 where it is right
+// numbers of the tab's own, besides those that a run has logged
+export const WRONG = 'wrong';
 export const CONFIDENCE = 'confidence'; // what captions say in percent
+export const CHANGE = 'change'; // of two views that stand beside each other
+export const IN_BOX = 'in_box'; // of a box that is drawn on a picture
+const OWN = {
+  [WRONG]: {
+    says: 'Whether the prediction is wrong: 1, or 0 where it is right.', direction: 'Less is better; its mean is the share of wrong ones.',
+    chance: 'Of K classes that are as frequent, 1 - 1/K.', failing: 'It does not say how sure a model was.',
+  },
+  [CONFIDENCE]: {
+    says: 'What the caption says in percent: the score of the predicted class.', direction: 'More is surer, 0 to 1.',
+    chance: 'Of K classes, 1/K.', failing: 'Networks are surer than they are right.',
+  },
+  [CHANGE]: {
+    says: 'How far two maps that stand beside each other are apart: 1 - their cosine similarity.',
+    direction: 'More is farther: 0 is the same, 1 is elsewhere altogether.', chance: 'No level.',
+    failing: 'Where the two explain other classes, it is the change of class as well.',
+  },
+  [IN_BOX]: {
+    says: 'Heat in the box that is drawn: its share of the map\'s sum, by exact areas.', direction: 'More is more of it there, 0 to 1.',
+    chance: 'The box\'s share of the image, of heat that is everywhere alike.', failing: 'A box is at the same place in all images, whatever is in them.',
+  },
+};
 
-export const CHANGE = 'change'; // of two that stand beside each other: 1 - the cosine of their maps
+/** What has to be known to read a number, {says, direction, chance, failing}, or null: `images` are of the run. */
+export function wordsOf(name, images) {
+  if (Object.hasOwn(OWN, name)) return OWN[name];
+  return images?.metrics && Object.hasOwn(images.metrics, name) ? images.metrics[name] : null;
+}
 
-/** How alike two maps are, 0..1, null where one is blank or they have other sides. */
+/** All of that in one line. */
+export const toldOf = ({says, direction, chance, failing}) => `${says} ${direction} By chance: ${chance} Mind: ${failing}`;
+
+/** How alike two maps are, 0..1, on the finer one's places; null where one is blank. */
 export function cosine(one, other) {
-  if (!one || !other || one.h !== other.h || one.w !== other.w) return null;
+  if (!one || !other) return null;
+  const h = Math.max(one.h, other.h), w = Math.max(one.w, other.w), a = enlarged(one, h, w), b = enlarged(other, h, w);
   let [both, first, second] = [0, 0, 0];
-  for (let i = 0; i < one.values.length; i++) {
-    both += one.values[i] * other.values[i];
-    first += one.values[i] ** 2;
-    second += other.values[i] ** 2;
+  for (let i = 0; i < a.length; i++) {
+    both += a[i] * b[i];
+    first += a[i] ** 2;
+    second += b[i] ** 2;
   }
   return first && second ? both / Math.sqrt(first * second) : null;
 }
 
-/** The numbers that a series has, the tab's own among them. */
-export function numbersOf(series) {
-  const first = series.looks[0];
-  if (!first) return [];
-  const has = series.looks.some((look) => look.scores.some((score) => score > 0 && score <= 1) && look.scores.every((score) => !(score > 1 || score < 0)));
-  return [...series.metrics, ...(has ? [CONFIDENCE] : []), WRONG];
+/** A map, {values, h, w}, at other places, row by row, its places' middles joined by straight lines. */
+export function enlarged({values, h, w}, rows, columns) {
+  if (rows === h && columns === w) return Float32Array.from(values);
+  const made = new Float32Array(rows * columns);
+  for (let y = 0, at = 0; y < rows; y++) {
+    const v = Math.min(h - 1, Math.max(0, (y + 0.5) * h / rows - 0.5)), top = Math.floor(v), down = v - top;
+    const upper = top * w, lower = Math.min(h - 1, top + 1) * w;
+    for (let x = 0; x < columns; x++, at++) {
+      const u = Math.min(w - 1, Math.max(0, (x + 0.5) * w / columns - 0.5)), left = Math.floor(u), across = u - left;
+      const right = Math.min(w - 1, left + 1);
+      made[at] = (values[upper + left] * (1 - across) + values[upper + right] * across) * (1 - down)
+        + (values[lower + left] * (1 - across) + values[lower + right] * across) * down;
+    }
+  }
+  return made;
 }
 
-/** An image's number at a look, null where there is none. */
-export function valueOf(look, name, image, target) {
-  if (!look || image >= look.shape[0]) return null;
+/** The mean of maps of one shape, {values, h, w}, each as strong as it is; null where there is none. */
+export function meanMap(maps) {
+  if (!maps.length) return null;
+  const [{h, w}] = maps, values = new Float32Array(h * w);
+  for (const map of maps) for (let i = 0; i < values.length; i++) values[i] += map.values[i] / maps.length;
+  return {values, h, w, share: null};
+}
+
+/** A box as an address says it, [left, top, right, bottom] as parts of the picture's sides; null where it is none. */
+export function boxOf(text) {
+  const box = text.split(',').map(Number);
+  const fits = box.length === 4 && box.every((side) => side >= 0 && side <= 1) && box[2] > box[0] && box[3] > box[1];
+  return text && fits ? box : null;
+}
+
+/** The share of a map's heat within a box, each place by its area inside, 0..1; null where there is no heat. */
+export function shareIn({values, h, w}, [left, top, right, bottom]) {
+  const inside = (places, low, high) => Array.from({length: places},
+    (_, place) => Math.max(0, Math.min(place + 1, high * places) - Math.max(place, low * places)));
+  const rows = inside(h, top, bottom), columns = inside(w, left, right);
+  let [sum, all] = [0, 0];
+  for (let y = 0, at = 0; y < h; y++) {
+    for (let x = 0; x < w; x++, at++) {
+      all += values[at];
+      sum += values[at] * rows[y] * columns[x];
+    }
+  }
+  return all ? sum / all : null;
+}
+
+/** The numbers that a series has, the tab's own among them. */
+export function numbersOf(series, box = null) {
+  const {looks} = series;
+  if (!looks.length) return [];
+  const isShare = (look) => look.scores.every((score) => !(score > 1 || score < 0));
+  const has = looks.some((look) => look.scores.some((score) => score > 0)) && looks.every(isShare);
+  return [...series.metrics, ...(has ? [CONFIDENCE] : []), WRONG, ...(box ? [IN_BOX] : [])];
+}
+
+/** An image's number at a look, null where there is none, or where its map has not come yet. */
+export function valueOf(look, name, image, target, box = null) {
+  if (!look || image < 0 || image >= look.shape[0]) return null;
   if (name === WRONG) return Number(Boolean(look.wrong[image]));
+  if (name === IN_BOX) return box && shareOf(look, image, target, box);
   if (name !== CONFIDENCE) return numberOf(look, name, indexOf(look, image, target));
   const score = look.scores[image * look.sizes.S];
   return Number.isFinite(score) ? score : null;
 }
 
+function shareOf(look, image, target, box) {
+  const [, , h, w] = look.shape, index = indexOf(look, image, target);
+  return look.maps && !look.states[index] ? shareIn({values: look.maps.subarray(index * h * w, (index + 1) * h * w), h, w}, box) : null;
+}
+
 /** The mean over some images at each look, null where none has the number. */
-export function meansOf(series, name, images, target) {
-  return series.looks.map((look) => meanOf(images.map((image) => valueOf(look, name, image, target))));
+export function meansOf(series, name, images, target, box = null) {
+  return series.looks.map((look) => meanOf(images.map((image) => valueOf(look, name, image, target, box))));
 }
 
 /** The mean of what is not null. */
 export function meanOf(values) {
-  const known = values.filter((value) => value !== null);
-  return known.length ? known.reduce((sum, value) => sum + value, 0) / known.length : null;
+  let [sum, count] = [0, 0];
+  for (const value of values) if (value !== null) { sum += value; count++; }
+  return count ? sum / count : null;
 }
 
 /** The lowest and the highest of what is not null; a little around it where all are alike. */
@@ -55,10 +140,11 @@ export function extent(values) {
   return low === high ? [low - 0.5, high + 0.5] : [low, high];
 }
 
-/** Where an image's prediction turned right or wrong, by the places of looks. */
-export function flipsOf(series, image) {
-  const wrong = series.looks.map((look) => image < look.shape[0] && Boolean(look.wrong[image]));
-  return wrong.flatMap((now, place) => place > 0 && now !== wrong[place - 1] ? [place] : []);
+/** At how many of some images predictions turned right or wrong, at each look. */
+export function flipsOf(looks, images) {
+  const isWrong = (look, image) => image < look.shape[0] && Boolean(look.wrong[image]);
+  return looks.map((look, place) => place === 0 ? 0
+    : images.reduce((sum, image) => sum + Number(isWrong(look, image) !== isWrong(looks[place - 1], image)), 0));
 }
 
 /** The place of the look at which a number's mean is highest, -1 where there is none. */
@@ -81,7 +167,7 @@ export function evenly(list, most) {
 }
 
 /** A number to three digits, or more. */
-export const round = (value, digits = 3) => value === 0 ? '0' : Number(value).toPrecision(digits).replace(/(\.\d*?)0+$/, '$1').replace(/\.$/, '');
+export const round = (value, digits = 3) => value === 0 ? '0' : Number(value).toPrecision(digits).replace(/(\.\d*?)0+(?=e|$)/, '$1').replace(/\.(?=e|$)/, '');
 
 /** Numbers to as few digits, three at least, as tell them apart. */
 export function toldApart(values) {
@@ -90,7 +176,7 @@ export function toldApart(values) {
 }
 
 /** Whether more of a number is better, by what is said of it. */
-export const isBetter = (name, probe) => name === 'in_mask' || Boolean(probe?.metrics?.[name]?.direction?.startsWith('More is better'));
+export const isBetter = (name, images) => name === 'in_mask' || Boolean(wordsOf(name, images)?.direction.startsWith('More is better'));
 
 /** A name as words. */
 export const worded = (name) => name.replaceAll('_', ' ');

@@ -1,51 +1,54 @@
 // The overview: a number's means as lines, one a run, over a matrix of images and epochs coloured by it.
 
-import {numberPalette} from './colour.js';
+import {gradientOf, numberPalette} from './colour.js';
 import {draw, make, setText} from './dom.js';
-import {extent, flipsOf, meansOf, peakOf, round, ticksIn, toldApart, valueOf, worded} from './measure.js';
+import {extent, flipsOf, meansOf, peakOf, round, ticksIn, toldApart, toldOf, valueOf, worded, wordsOf} from './measure.js';
 
 const LEFT = 56, RIGHT = 12, LINES = 110, AXIS = 20; // pixels
 const MATRIX = 220, MOST_ROW = 12; // pixels: of the matrix at most, of an image's row at most
 const SCALE = 'viridis';
 
-/** The overview as an element, whose choices are told by `choose({step, image, from, to})`. */
+/** The overview as an element, with the control of its number on top; `choose({step, image, from, to})` and `chooseRun(run)` are told what is chosen in it. */
 export class Overview {
-  constructor(choose) {
-    this.choose = choose;
-    this.palette = numberPalette(SCALE);
+  constructor({choose, chooseRun, control}) {
+    Object.assign(this, {choose, chooseRun, palette: numberPalette(SCALE)});
     this.lines = draw('svg', {class: 'lines', role: 'img'});
     this.matrix = make('canvas', {className: 'matrix', tabIndex: 0});
     this.matrix.setAttribute('role', 'img');
     this.now = make('div', {className: 'marker'});
     this.row = make('div', {className: 'chosen'});
     this.tip = make('div', {className: 'tip', hidden: true});
-    this.key = make('div', {className: 'key'});
+    this.names = make('div', {className: 'names'});
+    this.ends = make('span', {className: 'ends'});
+    this.says = make('summary');
+    this.more = make('p', {className: 'words'});
+    this.help = make('details', {className: 'help'}, this.says, this.more);
     this.stage = make('div', {className: 'stage'}, this.lines, this.matrix, this.now, this.row, this.tip);
-    this.element = make('section', {className: 'overview'}, this.stage, this.key);
+    this.element = make('section', {className: 'overview'}, make('div', {className: 'row top'}, control, this.names), this.stage, make('div', {className: 'key'}, this.ends, this.help));
     this.element.setAttribute('aria-label', 'overview of all epochs and images');
     this.stage.addEventListener('pointerdown', (event) => this.press(event));
     this.stage.addEventListener('pointermove', (event) => this.move(event));
-    this.stage.addEventListener('pointerup', () => { this.held = null; });
+    for (const end of ['pointerup', 'pointercancel']) this.stage.addEventListener(end, () => { this.held = null; });
     this.stage.addEventListener('pointerleave', () => { this.tip.hidden = true; });
-    this.matrix.addEventListener('keydown', (event) => this.press_key(event));
+    this.matrix.addEventListener('keydown', (event) => this.onKey(event));
     new ResizeObserver(() => this.given && this.show(this.given)).observe(this.element);
   }
 
   /**
    * Draw anew.
    *
-   * given: {views: [{series, label, colour, target, images}], number, order: images, row by row, unit, probe,
-   * range: [from, to] of steps or null}; the first view is the matrix's.
+   * given: {lines: [{series, images, label, run, colour, dash, target}], number, box, order: images, row by row, unit,
+   * images, range: [from, to] of steps or null}; the first line's series is the matrix's.
    */
   show(given) {
     this.given = given;
-    const {views, number, order} = given, [{series, target}] = views;
-    this.width = Math.max(240, this.element.clientWidth - LEFT - RIGHT);
+    const {lines, number, order, box} = given, [{series, target}] = lines;
+    this.width = Math.max(200, this.element.clientWidth - LEFT - RIGHT);
     this.steps = series.steps;
-    this.domain = [Math.min(...views.map((view) => view.series.steps[0] ?? 0)), Math.max(...views.map((view) => view.series.last))];
-    this.means = views.map((view) => meansOf(view.series, number, view.images, view.target));
-    const values = series.looks.map((look) => order.map((image) => valueOf(look, number, image, target)));
-    this.range = within(number, extent(values.flat()));
+    this.domain = [Math.min(...lines.map((line) => line.series.steps[0] ?? 0)), Math.max(...lines.map((line) => line.series.last))];
+    this.means = lines.map((line) => meansOf(line.series, number, line.images, line.target, box));
+    const values = series.looks.map((look) => order.map((image) => valueOf(look, number, image, target, box)));
+    this.range = within(extent(function* () { for (const row of values) yield* row; }()));
     this.drawLines();
     this.drawMatrix(values);
     this.drawKey();
@@ -63,6 +66,17 @@ export class Overview {
     Object.assign(this.row.style, {left: `${LEFT}px`, width: `${this.width}px`, top: `${LINES + AXIS + row * high}px`, height: `${Math.max(2, high)}px`});
   }
 
+  /** What it shows, to be taken along; lengths are in pixels. */
+  get picture() {
+    const {number, unit, images} = this.given, words = wordsOf(number, images);
+    return {
+      lines: this.lines, matrix: this.matrix, left: LEFT, top: LINES + AXIS, width: this.width + LEFT + RIGHT, height: LINES + AXIS + this.height,
+      words: [`${worded(number)}, mean of the images (lines) and of each (rows), by ${unit}; colours from ${toldApart(this.range).join(' to ')}`,
+        ...(words ? [`${words.says} ${words.direction}`] : [])],
+      names: this.given.lines.map(({label, colour}) => ({label, colour})),
+    };
+  }
+
   x(step) {
     const [first, last] = this.domain;
     return last === first ? this.width / 2 : (step - first) / (last - first) * this.width;
@@ -71,8 +85,7 @@ export class Overview {
   y(value, [low, high]) { return 8 + (high - value) / (high - low) * (LINES - 16); }
 
   drawLines() {
-    const {views, number, unit, range} = this.given;
-    const known = this.means.flat().filter((mean) => mean !== null), bounds = extent(known);
+    const {lines, number, unit, range} = this.given, bounds = extent(this.means.flat());
     const parts = [draw('rect', {x: LEFT, y: 0, width: this.width, height: LINES, class: 'paper'})];
     const ticks = ticksIn(bounds, 4), labels = toldApart(ticks);
     for (const [place, value] of ticks.entries()) {
@@ -84,11 +97,11 @@ export class Overview {
       parts.push(draw('text', {x: LEFT + this.x(step), y: LINES + 14, 'text-anchor': 'middle'}, String(step)));
     }
     if (range) parts.push(draw('rect', {x: LEFT + this.x(range[0]), width: Math.max(2, this.x(range[1]) - this.x(range[0])), y: 0, height: LINES, class: 'brush'}));
-    views.forEach((view, place) => {
-      const points = view.series.looks.map((look, at) => [look.step, this.means[place][at]]).filter(([, mean]) => mean !== null);
+    lines.forEach((line, place) => {
+      const points = line.series.looks.map((look, at) => [look.step, this.means[place][at]]).filter(([, mean]) => mean !== null);
       const at = ([step, mean]) => `${(LEFT + this.x(step)).toFixed(1)},${this.y(mean, bounds).toFixed(1)}`;
-      parts.push(draw('polyline', {points: points.map(at).join(' '), stroke: view.colour, class: 'line'}));
-      if (points.length === 1) parts.push(draw('circle', {cx: LEFT + this.x(points[0][0]), cy: this.y(points[0][1], bounds), r: 3, fill: view.colour}));
+      parts.push(draw('polyline', {points: points.map(at).join(' '), stroke: line.colour, 'stroke-dasharray': line.dash, class: place ? 'line' : 'line first'}));
+      if (points.length === 1) parts.push(draw('circle', {cx: LEFT + this.x(points[0][0]), cy: this.y(points[0][1], bounds), r: 3, fill: line.colour}));
     });
     parts.push(...this.flipMarks(), ...this.driftMark());
     this.lines.setAttribute('width', LEFT + this.width + RIGHT);
@@ -99,20 +112,20 @@ export class Overview {
 
   /** Below the lines: at how many images' predictions turned right or wrong. */
   flipMarks() {
-    const [{series, images}] = this.given.views, counts = new Map();
-    for (const image of images) for (const place of flipsOf(series, image)) counts.set(place, (counts.get(place) ?? 0) + 1);
-    const most = Math.max(1, ...counts.values());
-    return [...counts].map(([place, count]) => {
-      const mark = draw('line', {x1: LEFT + this.x(this.steps[place]), x2: LEFT + this.x(this.steps[place]), y1: LINES, y2: LINES - 2 - 8 * count / most, class: 'flip'});
+    const {order, lines: [{series}]} = this.given, flips = flipsOf(series.looks, order), most = Math.max(1, ...flips);
+    return flips.flatMap((count, place) => {
+      if (!count) return [];
+      const x = LEFT + this.x(this.steps[place]);
+      const mark = draw('line', {x1: x, x2: x, y1: LINES, y2: LINES - 2 - 8 * count / most, class: 'flip'});
       mark.append(draw('title', {}, `${count} predictions turned right or wrong`));
-      return mark;
+      return [mark];
     });
   }
 
   driftMark() {
-    const [{series, images, target}] = this.given.views;
+    const {order, lines: [{series, target}]} = this.given;
     if (!series.metrics.includes('drift')) return [];
-    const place = peakOf(meansOf(series, 'drift', images, target));
+    const place = peakOf(meansOf(series, 'drift', order, target));
     if (place < 0) return [];
     const x = LEFT + this.x(this.steps[place]);
     const mark = draw('path', {d: `M${x - 5},0 L${x + 5},0 L${x},8 Z`, class: 'drift'});
@@ -129,13 +142,15 @@ export class Overview {
     this.stage.style.height = `${LINES + AXIS + this.height + 4}px`;
     const context = this.matrix.getContext('2d'), pixels = context.createImageData(width, height), words = new Uint32Array(pixels.data.buffer);
     const places = Uint32Array.from({length: width}, (_, column) => this.placeAt(column / scale)), [low, high] = this.range;
-    const line = new Uint32Array(width);
+    const line = new Uint32Array(width), {steps} = this; // other runs may go on, or begin before
+    const half = (steps[steps.length - 1] - steps[0]) / Math.max(1, steps.length - 1) / 2;
+    const [first, end] = steps.length > 1 ? [this.x(steps[0] - half), this.x(steps[steps.length - 1] + half)] : [0, this.width];
     let last = -1;
-    for (let y = 0; y < height; y++) {
+    for (let y = 0; y < height && rows; y++) {
       const row = Math.min(rows - 1, Math.floor(y * rows / height));
       if (row !== last) {
         for (let column = 0; column < width; column++) {
-          const value = values[places[column]]?.[row] ?? null;
+          const value = column / scale < first || column / scale > end ? null : values[places[column]]?.[row] ?? null;
           line[column] = value === null ? 0 : this.palette[Math.max(0, Math.min(255, Math.round((value - low) / (high - low) * 255)))];
         }
         last = row;
@@ -147,19 +162,24 @@ export class Overview {
   }
 
   drawKey() {
-    const {views, number, probe} = this.given, [low, high] = this.range;
-    const colours = [0, 0.25, 0.5, 0.75, 1].map((part) => `#${(this.palette[Math.round(part * 255)] & 0xffffff).toString(16).padStart(6, '0').match(/../g).reverse().join('')}`);
-    const ends = toldApart([low, high]);
+    const {lines, number, images} = this.given, words = wordsOf(number, images), [low, high] = toldApart(this.range);
     const bar = make('span', {className: 'scale'});
-    bar.style.background = `linear-gradient(to right, ${colours.join(', ')})`;
-    const names = views.length > 1 ? views.map((view) => {
-      const swatch = make('i');
-      swatch.style.background = view.colour;
-      return make('span', {className: 'name'}, swatch, view.label);
-    }) : [];
-    const words = probe?.metrics && Object.hasOwn(probe.metrics, number) ? probe.metrics[number] : null;
-    const told = words ? make('span', {className: 'told'}, `${words.says} ${words.direction}`) : '';
-    this.key.replaceChildren(...names, make('span', {className: 'ends'}, ends[0], bar, ends[1]), told);
+    bar.style.background = gradientOf(SCALE);
+    this.ends.replaceChildren(low, bar, high);
+    this.help.hidden = !words;
+    setText(this.says, words ? `${worded(number)}: ${words.says}` : '');
+    setText(this.more, words ? toldOf(words).slice(words.says.length + 1) : '');
+    const told = lines.map(({label, colour}) => label + colour).join('|');
+    if (told === this.named) return; // a name that is focused stays so
+    this.named = told;
+    this.names.hidden = lines.length < 2;
+    this.names.replaceChildren(...lines.map(({label, colour, run}, place) => {
+      const swatch = make('i'), name = make('button', {type: 'button', className: 'name', onclick: () => this.chooseRun(run)}, swatch, label);
+      swatch.style.background = colour;
+      name.setAttribute('aria-pressed', String(place === 0));
+      name.title = place ? `show run ${run}` : 'its images are the rows below';
+      return name;
+    }));
   }
 
   /** The place of the look that is nearest to a pixel. */
@@ -205,19 +225,19 @@ export class Overview {
   }
 
   tell({x, y, place, image}) {
-    const {views, number, unit, probe} = this.given, [{series, target}] = views, step = this.steps[place];
+    const {lines, number, unit, images, box} = this.given, [{series, target}] = lines, step = this.steps[place];
     const said = image === null
-      ? views.map((view, at) => [views.length > 1 ? `${view.label} ` : '', told(this.means[at][view.series.looks.indexOf(view.series.at(step))])].join(''))
-      : [`image ${image + 1}`, probe?.said[image], told(valueOf(series.looks[place], number, image, target)), series.looks[place].answers[image]];
+      ? lines.map((line, at) => [lines.length > 1 ? `${line.label} ` : '', told(this.means[at][line.series.placeOf(step)])].join(''))
+      : [`image ${image + 1}`, images.said[image], told(valueOf(series.looks[place], number, image, target, box)), series.looks[place].answers[image]];
     setText(this.tip, [`${unit} ${step}`, ...said.filter(Boolean)].join('  ·  '));
     this.tip.style.left = `${Math.max(0, Math.min(LEFT + x + 12, this.width - 160))}px`;
     this.tip.style.top = `${y + 16}px`;
   }
 
-  press_key(event) {
+  onKey(event) {
     const moves = {ArrowUp: -1, ArrowDown: 1};
     if (!Object.hasOwn(moves, event.key)) return;
-    const {order, image} = this.given, row = order.indexOf(image);
+    const {order} = this.given, row = order.indexOf(this.marked?.[1]);
     this.choose({image: order[Math.max(0, Math.min(order.length - 1, row + moves[event.key]))]});
     event.preventDefault();
     event.stopPropagation();
@@ -227,6 +247,6 @@ export class Overview {
 const told = (value) => value === null || value === undefined ? '–' : round(value);
 
 /** Shares are drawn from 0 to 1 where they fill much of it: then two runs and two layers look alike where they are. */
-function within(number, [low, high]) {
+function within([low, high]) {
   return low >= 0 && high <= 1 && high - low > 0.3 ? [0, 1] : [low, high];
 }

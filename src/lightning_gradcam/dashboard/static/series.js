@@ -1,12 +1,12 @@
 // One layer of one run: its looks, which come numbers first and maps later.
 
 const CHUNK = 2 ** 19; // bytes of maps that are asked for at once
-const PREFETCHED = 2 ** 26; // bytes of maps that come unasked
+const PREFETCHED = 2 ** 26; // bytes of maps that come unasked, unless all are wanted
 
 /** The looks at a layer that are at the images shown, and what of all of them is needed to draw one. */
 export class Series {
   constructor(source, run, tag) {
-    Object.assign(this, {source, run, tag, received: [], mark: '', broken: 0, caution: '', bytes: 0, filling: null});
+    Object.assign(this, {source, run, tag, received: [], mark: '', broken: 0, caution: '', bytes: 0, filling: null, wantsAll: false});
     this.show(null);
   }
 
@@ -21,6 +21,12 @@ export class Series {
   get last() { return this.looks.length ? this.looks[this.looks.length - 1].step : -1; }
   get images() { return this.looks.length ? this.looks[0].shape[0] : 0; }
   get targets() { return this.looks.length ? this.looks[0].shape[1] : 0; }
+  /** The place of the look of a step, or of the last one before it. */
+  placeOf(step) { return this.looks.indexOf(this.at(step)); }
+
+  /** How many looks' maps are there. */
+  get filled() { return this.looks.reduce((sum, look) => sum + Number(look.maps !== undefined), 0); }
+
   get metrics() { return [...new Set(this.looks.flatMap((look) => [...look.numbers.keys()]))]; }
   get others() { return this.received.length - this.looks.length; }
   get newest() { return this.received[this.received.length - 1]; }
@@ -39,9 +45,7 @@ export class Series {
   /** The look of a step, or the last one before it. */
   at(step) {
     if (step < 0) return this.looks[this.looks.length - 1];
-    let found = this.looks[0];
-    for (const look of this.looks) if (look.step <= step) found = look;
-    return found;
+    return this.looks.findLast((look) => look.step <= step) ?? this.looks[0];
   }
 
   /** Fetch the maps of a look, then those behind it and those before, while there is room; `arrived` hears of each. */
@@ -68,7 +72,7 @@ export class Series {
   nextChunk() {
     const place = this.received.indexOf(this.wanted);
     if (place >= 0 && this.wanted.maps === undefined) return {start: place, count: 1};
-    if (this.bytes > PREFETCHED) return null;
+    if (this.bytes > PREFETCHED && !this.wantsAll) return null;
     const lacks = (look) => look.maps === undefined;
     const from = Math.max(0, place), behind = this.received.slice(from).findIndex(lacks);
     const start = behind >= 0 ? from + behind : this.received.findIndex(lacks);

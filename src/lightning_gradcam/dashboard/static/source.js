@@ -4,7 +4,7 @@ const base = new URL('../', import.meta.url);
 
 /** The answers of a TensorBoard with the plugin. */
 export class Server {
-  /** What runs there are, {run: {tag: layer}}; null where they are as those of the mark. */
+  /** What runs there are, {run: {tag: {layer, written}}}; null where they, and all that they wrote, are as of the mark. */
   async runs(mark) {
     return (await ask('runs', {mark})).json();
   }
@@ -67,7 +67,11 @@ export function readLooks({fields, looks}, bytes) {
       look[name] = new Kind(bytes.slice(at, at += length).buffer);
     }
     const ofMetric = (place) => look.numbers.subarray(place * N * T, (place + 1) * N * T);
-    look.answers = JSON.parse(new TextDecoder().decode(look.answers));
-    return {...look, numbers: new Map(head.metrics.map((name, place) => [name, ofMetric(place)]))};
+    const {answers} = look, numbers = new Map(head.metrics.map((name, place) => [name, ofMetric(place)]));
+    return Object.defineProperty({...look, numbers}, 'answers', {get() { // a thousand looks have a million words
+      const read = JSON.parse(new TextDecoder().decode(answers));
+      Object.defineProperty(this, 'answers', {value: read});
+      return read;
+    }, configurable: true});
   });
 }

@@ -1,0 +1,407 @@
+"""What people come to the tab for, in a real Chromium, with the clicks that each takes: three at most.
+
+A run that learns to look at the thing, and one that ends up at a mark in the corner; twelve images, eight epochs.
+"""
+
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from playwright.sync_api import expect
+from torch.utils.tensorboard import SummaryWriter
+
+from lightning_gradcam.cam.maps import Cams
+from lightning_gradcam.cam.tasks import Task
+from lightning_gradcam.logs.events import Events
+from lightning_gradcam.logs.record import fingerprints
+from lightning_gradcam.logs.run_log import RunLog
+from lightning_gradcam.logs.schema import ROOT, grid_tag
+from lightning_gradcam.pictures.shown import ShownImages
+from lightning_gradcam.timeline.history import History
+from lightning_gradcam.timeline.metrics import METRICS, measure
+
+from .conftest import Tab
+from .test_plugin import LAYER, serving
+
+IMAGES, EPOCHS, SIDE = 12, 8, 8
+CORNER, THING = (0, 0), (4, 4)  # places of the map
+BEGINS = 3  # the epoch at which the one run turns to the corner
+NAMES = ["cat", "dog", "owl"]
+
+
+def write(folder: Path, cheats: bool, first: int = 0, names: list[str] | None = NAMES, epochs: int = EPOCHS) -> None:
+    """Write a run whose heat moves from everywhere to the thing, or from epoch 3 on to the corner.
+
+    Image i is of class i % 3, and predicted rightly from epoch i // 2 on; image 7 moves farther than all others between
+    epochs 2 and 5.
+    """
+    sink = SimpleNamespace(experiment=SummaryWriter(str(folder)))
+    pictures = [np.full((64, 64, 3), 60 + 10 * i, np.uint8) for i in range(IMAGES)]
+    shown = ShownImages(pictures, Task("multiclass", 3), [[i % 3] for i in range(IMAGES)], "target: label", names)
+    known = fingerprints(torch.arange(IMAGES)[:, None, None, None] + first)
+    log = RunLog(shown, known, Events([sink], Path()), [], ROOT, by_run=False)
+    log.log_images(0)
+    masks = torch.zeros(IMAGES, 1, 64, 64, dtype=torch.bool)
+    masks[..., 32:48, 32:48] = True
+    history, classes = History(LAYER), torch.arange(IMAGES) % 3
+    for epoch in range(epochs):
+        maps = torch.full((IMAGES, 1, SIDE, SIDE), 0.2)
+        place = CORNER if cheats and epoch >= BEGINS else THING
+        maps[:, 0, place[0], place[1]] = 0.3 + 0.1 * epoch
+        if epoch >= 5:
+            maps[7, 0] = torch.eye(SIDE)[0].outer(torch.eye(SIDE)[7])
+        predicted = torch.where(torch.arange(IMAGES) // 2 <= epoch, classes, (classes + 1) % 3)
+        scores = torch.full((IMAGES, 1), 0.5 + 0.05 * epoch)
+        peaks = torch.ones(IMAGES, 1) * (1 + epoch)
+        cams = Cams(maps / maps.amax((2, 3), keepdim=True), scores, predicted, classes[:, None], "", peaks)
+        history = history.with_look(epoch, cams)
+        log.log_look(history, measure(history.view(cams, masks)), grid_tag(LAYER))
+    sink.experiment.close()
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("tasks")
+    write(folder / "cheats", cheats=True)
+    write(folder / "honest", cheats=False)
+    write(folder / "others", cheats=False, first=100)
+    with serving(folder) as address:
+        yield address
+
+
+@pytest.fixture
+def tab(open_tab, url) -> Tab:
+    return opened(open_tab, url, "p.gradcam.run=cheats&p.gradcam.runs=/cheats|honest/")
+
+
+def opened(open_tab, url: str, address: str) -> Tab:
+    tab = open_tab(url, f"#gradcam&{address}")
+    expect(tab.frame.locator(".tile")).to_have_count(IMAGES)
+    expect(tab.frame.locator(".grid")).to_have_attribute("aria-busy", "false")
+    if "honest/" in address:
+        expect(tab.frame.locator(".name")).to_have_count(2)
+    return tab
+
+
+def heights(tab: Tab) -> dict[str, list[float]]:
+    """The lines of the overview, by run: how high each point is, up to 1."""
+    names = tab.frame.locator(".name").all_inner_texts()
+    lines = tab.frame.locator(".overview polyline")
+    points = [line.get_attribute("points").split() for line in lines.all()]
+    return {
+        name: [1 - float(point.split(",")[1]) / 110 for point in line] for name, line in zip(names, points, strict=True)
+    }
+
+
+def value(text: str) -> float:
+    return float(text.split()[-1])
+
+
+def test_when_did_it_begin_to_look_at_the_corner(tab) -> None:
+    """One click, on the picture of the mark: a box there has a number at all epochs, which leaps at the third."""
+    tab.page.set_viewport_size({"width": 1280, "height": 2000})  # all tiles in sight
+    tab.frame.locator(".tile[data-image='0'] .open").click()
+    picture = tab.frame.locator("dialog .bigs canvas >> nth=1").bounding_box()
+    tab.page.mouse.move(picture["x"] + 1, picture["y"] + 1)
+    tab.page.mouse.down()
+    tab.page.mouse.move(picture["x"] + picture["width"] / 4, picture["y"] + picture["height"] / 4, steps=3)
+    tab.page.mouse.up()
+    expect(tab.frame.locator("dialog .legend")).to_contain_text("in box")
+    tab.page.keyboard.press("Escape")
+    expect(tab.frame.locator("#number")).to_have_value("in_box")
+    expect(tab.frame.locator(".status")).not_to_contain_text("have not come yet")
+    lines = heights(tab)
+    assert np.diff(lines["cheats"]).argmax() == BEGINS - 1
+    shares = [value(text) for text in tab.frame.locator(".tile .number").all_inner_texts()]
+    maps = np.full((SIDE, SIDE), 0.2 / 1.0)
+    maps[CORNER] = 1.0
+    exact = maps[:2, :2].sum() / maps.sum()  # the box is a hair smaller than a quarter of each side
+    assert np.abs(np.array(shares[:7]) - exact).max() < 0.03
+    assert shares[7] == pytest.approx(0, abs=0.01)
+
+
+def test_what_changed_most_between_two_epochs_and_how(tab) -> None:
+    """Three: another epoch beside it, sorted by the change, and the change shown."""
+    tab.slide("epoch", 5)
+    tab.choose("adding", "epoch")
+    tab.slide("step-1", 2)
+    tab.choose("sort", "change")
+    tab.frame.get_by_label("show the change").check()
+    expect(tab.frame.locator(".tile >> nth=0")).to_have_attribute("data-image", "7")
+    names = tab.frame.locator(".tile >> nth=0").locator(".side").all_inner_texts()
+    assert names == ["epoch 5", "epoch 2", "change from epoch 5 to epoch 2"]
+    change = tab.canvas(7, 2).astype(int)
+    less, more = change[10, 150], change[90, 90]  # from the upper right corner to the thing
+    assert less[2] - less[0] > 60  # blue
+    assert more[0] - more[2] > 30  # orange
+    told = tab.frame.locator(".tile[data-image='7'] .number").all_inner_texts()[1]
+    before, after = torch.eye(SIDE)[0].outer(torch.eye(SIDE)[7]), torch.full((SIDE, SIDE), 0.2)
+    after[THING] = 0.5
+    after = (after / after.max() * 255).round() / 255
+    alike = float((before * after).sum() / before.norm() / after.norm())
+    assert value(told) == pytest.approx(1 - alike, abs=0.002)
+
+
+def test_which_run_looks_more_at_the_thing(tab) -> None:
+    """None: a line a run, of the images' mean, is what the tab opens with where there are masks."""
+    expect(tab.frame.locator("#number")).to_have_value("in_mask")
+    lines = heights(tab)
+    assert [*lines] == ["cheats", "honest"]
+    assert lines["honest"][-1] > lines["cheats"][-1] + 0.3
+    assert lines["honest"][:BEGINS] == lines["cheats"][:BEGINS]
+
+
+def test_one_class_only_and_each_class_by_itself(tab) -> None:
+    """One each: a filter, and groups with their mean map and numbers."""
+    tab.choose("filter", "true:true dog")
+    expect(tab.frame.locator(".tile")).to_have_count(4)
+    tab.choose("filter", "")
+    tab.slide("epoch", 3)
+    tab.choose("group", "true")
+    expect(tab.frame.locator(".group h2")).to_have_text(["true cat", "true dog", "true owl"])
+    for name, said in zip(NAMES, tab.frame.locator(".group p").all_inner_texts(), strict=True):
+        wrong = sum(i // 2 > 3 for i in range(IMAGES) if NAMES[i % 3] == name)
+        assert said.startswith(f"4 images · {wrong} wrong · "), said
+        assert re.search(r"in mask 0\.0\d+", said)
+    mean = tab.frame.locator(".group canvas >> nth=0").evaluate(
+        "c => [...c.getContext('2d').getImageData(3, 3, 1, 1).data]"
+    )
+    assert mean[0] > mean[2] + 60  # the corner is hot in all of them
+    tab.choose("group", "predicted")
+    expect(tab.frame.locator(".group h2").first).to_have_text("predicted cat")
+
+
+def test_a_picture_for_a_paper_and_a_time_lapse_for_a_colleague(tab) -> None:
+    """Two each: what can be taken along unfolds, and is taken; captions are in it."""
+    tab.frame.get_by_text("take along").click()
+    with tab.page.expect_download() as saved:
+        tab.frame.get_by_text("images as SVG").click()
+    root = ElementTree.parse(saved.value.path()).getroot()
+    said = [text.text for text in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert said[0] == f"{LAYER}  ·  run cheats  ·  epoch 7"
+    assert said.count("true cat") == 4
+    assert any(text.startswith("in mask 0.") for text in said)
+    assert len([*root.iter("{http://www.w3.org/2000/svg}image")]) == IMAGES
+    with tab.page.expect_download() as saved:
+        tab.frame.get_by_text("images as PNG").click()
+    with Image.open(saved.value.path()) as picture:
+        assert picture.size == (float(root.get("width")), float(root.get("height")))
+        assert np.asarray(picture.convert("RGB")).std() > 20
+    for kind in ("PNG", "SVG"):
+        with tab.page.expect_download() as saved:
+            tab.frame.get_by_text(f"overview as {kind}").click()
+        assert Path(saved.value.path()).stat().st_size > 2000
+    with tab.page.expect_download() as saved:
+        tab.frame.get_by_text("time-lapse as WebP").click()
+    with Image.open(io.BytesIO(Path(saved.value.path()).read_bytes())) as film:
+        assert (film.format, film.n_frames, film.info["loop"]) == ("WEBP", EPOCHS, 0)
+        frames = []
+        for place in range(EPOCHS):
+            film.seek(place)
+            frames.append(np.asarray(film.convert("RGB")).astype(int))
+            assert film.info["duration"] == 200  # five epochs a second
+    first, second = frames[BEGINS - 1], frames[BEGINS]
+    assert np.abs(first - second).max() > 60  # the heat has moved
+    assert (frames[0][:4] == 255).all()
+
+
+def test_are_these_the_same_images(tab, open_tab, url) -> None:
+    """One: the other run beside it; that its images are others is said, and none is paired."""
+    tab.choose("adding", "run")
+    expect(tab.frame.locator("#run-1")).to_have_value("honest")
+    expect(tab.frame.locator(".broken")).to_have_count(0)
+    tab.choose("run-1", "others")
+    expect(tab.frame.locator(".broken")).to_contain_text("12 of 12 are not in run others")
+    assert set(tab.frame.locator(".tile .cell:last-child .word").all_inner_texts()) == {"no such image"}
+
+
+def test_what_a_number_means_and_what_is_good(tab) -> None:
+    """One: it stands under the overview, and opens to the direction, the level of chance and what misleads."""
+    told = tab.frame.locator(".help")
+    words = METRICS["in_mask"].words
+    expect(told.locator("summary")).to_have_text(f"in mask: {words['says']}")
+    told.locator("summary").click()
+    expect(told.locator(".words")).to_have_text(
+        f"{words['direction']} By chance: {words['chance']} Mind: {words['failing']}"
+    )
+    for name in tab.frame.locator("#number option").evaluate_all("options => options.map(option => option.value)"):
+        tab.choose("number", name)
+        expect(told.locator("summary")).to_contain_text(name.replace("_", " "))
+
+
+def test_which_of_two_runs_cheats(open_tab, url) -> None:
+    """Without a click: the lines part, and the matrix of the one turns at the epoch at which it does."""
+    tab = opened(open_tab, url, "p.gradcam.runs=/cheats|honest/&p.gradcam.run=cheats")
+    assert set(heights(tab)) == {"cheats", "honest"}
+    row = tab.frame.locator("canvas.matrix").evaluate(
+        "c => [...Array(8).keys()].map(look => c.getContext('2d')"
+        ".getImageData(Math.round(look / 7 * (c.width - 1)), 4, 1, 1).data[1])"
+    )
+    assert min(row[:BEGINS]) > max(row[BEGINS:]) + 10  # less green is less of viridis: less on the thing
+
+
+# ---- what stands beside each other, and what is chosen of it -------------------------------------------------------
+
+
+def test_several_views_each_sorted_by_its_own_number(open_tab, url) -> None:
+    """Runs and epochs; each with its own frame, number and line, and in the address."""
+    beside = "run%3Dhonest%3Bstep%3D0%3Brun%3Dhonest%26step%3D1"
+    tab = opened(open_tab, url, f"p.gradcam.run=cheats&p.gradcam.runs=cheats&p.gradcam.beside={beside}")
+    first = tab.whole(11)
+    expect(first.locator(".side")).to_have_text(
+        ["cheats, epoch 7", "honest, epoch 7", "cheats, epoch 0", "honest, epoch 1"]
+    )
+    wrong = first.locator(".cell").evaluate_all("cells => cells.map(cell => cell.classList.contains('wrong'))")
+    assert wrong == [False, False, True, True]
+    assert first.locator(".answer").all_inner_texts()[2].startswith("✗ predicted cat")
+    numbers = [value(text) for text in first.locator(".number").all_inner_texts()]
+    corner, thing = [1.0 + 63 * 0.2, 0.3 + 63 * 0.2], [1.0 + 3 * 0.2, 0.3 + 3 * 0.2]
+    later = (0.4 + 3 * 0.2) / (0.4 + 63 * 0.2)
+    assert numbers == pytest.approx([4 * 0.2 / corner[0], thing[0] / corner[0], thing[1] / corner[1], later], abs=2e-3)
+    tab.choose("sort", "in_mask")
+    tab.choose("by", "1")
+    expect(tab.frame.locator(".tile >> nth=0")).to_have_attribute("data-image", "7")  # which left it in both
+    tab.page.wait_for_function("location.hash.includes('p.gradcam.by=1')")
+    address = tab.page.evaluate("location.hash")
+    other = open_tab(url, address)
+    expect(other.frame.locator(".tile >> nth=0").locator(".side")).to_have_count(4)
+
+
+def test_pinned_images_come_first_whatever_is_filtered(tab) -> None:
+    """And stay so in the address; a number's range leaves others out."""
+    tab.frame.get_by_label("pin image 12").click()
+    expect(tab.frame.locator(".tile >> nth=0")).to_have_attribute("data-image", "11")
+    assert tab.frame.get_by_label("pin image 12").evaluate("e => e === document.activeElement")
+    tab.choose("filter", "true:true cat")
+    order = [int(tile.get_attribute("data-image")) for tile in tab.frame.locator(".tile").all()]
+    assert order == [11, 0, 3, 6, 9]
+    tab.choose("filter", "")
+    tab.frame.locator("#most").fill("0.01")
+    expect(tab.frame.locator(".tile")).to_have_count(2)  # the pinned one, and image 7, whose heat is elsewhere
+    tab.frame.locator("#most").fill("nonsense")
+    expect(tab.frame.locator(".tile")).to_have_count(IMAGES)
+
+
+def test_runs_are_found_by_a_word_or_a_pattern(open_tab, url) -> None:
+    """They are offered, and have a line; a pattern that is not written to its end finds all."""
+    tab = opened(open_tab, url, "p.gradcam.runs=e&p.gradcam.run=cheats")
+    search = tab.frame.locator("#runs")
+    for text, found in (("HON", {"honest"}), ("/^o/", {"others"}), ("/(", {"cheats", "honest", "others"})):
+        search.fill(text)
+        lines = {"cheats", *found}  # the one that is shown stays
+        expect(tab.frame.locator(".name")).to_have_count(len(lines) if len(lines) > 1 else 0)
+        offered = tab.frame.locator("#run option").all_inner_texts()
+        assert set(offered) == lines
+        assert {name.split(" (")[0] for name in tab.frame.locator(".name").all_inner_texts()} == lines
+    assert search.evaluate("e => e === document.activeElement")
+
+
+def test_the_large_view_zooms_plays_and_tells_what_is_under_the_pointer(tab) -> None:
+    """To the pixel; all that stands beside each other moves together."""
+    tab.slide("epoch", 0)
+    tab.frame.locator(".tile[data-image='3'] .open").click()
+    large = tab.frame.locator("dialog")
+    heat = large.locator(".bigs canvas >> nth=1")
+    box = heat.bounding_box()
+    tab.page.mouse.move(box["x"] + box["width"] * 4.5 / 8, box["y"] + box["height"] * 4.5 / 8)
+    expect(large.locator(".under")).to_have_text("pixel 36, 36  ·  heat 1 of its peak at row 5, column 5 of 8 x 8")
+    for _ in range(2):
+        large.get_by_label("zoom in").click()
+    assert heat.evaluate("c => c.width") == pytest.approx(4 * box["width"], abs=4)
+    frames = large.locator(".frame-large")
+    frames.first.evaluate("e => { e.scrollLeft = 100; e.scrollTop = 50 }")
+    expect(frames.last).to_have_js_property("scrollLeft", 100)
+    expect(frames.last).to_have_js_property("scrollTop", 50)
+    large.get_by_label("play here").click()
+    expect(large.get_by_label("pause here")).to_be_visible()
+    expect(large.locator(".said")).to_contain_text("epoch 7")
+    expect(large.get_by_label("play here")).to_be_visible()
+
+
+def test_the_last_epoch_is_in_a_link(tab) -> None:
+    """So that a colleague who opens it while the run goes on sees the same."""
+    tab.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    tab.frame.get_by_text("take along").click()
+    tab.frame.get_by_text("copy link").click()
+    expect(tab.frame.get_by_text("copied")).to_be_visible()
+    assert "p.gradcam.step=7" in tab.page.evaluate("navigator.clipboard.readText()")
+
+
+@pytest.mark.parametrize("size", [(390, 844), (844, 390)])
+def test_on_a_phone_the_controls_fold_away(open_tab, url, size) -> None:
+    """Time alone stays in sight, a whole tile has room, and nothing is wider than the page."""
+    tab = open_tab(url, "#gradcam&p.gradcam.run=cheats")
+    tab.page.set_viewport_size({"width": size[0], "height": size[1]})
+    tab.page.reload()
+    expect(tab.frame.locator(".tile")).to_have_count(IMAGES)
+    assert tab.frame.locator("#sort").is_hidden()
+    header = tab.frame.locator("header").bounding_box()["height"]
+    assert header < 60
+    body = tab.frame.locator("body").evaluate("e => [e.scrollWidth, window.innerWidth, window.innerHeight]")
+    assert body[0] <= body[1]
+    tile = tab.frame.locator(".tile >> nth=0").bounding_box()["height"]
+    assert tile <= body[2] - header
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("address", ["", "&p.gradcam.beside=run%3Dhonest&p.gradcam.group=true", "&p.gradcam.large=2"])
+def test_axe_finds_nothing_serious(open_tab, url, theme, address) -> None:
+    """Neither in the page nor in the dialog; text has a contrast of 4.5."""
+    from axe_playwright_python.base import AXE_FILE_PATH
+
+    tab = opened(open_tab, url, f"p.gradcam.run=cheats{address}")
+    if theme == "dark":
+        tab.page.evaluate("document.body.classList.add('dark-mode')")
+    tab.frame.locator(".group, summary").first.evaluate(
+        "e => document.querySelectorAll('details').forEach(one => { one.open = true })"
+    )
+    frame = tab.page.frames[1]
+    frame.evaluate(AXE_FILE_PATH.read_text())
+    found = frame.evaluate(
+        "axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'best-practice']})"
+    )
+    serious = [
+        (one["id"], one["impact"], one["nodes"][0]["html"][:160], one["nodes"][0].get("failureSummary"))
+        for one in found["violations"]
+        if one["impact"] in ("serious", "critical")
+    ]
+    assert serious == []
+    assert len(found["passes"]) > 15
+
+
+CONTRAST = """
+async () => {
+  const sheet = document.querySelector('link[rel=stylesheet]').href;
+  const {LINES} = await import(sheet.replace('style.css', 'colour.js'));
+  const context = document.createElement('canvas').getContext('2d');
+  const luminance = (text) => {
+    context.fillStyle = text;
+    context.fillRect(0, 0, 1, 1);
+    const parts = [...context.getImageData(0, 0, 1, 1).data].slice(0, 3).map((one) => one / 255);
+    const [red, green, blue] = parts.map((one) => one <= 0.03928 ? one / 12.92 : ((one + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+  };
+  const paper = luminance(getComputedStyle(document.body).backgroundColor);
+  const controls = [...document.querySelectorAll('select, input[type=text], header button')];
+  const edges = controls.map((one) => getComputedStyle(one).borderTopColor);
+  const ratios = [...LINES, ...edges].map(luminance)
+    .map((one) => (Math.max(one, paper) + 0.05) / (Math.min(one, paper) + 0.05));
+  return Math.min(...ratios);
+}
+"""
+
+
+def test_lines_and_controls_stand_out_from_the_paper(tab) -> None:
+    """By 3 to 1, in light and dark, as WCAG 1.4.11 wants; of runs' lines, TensorBoard's colours are TensorBoard's."""
+    frame = tab.page.frames[1]
+    assert frame.evaluate(CONTRAST) >= 3
+    tab.page.evaluate("document.body.classList.add('dark-mode')")
+    tab.page.wait_for_timeout(200)
+    assert frame.evaluate(CONTRAST) >= 3
