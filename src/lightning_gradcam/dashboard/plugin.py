@@ -47,7 +47,7 @@ def _respond(request: Request, content: str | bytes, content_type: str, code: in
 
 def _packed(request: Request, content: bytes) -> Response:
     """Bytes, packed for who takes them so: classes and words are mostly alike, and a cluster's line may be slow."""
-    if "gzip" not in request.accept_encodings:
+    if request.accept_encodings.quality("gzip") <= 0:
         return _respond(request, content, "application/octet-stream")
     packed = gzip.compress(content, compresslevel=1)
     response: Response = Respond(request, packed, "application/octet-stream", content_encoding="gzip")
