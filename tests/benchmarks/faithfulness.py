@@ -24,6 +24,7 @@ from typing import Any
 
 import torch
 from pytorch_lightning import Trainer, seed_everything
+from timm.models.convmixer import ConvMixer
 from timm.models.deit import VisionTransformerDistilled
 from timm.models.maxxvit import MaxxVit, MaxxVitCfg, MaxxVitTransformerCfg
 from timm.models.mlp_mixer import MlpMixer
@@ -115,6 +116,18 @@ def _resnet(classes: int) -> nn.Module:
     return network
 
 
+def _resnet_silu(classes: int) -> nn.Module:
+    """The ResNet with activations of both signs, as EfficientNets have."""
+    shape = {"block": BasicBlock, "layers": (1, 1, 1, 1), "channels": (16, 32, 64, 96), "stem_width": 64}
+    network = ResNet(**shape, num_classes=classes, act_layer=nn.SiLU)
+    network.conv1, network.maxpool = nn.Conv2d(3, 64, 3, 1, 1, bias=False), nn.Identity()
+    return network
+
+
+def _convmixer(classes: int) -> nn.Module:
+    return ConvMixer(64, 4, kernel_size=5, patch_size=2, num_classes=classes)
+
+
 def _cnn(classes: int) -> nn.Module:
     return SmallCNN(3, classes).network
 
@@ -129,6 +142,8 @@ NETWORKS: dict[str, tuple[Callable[[int], nn.Module], float, int]] = {
     "MaxViT": (_maxvit, 2e-3, 5),
     "ConvNeXt": (_convnext, 6e-3, 12),
     "ResNet": (_resnet, 2e-3, 4),
+    "ResNet, SiLU": (_resnet_silu, 2e-3, 4),
+    "ConvMixer": (_convmixer, 4e-3, 5),
     "CNN": (_cnn, 6e-3, 2),
 }
 

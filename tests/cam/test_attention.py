@@ -228,6 +228,29 @@ def test_other_attention_is_refused_with_what_fits(model, why: str) -> None:
         explain(model(), images(2, 64 if why != "attends within windows" else 32), method="relevance")
 
 
+class OfTwoViews(nn.Module):
+    """One network's passes over an image and its mirror image, or two networks' over the same."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        shape = {"img_size": 32, "patch_size": 8, "embed_dim": 16, "depth": 2, "num_heads": 2, "num_classes": 3}
+        self.networks = nn.ModuleList([timm.models.VisionTransformer(**shape) for _ in range(count)])
+
+    def forward(self, images: Tensor) -> Tensor:
+        first, last = self.networks[0], self.networks[-1]
+        return first(images) + last(images.flip(3) if first is last else images)
+
+
+@pytest.mark.parametrize("networks", [1, 2])
+def test_passes_that_do_not_follow_one_another_are_refused(networks) -> None:
+    """Their attention is no one chain; a block that is passed through again and again is."""
+    with pytest.raises(SettingError, match="attends in several passes that do not follow one another"):
+        explain(OfTwoViews(networks), images(2, 32), method="relevance")
+    again = timm.models.VisionTransformer(32, 8, num_classes=3, embed_dim=16, depth=1, num_heads=2)
+    again.blocks = nn.Sequential(again.blocks[0], again.blocks[0])
+    assert explain(again, images(2, 32), method="relevance").layer == "attention"
+
+
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [

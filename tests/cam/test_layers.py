@@ -129,12 +129,18 @@ def test_the_layer_found(name, layer) -> None:
         (lambda: timm.create_model("mixer_s32_224"), "blocks.0.norm1", "gradcam_elementwise"),
         (lambda: timm.create_model("levit_128s"), "stages.0.downsample", "gradcam_elementwise"),  # behind the stem
         (lambda: timm.create_model("resnet50_clip"), "final_conv", "gradcam_elementwise"),  # attention pools behind it
-        (lambda: timm.create_model("poolformer_s12"), "stages", "gradcam"),
+        (lambda: timm.create_model("poolformer_s12"), "stages", "gradcam_elementwise"),
+        (lambda: torchvision.models.get_model("convnext_tiny"), "features", "gradcam_elementwise"),
+        (lambda: timm.create_model("efficientnet_b0"), "bn2", "gradcam_elementwise"),
+        (lambda: torchvision.models.get_model("densenet121"), "features", "gradcam"),
         (lambda: OneSoftmax(), "attention.norm", "gradcam_elementwise"),
     ],
 )
 def test_unconfigured_the_layer_lies_in_front_of_all_attention(make, layer, method) -> None:
-    """In windows or over all, computed in whatever way; where there is none it is the last map, or the first norm."""
+    """In windows or over all, computed in whatever way; where there is none it is the last map, or the first norm.
+
+    Grad-CAM where nothing in that map is below 0.
+    """
     model = make().eval()
     side = model.default_cfg["input_size"][-1] if hasattr(model, "default_cfg") else 224
     found = explain(model, torch.randn(1, 3, side, side))

@@ -37,7 +37,7 @@ def asked(browser, tmp_path_factory) -> Iterator[Asked]:
 
 
 def of_map(array: np.ndarray) -> dict[str, Any]:
-    return {"values": array.ravel().tolist(), "h": array.shape[0], "w": array.shape[1]}
+    return {"values": array.ravel().tolist(), "h": array.shape[0], "w": array.shape[1], "share": None}
 
 
 def test_a_share_in_a_box_is_of_exact_areas(asked) -> None:
@@ -96,7 +96,10 @@ def test_means_flips_and_peaks(asked) -> None:
     assert asked("measure", "m.peakOf([null, 2, 5, 5, 1])") == 2
     assert asked("measure", "m.peakOf([null])") == -1
     maps = [of_map(np.array([[0, 100], [50, 200]])), of_map(np.array([[100, 100], [0, 0]]))]
-    assert asked("measure", "[...m.meanMap(given).values]", maps) == [50, 100, 25, 100]
+    drawn = [127.5, (127.5 + 255) / 2, 63.75 / 2, 127.5]  # each by itself, from its least to its most
+    assert asked("measure", "[...m.meanMap(given).values]", maps) == pytest.approx(drawn)
+    shares = "given.map((map) => ({...map, share: 0.5}))"  # or of a peak that is twice as high
+    assert asked("measure", f"[...m.meanMap({shares}).values]", maps) == [25, 50, 12.5, 50]
     assert asked("measure", "m.meanMap([])") is None
 
 

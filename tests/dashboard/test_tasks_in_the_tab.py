@@ -136,11 +136,11 @@ def test_what_changed_most_between_two_epochs_and_how(tab) -> None:
     tab.frame.get_by_label("show the change").check()
     expect(tab.frame.locator(".tile >> nth=0")).to_have_attribute("data-image", "7")
     names = tab.frame.locator(".tile >> nth=0").locator(".side").all_inner_texts()
-    assert names == ["epoch 5", "epoch 2", "change from epoch 5 to epoch 2"]
+    assert names == ["epoch 5", "epoch 2", "change from epoch 2 to epoch 5"]
     change = tab.canvas(7, 2).astype(int)
-    less, more = change[10, 150], change[90, 90]  # from the upper right corner to the thing
+    more, less = change[10, 150], change[90, 90]  # from the thing to the upper right corner
     assert less[2] - less[0] > 60  # blue
-    assert more[0] - more[2] > 30  # orange
+    assert more[0] - more[2] > 60  # orange
     told = tab.frame.locator(".tile[data-image='7'] .number").all_inner_texts()[1]
     before, after = torch.eye(SIDE)[0].outer(torch.eye(SIDE)[7]), torch.full((SIDE, SIDE), 0.2)
     after[THING] = 0.5
@@ -192,7 +192,7 @@ def test_a_picture_for_a_paper_and_a_time_lapse_for_a_colleague(tab) -> None:
     with tab.page.expect_download() as saved:
         tab.frame.get_by_text("images as PNG").click()
     with Image.open(saved.value.path()) as picture:
-        assert picture.size == (float(root.get("width")), float(root.get("height")))
+        assert picture.size == (2 * float(root.get("width")), 2 * float(root.get("height")))  # for paper
         assert np.asarray(picture.convert("RGB")).std() > 20
     for kind in ("PNG", "SVG"):
         with tab.page.expect_download() as saved:
@@ -212,14 +212,16 @@ def test_a_picture_for_a_paper_and_a_time_lapse_for_a_colleague(tab) -> None:
     assert (frames[0][:4] == 255).all()
 
 
-def test_are_these_the_same_images(tab, open_tab, url) -> None:
+def test_are_these_the_same_images(open_tab, url) -> None:
     """One: the other run beside it; that its images are others is said, and none is paired."""
+    tab = opened(open_tab, url, "p.gradcam.run=cheats")
     tab.choose("adding", "run")
     expect(tab.frame.locator("#run-1")).to_have_value("honest")
     expect(tab.frame.locator(".broken")).to_have_count(0)
+    tab.page.set_viewport_size({"width": 1280, "height": 3000})  # all tiles in sight
     tab.choose("run-1", "others")
     expect(tab.frame.locator(".broken")).to_contain_text("12 of 12 are not in run others")
-    assert set(tab.frame.locator(".tile .cell:last-child .word").all_inner_texts()) == {"no such image"}
+    assert set(tab.frame.locator(".tile .cell:last-child .word").all_text_contents()) == {"no such image"}
 
 
 def test_what_a_number_means_and_what_is_good(tab) -> None:
@@ -311,7 +313,9 @@ def test_the_large_view_zooms_plays_and_tells_what_is_under_the_pointer(tab) -> 
     heat = large.locator(".bigs canvas >> nth=1")
     box = heat.bounding_box()
     tab.page.mouse.move(box["x"] + box["width"] * 4.5 / 8, box["y"] + box["height"] * 4.5 / 8)
-    expect(large.locator(".under")).to_have_text("pixel 36, 36  ·  heat 1 of its peak at row 5, column 5 of 8 x 8")
+    expect(large.locator(".under")).to_have_text(
+        "pixel 36, 36 of 64 x 64  ·  heat 1 of its peak at row 5, column 5 of 8 x 8"
+    )
     for _ in range(2):
         large.get_by_label("zoom in").click()
     assert heat.evaluate("c => c.width") == pytest.approx(4 * box["width"], abs=4)
@@ -323,6 +327,127 @@ def test_the_large_view_zooms_plays_and_tells_what_is_under_the_pointer(tab) -> 
     expect(large.get_by_label("pause here")).to_be_visible()
     expect(large.locator(".said")).to_contain_text("epoch 7")
     expect(large.get_by_label("play here")).to_be_visible()
+
+
+def test_the_large_view_is_of_the_run_that_is_chosen(open_tab, url) -> None:
+    """Its numbers too, of the same image at the same epoch; two epochs of a run are one strip and one set of lines."""
+    tab = opened(open_tab, url, "p.gradcam.run=cheats")
+    large = tab.frame.locator("dialog")
+    told = {}
+    for run in ("cheats", "honest"):
+        tab.choose("run", run)
+        expect(tab.frame.locator("#run")).to_have_value(run)
+        tab.frame.locator(".tile[data-image='0'] .open").click()
+        expect(large.locator(".said")).to_contain_text(f"run {run}")
+        told[run] = large.locator("[data-metric=in_mask]").inner_text()
+        tab.page.keyboard.press("Escape")
+    assert told == {"cheats": "in mask 0.06", "honest": "in mask 0.12"}
+    tab.choose("adding", "epoch")
+    tab.slide("step-1", 2)
+    tab.frame.locator(".tile[data-image='0'] .open").click()
+    expect(large.locator(".strip")).to_have_count(1)
+    expect(large.locator(".frame[aria-current=true]")).to_have_text("7")
+    expect(large.locator(".frame.beside")).to_have_text("2")
+    assert large.locator(".bigs canvas").count() == 3
+
+
+def test_a_time_lapse_is_of_what_was_shown_whatever_is_chosen_meanwhile(open_tab, url) -> None:
+    """What stands beside it follows the epochs as in the tab; frames are of one size though captions are not."""
+    address = "p.gradcam.run=honest&p.gradcam.beside=run%3Dcheats&p.gradcam.pins=none"
+    tab = opened(open_tab, url, address)
+    tab.frame.get_by_text("take along").click()
+    with tab.page.expect_download() as saved:
+        tab.frame.get_by_text("time-lapse as WebP").click()
+        tab.choose("run", "others")
+    assert saved.value.suggested_filename == "attention_honest.webp"
+    with Image.open(io.BytesIO(Path(saved.value.path()).read_bytes())) as film:
+        assert film.n_frames == EPOCHS
+        frames = []
+        for place in range(EPOCHS):
+            film.seek(place)
+            frames.append(np.asarray(film.convert("RGB")).astype(int))
+    page = frames[0]
+    top = next(row for row in range(40, 200) if (page[row, 20] == page[row, 60]).all() and 40 < page[row, 20, 0] < 90)
+    corner = [frame[top + 6, 10 + 128 + 10 + 6] for frame in frames]  # of the first image beside it
+    hot = [bool(pixel[0] - pixel[2] > 60) for pixel in corner]
+    assert hot == [epoch >= BEGINS for epoch in range(EPOCHS)]
+
+
+def test_what_turned_is_told_by_the_run_itself(open_tab, url) -> None:
+    """Since the epoch of its own that stands beside it, not since another run's."""
+    for beside, turned in (("step%3D0", [2, 3, 4, 5, 6, 7]), ("run%3Dhonest%26step%3D0", [6, 7])):
+        tab = open_tab(url, f"#gradcam&p.gradcam.run=cheats&p.gradcam.step=3&p.gradcam.beside={beside}")
+        tab.choose("filter", "right")
+        expect(tab.frame.locator(".tile")).to_have_count(len(turned))
+        order = tab.frame.locator(".tile").evaluate_all("tiles => tiles.map(tile => Number(tile.dataset.image))")
+        assert order == turned
+
+
+def test_what_cannot_be_fetched_is_asked_for_again_in_time(open_tab, url) -> None:
+    """Neither for good nor a hundred times a second: of maps, and of what stands beside."""
+    tab = opened(open_tab, url, "p.gradcam.run=others&p.gradcam.runs=others")
+    asked: list[str] = []
+    tab.page.route(
+        "**/maps?*", lambda route: (asked.append(route.request.url), route.fulfill(status=500, body="no"))[1]
+    )
+    tab.page.route("**/looks?*run=honest*", lambda route: route.abort())
+    tab.page.evaluate(
+        "location.hash = '#gradcam&p.gradcam.run=cheats&p.gradcam.runs=cheats&p.gradcam.beside=run%3Dhonest'"
+    )
+    expect(tab.frame.locator(".broken").first).to_contain_text("TensorBoard does not answer")
+    tab.page.wait_for_timeout(4000)
+    assert 1 <= len(asked) <= 6
+    tab.page.unroute("**/maps?*")
+    tab.page.unroute("**/looks?*run=honest*")
+    expect(tab.frame.locator(".tile >> nth=0").locator("canvas")).to_have_count(2, timeout=15_000)
+    expect(tab.frame.locator(".broken")).to_have_count(0, timeout=15_000)
+    assert np.ptp(tab.canvas(0, 0)) > 60
+
+
+def test_keys_work_while_the_slider_is_held(tab) -> None:
+    """The one that has just been used: space plays, a held o shows the images alone until the window is left."""
+    slider = tab.frame.locator("#epoch")
+    slider.focus()
+    tab.page.keyboard.press("Home")
+    heat = tab.canvas(0)
+    tab.page.keyboard.down("o")
+    assert np.ptp(tab.canvas(0)) == 0
+    tab.frame.locator("body").evaluate("() => window.dispatchEvent(new Event('blur'))")
+    assert (tab.canvas(0) == heat).all()
+    tab.page.keyboard.up("o")
+    tab.page.keyboard.press("Space")
+    expect(tab.frame.get_by_label("pause", exact=True)).to_be_visible()
+
+
+def test_lines_say_how_many_images_they_are_of(open_tab, url) -> None:
+    """Where they are others, filtered by the same class; and which runs have none."""
+    tab = open_tab(url, "#gradcam&p.gradcam.run=cheats&p.gradcam.filter=true%3Atrue%20dog")
+    expect(tab.frame.locator(".tile")).to_have_count(4)
+    expect(tab.frame.locator(".name")).to_have_text(["cheats", "honest", "others (4 other images)"])
+    tab.frame.locator("#runs").evaluate("e => { e.closest('label').hidden = false }")
+    tab.frame.locator("#runs").fill("zzz")
+    expect(tab.frame.locator(".note")).to_have_text("no run's name has 'zzz'")
+    expect(tab.frame.locator(".names")).to_be_hidden()
+
+
+def test_hostile_words_are_exported_as_text(open_tab, tmp_path) -> None:
+    """Of classes, with letters that XML has none for; a long one is broken into lines, all of which are there."""
+    long = "Staffordshire-bull-terrier-and-pit-bull-and-others"
+    write(tmp_path / "run", cheats=True, names=["a\x01b\ud800<b>&", long, "c"], epochs=2)
+    with serving(tmp_path) as url:
+        tab = opened(open_tab, url, "p.gradcam.run=run")
+        tab.frame.get_by_text("take along").click()
+        with tab.page.expect_download() as saved:
+            tab.frame.get_by_text("images as SVG").click()
+        root = ElementTree.parse(saved.value.path()).getroot()
+        said = [text.text for text in root.iter("{http://www.w3.org/2000/svg}text")]
+        assert "true a\ufffdb\ufffd<b>&" in said
+        assert f"true {long}" in " ".join(said) or long in "".join(said)
+        assert "no heat" in said
+        with tab.page.expect_download() as saved:
+            tab.frame.get_by_text("images as PNG").click()
+        with Image.open(saved.value.path()) as picture:
+            assert picture.format == "PNG"
 
 
 def test_the_last_epoch_is_in_a_link(tab) -> None:

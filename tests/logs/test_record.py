@@ -59,6 +59,7 @@ def test_images_are_packed_at_their_size_up_to_256_pixels() -> None:
     assert told.pop("metrics") == {name: metric.words for name, metric in METRICS.items()}
     assert told == {
         "version": 3,
+        "task": "multiclass",
         "fingerprints": ["1", "2", "3"],
         "truths": [[0], [], []],
         "said": ["true a", "", ""],

@@ -267,11 +267,22 @@ def tokens_in(attentions: Attentions, images: int, layouts: Iterable[Layout]) ->
         raise _unfit("attends within windows of the image")
     if len(lengths) > 1:
         raise _unfit(f"attends over several numbers of tokens, {', '.join(map(str, lengths))}")
+    if not _is_one_chain(attentions.seen):
+        raise _unfit("attends in several passes that do not follow one another, as of an ensemble or of two views")
     (length,) = lengths
     fitting = [one for one in layouts if one.is_of_tokens and one.prefix + one.grid[0] * one.grid[1] == length]
     if not fitting:
         raise _unfit(f"attends over {length} rows, which are no patches of the image")
     return Layout("NLC", fitting[0].grid, fitting[0].prefix)
+
+
+def _is_one_chain(seen: Sequence[_Fused | _Written]) -> bool:
+    """Whether the last attention reads what all others gave: their steps are added up as if it did."""
+    *others, last = (attention.point for attention in seen)
+    if not others or not last.requires_grad:
+        return True
+    ones = torch.ones_like(last)
+    return None not in torch.autograd.grad(last, others, ones, retain_graph=True, allow_unused=True)
 
 
 def _unfit(why: str) -> SettingError:

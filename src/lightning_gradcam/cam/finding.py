@@ -1,7 +1,7 @@
 """Which layers of a model give maps, and which is looked at: told by one dry forward."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -62,8 +62,8 @@ def last(
     return _surveyed(model, forward, images, reshape_transform).last()
 
 
-def unmixed(model: nn.Module, forward: Callable[[Tensor], Tensor], images: Tensor) -> tuple[TargetLayer, bool]:
-    """Find the last layer where attention has mixed nothing yet; say whether attention, or tokens, are behind it.
+def unmixed(model: nn.Module, forward: Callable[[Tensor], Tensor], images: Tensor) -> TargetLayer:
+    """Find the last layer where attention has mixed nothing yet.
 
     That is what the first attention reads, of whatever kind: it is computed where activations are multiplied with
     activations. Of tokens that are mixed without, as MLP-Mixer's, it is the first norm. Where there is none it is the
@@ -85,7 +85,7 @@ def unmixed(model: nn.Module, forward: Callable[[Tensor], Tensor], images: Tenso
     maps = found.maps()
     final = next(reversed(maps))
     if not _is_of_tokens(maps[final]) and (final not in first.behind or found.scores.dim() == 4):
-        return found.target(final), False
+        return found.target(final)
     changed = _surveyed(model, forward, changed_in_part(images))
     in_front = [name for name in maps if name not in first.behind]
     outside = [name for name in in_front if not first.is_within(name)]
@@ -94,7 +94,7 @@ def unmixed(model: nn.Module, forward: Callable[[Tensor], Tensor], images: Tenso
     read = [name for names in (outside, in_front) for name in first.without_projections(names)]
     chosen = [*(read if first.behind else norms[:1]), *reversed(in_front), *tokens, final]
     following = (name for name in chosen if name in changed.layouts and follows(found.map(name), changed.map(name)))
-    return found.target(next(following, chosen[0])), True
+    return replace(found.target(next(following, chosen[0])), is_in_front=True)
 
 
 def layouts_in(model: nn.Module, forward: Callable[[Tensor], Tensor], images: Tensor) -> list[Layout]:
@@ -220,7 +220,7 @@ class _Survey:
         return read(self.captured.outputs[name])
 
     def target(self, name: str) -> TargetLayer:
-        return TargetLayer(name, _layout_of(self._read(name)))
+        return TargetLayer(name, _layout_of(self._read(name)), bool((self.captured.outputs[name] < 0).any()))
 
     def last(self) -> TargetLayer:
         """The last layer whose output is a map and reaches the scores, before pooling."""
@@ -241,7 +241,7 @@ class _Survey:
                 f"target_layer={name!r}: the scores do not depend on what it returns by operations that can be "
                 "differentiated; name a layer on the way to them"
             )
-        return TargetLayer(name, layout)
+        return TargetLayer(name, layout, bool((self.captured.outputs[name] < 0).any()))
 
     def maps(self) -> dict[str, Reader]:
         """The layers whose output is a map that reaches the scores, before pooling, in the order of execution."""

@@ -6,7 +6,7 @@ They are told apart by name: a module's own hash may change while it runs, as th
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
@@ -24,15 +24,34 @@ _WRAPPER = re.compile(r"(?<![^.])(_orig_mod|_fsdp_wrapped_module|_checkpoint_wra
 
 @dataclass(frozen=True)
 class TargetLayer:
-    """A layer: its dotted name, and how its output lies in memory; None where a `reshape_transform` reads it."""
+    """A layer, and what is known of its output.
+
+    Attributes:
+        name: its dotted name.
+        layout: how its output lies in memory; None where a `reshape_transform` reads it.
+        has_both_signs: whether anything in it is below 0, as after SiLU, GELU or a sum of branches.
+        is_in_front: whether attention, or what else mixes the image's places, lies behind it.
+    """
 
     name: str
     layout: Layout | None
+    has_both_signs: bool = field(default=False, compare=False)
+    is_in_front: bool = field(default=False, compare=False)
 
     @property
     def is_of_tokens(self) -> bool:
         """Whether its output is rows of tokens."""
         return self.layout is not None and self.layout.is_of_tokens
+
+    @property
+    def suits_gradcam(self) -> bool:
+        """Whether a channel's mean gradient says what each of its places is worth.
+
+        It does where all are worth 0 or more, and nothing mixes the places later on; elsewhere it was at chance or
+        below where the positive products of activation and gradient were as faithful as the true place, over the
+        networks and tasks of `tests/benchmarks/faithfulness.py`.
+        """
+        return not (self.is_of_tokens or self.has_both_signs or self.is_in_front)
 
     def in_model(self, layers: Mapping[str, nn.Module], transform: Reader | None) -> "LayerOfModel":
         """Return the layer of one model, whose layers are given by name.

@@ -88,8 +88,7 @@ class Plan:
     @property
     def is_unmixed(self) -> bool:
         """Whether, with nothing asked for, the layer is one in front of all attention."""
-        settings = self.settings
-        return settings.method is None and settings.target_layer is None and self.method != "gradcam"
+        return any(layer.is_in_front for group in self.groups for layer in group)
 
     @property
     def at_once(self) -> int:
@@ -162,26 +161,25 @@ def _looked_at(
 ) -> tuple[str | None, tuple[tuple[TargetLayer, ...], ...], Layout | None]:
     """Find the method of ours, and the layers or the tokens that it is of.
 
-    With none asked for Grad-CAM, but of tokens the positive products of activation and gradient, and of whatever lies
-    behind attention these in front of it, where nothing is mixed yet: behind it, Grad-CAM was at chance or below where
-    these were as faithful as the true place, over the networks and tasks of `tests/benchmarks/faithfulness.py`.
+    With none asked for Grad-CAM at layers that suit it, the positive products of activation and gradient at others;
+    with no layer asked for either, one that nothing has mixed yet.
     """
     if settings.method == RELEVANCE:
         return RELEVANCE, (), _attended(model, forward, images)
     choices, transform = settings.layer_groups, settings.reshape_transform
     if settings.method is None and settings.target_layer is None and transform is None:
-        layer, is_mixed = unmixed(model, forward, images)
-        return "gradcam_elementwise" if is_mixed else "gradcam", ((layer,),), None
-    groups = tuple(
-        (last(model, forward, images, transform),)
-        if choice is None
-        else tuple(named(model, forward, images, choice, transform))
-        for choice in choices
-    )
+        groups: tuple[tuple[TargetLayer, ...], ...] = ((unmixed(model, forward, images),),)
+    else:
+        groups = tuple(
+            (last(model, forward, images, transform),)
+            if choice is None
+            else tuple(named(model, forward, images, choice, transform))
+            for choice in choices
+        )
     if settings.method is not None:
         return str(settings.method) if is_own(settings.method) else None, groups, None
-    are_of_tokens = all(layer.is_of_tokens for group in groups for layer in group)
-    return "gradcam_elementwise" if are_of_tokens else "gradcam", groups, None
+    suits = all(layer.suits_gradcam for group in groups for layer in group)
+    return "gradcam" if suits else "gradcam_elementwise", groups, None
 
 
 def _attended(model: nn.Module, forward: Callable[[Tensor], Tensor], images: Tensor) -> Layout:

@@ -4,7 +4,7 @@ import gzip
 import json
 import logging
 import re
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable
 from functools import wraps
 from importlib import resources
@@ -85,7 +85,7 @@ class AttentionPlugin(base_plugin.TBPlugin):
     def __init__(self, context: base_plugin.TBContext) -> None:
         self._provider = context.data_provider
         self._kept: OrderedDict[tuple[str, str, str], tuple[Any, Any, int]] = OrderedDict()  # when, what, bytes
-        self._reading = Lock()
+        self._reading: defaultdict[tuple[str, str, str], Lock] = defaultdict(Lock)
 
     def is_active(self) -> bool:
         """Leave it to TensorBoard, which lights the tab when there are data of the plugin."""
@@ -132,8 +132,10 @@ class AttentionPlugin(base_plugin.TBPlugin):
         written = sorted(found.get(run, {}).get(tag, []), key=lambda datum: (datum.wall_time, datum.step))
         return [(datum.step, datum.wall_time, strings(datum.numpy)) for datum in written]
 
-    def kept(self, request: Request, run: str, tag: str, read_as: Callable[[list[Record]], T]) -> T:
-        """Return what a tag's records are read as; it is kept while nothing is written: a page asks again and again.
+    def kept(self, request: Request, run: str, tag: str, read_as: Callable[[list[Record]], tuple[T, int]]) -> T:
+        """Return what a tag's records are read as, which tells its bytes too.
+
+        It is kept while nothing is written: a page asks again and again.
 
         Raises:
             RequestError: no such run or tag.
@@ -141,13 +143,12 @@ class AttentionPlugin(base_plugin.TBPlugin):
         known = self.tags(request).get(run, {}).get(tag)
         place = (_where(request)[1], run, tag)
         written = None if known is None else (known.max_step, known.max_wall_time)
-        with self._reading:  # requests come in several threads, and of a page several at once for the same
+        with self._reading[place]:  # requests come in several threads, and of a page several at once for the same
             at, made, size = self._kept.pop(place, (None, None, 0))
             if made is None or at != written:
-                records = self.read(request, run, tag)
-                made, size = read_as(records), sum(len(part) for *_, parts in records for part in parts)
+                made, size = read_as(self.read(request, run, tag))
             self._kept[place] = written, made, size
-            while len(self._kept) > 1 and sum(size for *_, size in self._kept.values()) > KEPT:
+            while len(self._kept) > 1 and sum(size for *_, size in [*self._kept.values()]) > KEPT:
                 self._kept.popitem(last=False)
         found: T = made
         return found
@@ -166,10 +167,14 @@ def _static(plugin: AttentionPlugin, request: Request) -> Response:
 
 
 def _runs(plugin: AttentionPlugin, request: Request) -> Response:
-    """Each run's layers, by the tags of their maps, each with a mark of what was written; null where all is known."""
+    """Each run's layers, by the tags of their maps, each with marks of what was written; null where all is known."""
     runs = {
         run: {
-            tag: {"layer": layer_of(tag), "written": _written(tags, tag)}
+            tag: {
+                "layer": layer_of(tag),
+                "written": _written(tags, tag, caution_of(tag)),
+                "images": _written(tags, probe_set_of(tag)),
+            }
             for tag in tags
             if tag.startswith(f"{ROOT}/") and tag.endswith(f"/{MAPS}")
         }
@@ -181,9 +186,9 @@ def _runs(plugin: AttentionPlugin, request: Request) -> Response:
     return _respond(request, json.dumps(told), "application/json")
 
 
-def _written(tags: dict[str, Any], tag: str) -> str:
-    """What tells all that belongs to a layer's maps from what was there before."""
-    known = (tags.get(name) for name in (tag, caution_of(tag), probe_set_of(tag)))
+def _written(tags: dict[str, Any], *names: str) -> str:
+    """What tells all under some tags from what was there before."""
+    known = (tags.get(name) for name in names)
     return mark_of(f"{one.max_step} {one.max_wall_time!r}" for one in known if one is not None)
 
 
@@ -207,10 +212,16 @@ def _last_probe(plugin: AttentionPlugin, request: Request) -> tuple[dict[str, An
     return plugin.kept(request, run, probe_set_of(tag), _last_of)
 
 
-def _last_of(records: list[Record]) -> tuple[dict[str, Any] | None, Data]:
+def _last_of(records: list[Record]) -> tuple[tuple[dict[str, Any] | None, Data], int]:
     """The last images that can be read, and what is known of them."""
     known = ((probe_of(parts), parts[1:]) for *_, parts in reversed(records))
-    return next((pair for pair in known if pair[0] is not None), (None, []))
+    told, pictures = next((pair for pair in known if pair[0] is not None), (None, []))
+    return (told, pictures), sum(map(len, pictures))
+
+
+def _series_of(records: list[Record]) -> tuple[Series, int]:
+    series = Series.of(records)
+    return series, series.size
 
 
 def _looks(plugin: AttentionPlugin, request: Request) -> Response:
@@ -218,7 +229,7 @@ def _looks(plugin: AttentionPlugin, request: Request) -> Response:
 
     Whoever has the first `count`, by their `mark`, is given the rest.
     """
-    series = plugin.kept(request, _asked(request, "run"), _asked(request, "tag"), Series.of)
+    series = plugin.kept(request, _asked(request, "run"), _asked(request, "tag"), _series_of)
     count = _number(request, "count", 0)
     known = count if 0 < count <= len(series.looks) and series.mark(count) == request.args.get("mark") else 0
     rest = series.looks[known:]
@@ -238,7 +249,7 @@ def _maps(plugin: AttentionPlugin, request: Request) -> Response:
 
     Asked for by the places that they have for one who knows the first `known`, by their `mark`.
     """
-    series = plugin.kept(request, _asked(request, "run"), _asked(request, "tag"), Series.of)
+    series = plugin.kept(request, _asked(request, "run"), _asked(request, "tag"), _series_of)
     start, count, known = (_number(request, name) for name in ("start", "count", "known"))
     if not 0 <= start < start + count <= known <= len(series.looks) or series.mark(known) != _asked(request, "mark"):
         raise RequestError("these looks are no longer there", 409)

@@ -55,6 +55,11 @@ class Series:
     looks: Sequence[LookRecord]
     broken: int
 
+    @property
+    def size(self) -> int:
+        """How many bytes it is."""
+        return sum(len(look.numbers) + len(look.packed) for look in self.looks)
+
     @classmethod
     def of(cls, records: Iterable[Record]) -> "Series":
         """Read the records of one tag."""
@@ -103,6 +108,7 @@ def probe_of(parts: Data) -> dict[str, Any] | None:
     names = ("probe_set", "fingerprints", "truths", "said", "class_names", "columns", "about")
     told = {name: header.get(name) for name in names}
     told |= {"unit": header.get("unit", "epoch"), "metrics": words_of(header.get("metrics", {}))}
+    told |= {"task": task if isinstance(task := header.get("task", ""), str) else ""}
     named = _are(told["columns"], str) and (told["class_names"] is None or _are(told["class_names"], str))
     words = named and isinstance(told["about"], str) and isinstance(told["probe_set"], str)
     words = words and told["unit"] in ("epoch", "step")

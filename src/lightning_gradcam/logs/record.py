@@ -76,6 +76,7 @@ def pack_images(images: ShownImages, known: Sequence[str]) -> list[bytes]:
         "columns": images.column_names,
         "about": images.about,
         "unit": images.unit,
+        "task": images.task.kind,
         "metrics": {name: metric.words for name, metric in METRICS.items()},
     }
     return [_json(header), *(to_jpeg(Image.fromarray(picture)) for picture in images.at((1, MAX_SIDE)))]

@@ -10,8 +10,8 @@ The Attention tab's data are string tensors of plugin `gradcam`, a part a string
 - `gradcam/[{name}/]probe`, one a set of images. The header has `version`; `probe_set`, the set's fingerprint;
   `fingerprints`, an image's each; `truths`, each image's classes or values, and `said`, in words; `class_names`;
   `columns`, the names of several targets; `about`; `unit`, what looks are counted in, "epoch" where it is missing or
-  "step"; `metrics`, what has to be known to read each number, as `metrics.Metric` has it, {} where missing. Then each
-  image as a JPEG.
+  "step"; `task`, its kind, "" where missing; `metrics`, what has to be known to read each number, as `metrics.Metric`
+  has it, {} where missing. Then each image as a JPEG.
 """
 
 import zlib

@@ -3,10 +3,10 @@
 export const DEFAULTS = {
   run: '', layer: '', target: 0, step: -1, // -1: the last epoch, also when training adds one
   beside: '', plain: 0, change: 0, // the views beside it, as `views.writeBeside` has them
-  runs: '', number: '', sort: '', by: 0, filter: '', least: '', most: '', mistakes: 0, group: '', pins: '', box: '',
+  runs: '', number: '', sort: '', by: 0, filter: '', least: '', most: '', mistakes: 0, group: '', pins: '', box: '', range: '',
   opacity: 80, colour: 'plasma', scale: '', size: 160, speed: 5, large: -1,
 };
-const BOUNDS = {opacity: [0, 100], size: [64, 384], plain: [0, 1], change: [0, 1], mistakes: [0, 1]}; // an address may say anything
+const BOUNDS = {by: [0, 7], target: [0, 10 ** 6], opacity: [0, 100], size: [64, 384], plain: [0, 1], change: [0, 1], mistakes: [0, 1]}; // an address may say anything
 const CHOICES = {scale: ['', 'image', 'run', 'all'], speed: [1, 2, 5, 10, 20, 50], group: ['', 'true', 'predicted']};
 const PREFIX = 'p.gradcam.';
 const SECONDS_BETWEEN_WRITES = 0.4; // browsers refuse an address that changes with each frame

@@ -10,7 +10,7 @@ export const LESS = [64, 156, 255], MORE = [255, 140, 26]; // of a change: neith
 // TensorBoard's own, in the order in which it gives them to runs
 const RUNS = ['#ff7043', '#0077bb', '#cc3311', '#33bbee', '#ee3377', '#009988', '#bbbbbb'];
 // of an image's numbers: each has a contrast of 3 with white paper and with dark
-export const LINES = ['#2b9348', '#d9730d', '#a45ee5', '#3d7fe0', '#d6409f', '#1f8fa3', '#9a7b1e', '#7a8694', '#d64545', '#8370c4', '#1f9486', '#a0715c'];
+export const LINES = ['#2b9348', '#d9730d', '#a45ee5', '#3d7fe0', '#d6409f', '#1f8fa3', '#9a7b1e', '#7a8694', '#d64545', '#8370c4', '#6b8e23', '#a0715c'];
 
 /** A colour of a scale, 0..1, as [red, green, blue] of 0..255. */
 export function colourAt(name, part) {
@@ -48,6 +48,9 @@ function wordsOf(colour) {
 export function gradientOf(name) {
   return `linear-gradient(to right, ${[0, 0.25, 0.5, 0.75, 1].map((part) => `rgb(${colourAt(name, part)})`).join(', ')})`;
 }
+
+/** Of lines whose colour is another's too. */
+export const DASHES = ['', '6 3', '2 3', '8 3 2 3'];
 
 /** The colour that TensorBoard gives a run, by its place among all of them. */
 export const colourOfRun = (place) => RUNS[Math.max(0, place) % RUNS.length];

@@ -106,11 +106,11 @@ export class Grid {
       setText(of, said.of ?? '');
       const value = number && !said.missing ? side.value(number, image) : undefined; // the image itself has none
       setText(text, value === undefined ? '' : `${worded(side.before ? 'change' : number)} ${value === null ? '–' : round(value)}`);
-      if (place > 0) return;
-      setText(tile.truth, said.truth ?? '');
-      tile.truth.title = said.truth ?? '';
-      tile.button.setAttribute('aria-label', `image ${image + 1}: ${said.truth}, ${said.answer}${said.wrong ? ', wrong' : ''}; open large`);
     });
+    const {truth = '', answer = '', wrong} = this.given.view.said(image);
+    setText(tile.truth, truth);
+    tile.truth.title = truth;
+    tile.button.setAttribute('aria-label', `image ${image + 1}: ${truth}, ${answer}${wrong ? ', wrong' : ''}; open large`);
     tile.figure.toggleAttribute('data-coming', isAnyComing);
     tile.figure.classList.toggle('pinned', isPinned);
     setText(tile.pin, isPinned ? '★' : '☆');

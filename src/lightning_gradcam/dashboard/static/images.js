@@ -9,6 +9,9 @@ export class Images {
     this.places = new Map(told.fingerprints.map((one, image) => [one, image]));
   }
 
+  /** Take over the pictures of the same images, of which other things are told. */
+  keep(old) { if (old?.probe_set === this.probe_set) Object.assign(this, {pictures: old.pictures, asked: old.asked, waiting: old.waiting}); }
+
   get count() { return this.said.length; }
 
   /** A picture, if it is there; else it is fetched, and `arrived` hears of it. */

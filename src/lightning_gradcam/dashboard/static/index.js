@@ -1,15 +1,16 @@
 // The Attention tab: small modules, no build.
 
 import {isOpen, linkTo, onAddress, readAddress, writeAddress} from './address.js';
-import {byName, className, groupsOf, matching, orderOf, readPins, saidOfGroup, writePins} from './choosing.js';
-import {changePalette, colourOfRun, gradientOf, heatPalette, LESS, MORE} from './colour.js';
+import {byName, filtersOf, fitting, groupsOf, matching, orderOf, readPins, saidOfGroup, writePins} from './choosing.js';
+import {changePalette, colourOfRun, DASHES, gradientOf, heatPalette, LESS, MORE} from './colour.js';
 import {make, setText} from './dom.js';
 import {Grid} from './grid.js';
 import {Large} from './large.js';
-import {boxOf, CHANGE, IN_BOX, isBetter, numbersOf, round, worded, WRONG} from './measure.js';
+import {boxOf, CHANGE, IN_BOX, isBetter, numbersOf, worded, WRONG} from './measure.js';
 import {Overview} from './overview.js';
 import {Panel} from './panel.js';
 import {Player} from './player.js';
+import {cautionsOf, emptyPage, evidenceOf, factsOf, groupInWords, troublesOf} from './saying.js';
 import {Sides} from './sides.js';
 import {Server} from './source.js';
 import {take} from './taking.js';
@@ -18,20 +19,21 @@ import {Change, MOST, Plain, readBeside, View, writeBeside} from './views.js';
 const SECONDS_BETWEEN_POLLS = 3;
 const LINES = 12; // runs that have a line in the overview at most
 const FIRST = ['in_mask', 'border', 'drift', WRONG]; // of these the overview shows what there is, unless it is told
-const DASHES = ['', '6 3', '2 3', '8 3 2 3'];
 
 class App {
   constructor(source) {
-    Object.assign(this, {source, sides: new Sides(source), state: readAddress(), runs: {}, mark: '', fault: '', turn: 0, painted: 0});
+    Object.assign(this, {
+      source, sides: new Sides(source), state: readAddress(), runs: {}, names: [], places: new Map(), mark: '', fault: '', turn: 0, painted: 0, order: [], lines: [],
+    });
     this.grid = new Grid({open: (image) => this.openLarge(image), pin: (image) => this.pin(image)});
     this.player = new Player(this, (isOn) => { this.panel?.playing(isOn); this.later(); });
     this.large = new Large({
-      goTo: (look) => this.goTo(this.series.looks.indexOf(this.series.at(look.step))),
+      goTo: (look) => this.goTo(this.series.placeOf(look.step)),
       turn: (by) => this.turnTo(by),
       play: () => this.player.toggle(),
       box: (box) => this.setBox(box),
       save: (what) => take(this, `image ${what}`),
-      closed: () => { if (!this.isLoading) { this.state.large = -1; writeAddress(this.state); } },
+      closed: () => { if (!this.large.isOpen && !this.isLoading) { this.state.large = -1; writeAddress(this.state); } },
     });
     this.build();
     this.repaint();
@@ -41,6 +43,7 @@ class App {
   get images() { return this.side?.images; }
   get isEmpty() { return !this.series?.looks.length || !this.images?.pictures[0]; } // whose sides are those of all
   get box() { return boxOf(this.state.box); }
+  get look() { return this.series.at(this.state.step); }
 
   /** What maps are drawn as shares of: as in the logged pictures, unless it is chosen. */
   get scale() { return this.state.scale || (this.images?.about.includes('scale: run') ? 'run' : 'image'); }
@@ -51,12 +54,28 @@ class App {
   /** The place of the epoch that is shown among those that were logged. */
   get position() { return Math.max(0, this.series.placeOf(this.state.step)); }
 
+  /** The steps of a range that plays again and again, or null. */
+  get brush() {
+    const range = this.state.range.split('-').map(Number);
+    return range.length === 2 && range.every(Number.isInteger) && range[0] < range[1] ? range : null;
+  }
+
   /** The places of the first and the last epoch that are played. */
   get bounds() {
     const {series, brush} = this;
     const [first, last] = brush ? brush.map((step) => series.placeOf(step)) : [0, series.looks.length - 1];
     return {first, last, repeats: Boolean(brush)};
   }
+
+  /** The number that the overview is of. */
+  get number() {
+    const known = numbersOf(this.series, this.images, this.box);
+    return known.includes(this.state.number) ? this.state.number : FIRST.find((name) => known.includes(name)) ?? known[0];
+  }
+
+  layersOf(run) { return Object.hasOwn(this.runs, run) ? this.runs[run] : {}; }
+
+  layerOf({run, tag}) { return this.layersOf(run)[tag]?.layer ?? tag; }
 
   // ---- the page ------------------------------------------------------------------------------------------------
 
@@ -73,24 +92,25 @@ class App {
     this.status = make('div', {className: 'status', role: 'status'});
     this.heatScale = make('span', {className: 'scale'});
     this.heatWords = make('span', {className: 'heatwords'});
-    this.changeScale = make('span', {className: 'scale'});
-    this.changeWords = make('span', {className: 'changekey'}, 'less ', this.changeScale, ' more heat than in the first');
-    this.changeScale.style.background = `linear-gradient(to right, rgb(${LESS}), transparent, rgb(${MORE}))`;
-    this.heatKey = make('p', {className: 'heatkey'}, 'no heat ', this.heatScale, ' ', this.heatWords, this.changeWords);
-    document.body.append(make('h1', {textContent: 'Attention', className: 'unseen'}), this.panel.element, this.status, this.overview.element, this.panel.all, this.heatKey, this.grid.element, this.large.element);
+    const changeScale = make('span', {className: 'scale'});
+    changeScale.style.background = `linear-gradient(to right, rgb(${LESS}), transparent, rgb(${MORE}))`;
+    this.changeKey = make('span', {className: 'changekey'}, 'less ', changeScale, ' more heat; where nothing changed, the picture as it is');
+    this.heatKey = make('p', {className: 'heatkey'}, 'no heat ', this.heatScale, ' ', this.heatWords, this.changeKey);
+    document.body.append(
+      make('h1', {textContent: 'Attention', className: 'unseen'}), this.panel.element, this.status, this.overview.element, this.panel.all, this.heatKey, this.grid.element, this.large.element);
     document.addEventListener('keydown', (event) => this.onKey(event));
     document.addEventListener('keyup', (event) => { if (event.key === 'o') this.bare(false); });
+    window.addEventListener('blur', () => this.bare(false));
   }
 
   onKey(event) {
     if (this.isEmpty || event.ctrlKey || event.metaKey || event.altKey) return;
-    const inControl = /^(INPUT|SELECT)$/.test(event.target.tagName), inButton = /^(BUTTON|SUMMARY)$/.test(event.target.tagName);
-    if (event.key === ' ' && !inControl && !inButton) this.player.toggle();
-    else if (event.key === 'ArrowRight' && !inControl) this.goTo(this.position + 1);
-    else if (event.key === 'ArrowLeft' && !inControl) this.goTo(this.position - 1);
-    else if (event.key === 'Home' && !inControl) this.goTo(0);
-    else if (event.key === 'End' && !inControl) this.goTo(this.series.looks.length - 1);
-    else if (event.key === 'o' && !inControl) this.bare(true);
+    const {tagName, type} = event.target, isSlider = type === 'range', takesArrows = isSlider || tagName === 'SELECT' || tagName === 'INPUT';
+    const takesLetters = tagName === 'SELECT' || (tagName === 'INPUT' && !isSlider), takesSpace = takesLetters || /^(BUTTON|SUMMARY)$/.test(tagName);
+    const last = this.series.looks.length - 1, places = {ArrowRight: this.position + 1, ArrowLeft: this.position - 1, Home: 0, End: last};
+    if (event.key === ' ' && !takesSpace) this.player.toggle();
+    else if (event.key === 'o' && !takesLetters) this.bare(true);
+    else if (Object.hasOwn(places, event.key) && !takesArrows) this.goTo(places[event.key]);
     else return;
     event.preventDefault();
   }
@@ -105,7 +125,7 @@ class App {
 
   /** What is chosen in the overview. */
   choose({step, image, from, to}) {
-    if (from !== undefined) this.brush = from === to ? null : [from, to];
+    if (from !== undefined) this.state.range = from === to ? '' : `${from}-${to}`;
     if (step !== undefined) this.state.step = step === this.series.last ? -1 : step;
     if (image !== undefined) this.row = image;
     this.show();
@@ -113,10 +133,9 @@ class App {
   }
 
   openLarge(image) {
-    this.state.large = image;
-    this.row = image;
-    this.show();
+    this.state.large = this.row = image;
     this.large.open();
+    this.show();
   }
 
   /** The image before or behind, as they are ordered and filtered. */
@@ -125,14 +144,15 @@ class App {
     this.openLarge(order[(place + by + order.length) % order.length] ?? this.state.large);
   }
 
+  /** Pin an image, by its pixels: the same one in every run. */
   pin(image) {
-    const pins = readPins(this.state.pins);
-    if (!pins.delete(image)) pins.add(image);
+    const pins = readPins(this.state.pins), fingerprint = this.images.fingerprints[image];
+    if (!pins.delete(fingerprint)) pins.add(fingerprint);
     this.state.pins = writePins(pins);
     this.show();
   }
 
-  /** Measure what is in a box, in all images at all epochs; what has not come of the maps is fetched. */
+  /** Measure what is in a box, in all images at all epochs. */
   setBox(box) {
     this.state.box = box ? box.join(',') : '';
     if (box) this.state.number = IN_BOX;
@@ -141,15 +161,17 @@ class App {
   }
 
   addBeside(kind) {
-    const views = readBeside(this.state.beside), {series, state} = this;
-    const others = Object.keys(this.runs).filter((run) => run !== state.run).sort(byName), layers = Object.keys(this.runs[state.run] ?? {});
+    const {state, series} = this, views = readBeside(state.beside), unused = (part, all, own) => {
+      const others = all.filter((one) => one !== own);
+      return others.find((one) => !views.some((view) => view[part] === one)) ?? others[0];
+    };
+    const runs = matching(this.names, state.runs), targets = Array.from({length: series.targets}, (_, target) => target);
     const added = {
-      epoch: {step: series.steps[0]}, run: {run: others.find((run) => !views.some((view) => view.run === run)) ?? others[0]},
-      layer: {layer: layers.find((tag) => tag !== state.layer && !views.some((view) => view.layer === tag)) ?? layers.find((tag) => tag !== state.layer)},
-      target: {target: state.target ? 0 : 1},
+      epoch: () => ({step: series.steps[0]}), run: () => ({run: unused('run', runs.length > 1 ? runs : this.names, state.run)}),
+      layer: () => ({layer: unused('layer', Object.keys(this.layersOf(state.run)), state.layer)}), target: () => ({target: unused('target', targets, state.target)}),
     };
     if (!Object.hasOwn(added, kind)) return;
-    state.beside = writeBeside([...views, added[kind]]);
+    state.beside = writeBeside([...views, added[kind]()]);
     this.load();
   }
 
@@ -165,7 +187,7 @@ class App {
 
   repaint() {
     const {colour, opacity} = this.state, part = this.isBare ? 0 : opacity / 100;
-    this.drawing = {palette: heatPalette(colour, part), changes: changePalette(part)};
+    this.palettes = {palette: heatPalette(colour, part), changes: changePalette(part)};
     this.painted++;
     this.heatScale.style.background = gradientOf(colour);
     this.show();
@@ -173,76 +195,47 @@ class App {
 
   /** Show the images without their heat, or with it again. */
   bare(isBare) {
-    if (this.isBare === isBare) return;
+    if (Boolean(this.isBare) === isBare) return;
     this.isBare = isBare;
     this.repaint();
   }
 
-  // ---- showing -------------------------------------------------------------------------------------------------
+  // ---- what stands beside each other -----------------------------------------------------------------------------
 
-  /** What stands beside each other: the view that time and filter are of, and those beside it. */
-  viewsNow() {
-    const {state, series, images, unit} = this, drawing = {...this.drawing, scale: this.scale, box: this.box};
-    const look = series.at(state.step), beside = this.besideNow(look);
-    const named = (view) => this.nameOf(view, beside);
-    const made = (of, at, target, name, against = null) => new View({
-      series: of.series, images: of.images, look: at, target, name, first: images, against, drawing, need: (one, missing) => this.fill(one, missing), arrived: () => this.later(),
+  /** The view that time and filter are of, at a look, and those beside it. */
+  viewsAt(look) {
+    const {state, images} = this, beside = this.besideAt(look), drawing = {...this.palettes, scale: this.scale, box: this.box};
+    const own = {run: state.run, layer: state.layer, target: state.target, side: this.side, look, step: look.step};
+    const made = (view, against) => new View({
+      series: view.side.series, images: view.side.images, look: view.look, target: view.target, name: this.nameOf(view, own, beside), first: images, against, drawing,
+      need: (series, missing) => this.fill(series, missing), arrived: () => this.later(),
     });
-    const own = {run: state.run, layer: state.layer, target: state.target, step: look.step};
-    const first = made(this.side, look, state.target, beside.length ? named(own) : `${unit} ${look.step}`);
-    const others = beside.filter(({side}) => side?.images && side.series.looks.length);
-    return [first, ...others.map((view) => made(view.side, view.look, view.target, named(view), first))];
+    const first = made(own, null);
+    return [first, ...beside.filter(({side}) => side?.images && side.series.looks.length).map((view) => made(view, first))];
   }
 
-  /** The views beside the first, with what they have of it. */
-  besideNow(look) {
+  /** The views beside the first, with what they have of it: {asked, run, layer, side, look, target, step}. */
+  besideAt(look) {
     const {state} = this;
     return readBeside(state.beside).map((asked) => {
-      const run = Object.hasOwn(this.runs, asked.run) ? asked.run : state.run, layers = this.runs[run] ?? {};
-      const wanted = asked.layer ?? state.layer, layer = Object.hasOwn(layers, wanted) ? wanted : Object.keys(layers)[0];
-      const side = this.sides.get(run, layer), at = side?.series.looks.length ? side.series.at(asked.step ?? look.step) : null;
-      const target = Math.max(0, Math.min(asked.target ?? state.target, (side?.series.targets ?? 1) - 1));
-      return {asked, run, layer, side, look: at, target, step: at?.step};
+      const run = Object.hasOwn(this.runs, asked.run) ? asked.run : state.run, layers = this.layersOf(run), wanted = asked.layer ?? state.layer;
+      const layer = Object.hasOwn(layers, wanted) ? wanted : Object.keys(layers)[0], side = this.sides.get(run, layer);
+      const at = side?.series.looks.length ? side.series.at(asked.step ?? look.step) : null;
+      const target = Math.max(0, Math.min(asked.target ?? state.target, (side?.series.targets || 1) - 1));
+      return {asked, run, layer, side, look: at, target, step: at?.step ?? look.step};
     });
   }
 
   /** A view by what tells it from the others. */
-  nameOf({run, layer, target, step}, beside) {
-    const {state, images, unit, series} = this, now = series.at(state.step).step;
-    const differs = (part, own) => beside.some((view) => view[part] !== own);
+  nameOf({run, layer, target, step}, own, beside) {
+    const {images, unit} = this, differs = (part) => beside.some((view) => view[part] !== own[part]);
     const parts = [
-      differs('run', state.run) ? run : '', differs('layer', state.layer) ? this.runs[run]?.[layer]?.layer ?? layer : '',
-      differs('target', state.target) ? images.columns?.[target] ?? `target ${target}` : '', differs('step', now) ? `${unit} ${step}` : ''];
+      differs('run') ? run : '', differs('layer') ? this.layerOf({run, tag: layer}) : '', differs('target') ? images.columns?.[target] ?? `target ${target}` : '',
+      differs('step') ? `${unit} ${step}` : ''];
     return parts.filter(Boolean).join(', ') || `${unit} ${step}`;
   }
 
-  fill(series, look) {
-    series.fill(look, (error) => {
-      if (error?.code === 409) this.follow();
-      else if (error) this.fail(error);
-      this.later();
-    });
-  }
-
-  /** Show again, once, before the next frame. */
-  later() {
-    this.due ??= requestAnimationFrame(() => { this.due = null; this.show(); });
-  }
-
-  /** The number that the overview is of. */
-  get number() {
-    const known = numbersOf(this.series, this.box);
-    return known.includes(this.state.number) ? this.state.number : FIRST.find((name) => known.includes(name)) ?? known[0];
-  }
-
-  /** Make a tile an image, anew when the data, the size or the number of sides are others. */
-  layOut() {
-    const sides = this.isEmpty ? 1 : this.tileSidesOf(this.viewsNow()).length;
-    if (this.isEmpty) this.grid.layOut(0, 1, null, 1);
-    else this.grid.layOut(Math.min(this.series.images, this.images.count), sides, this.images.pictures[0], this.state.size);
-  }
-
-  /** The views, and behind each the change from the first to it, if that is shown. */
+  /** The views, and behind each the change between the first and it, if that is shown. */
   sidesOf([first, ...others]) {
     return [first, ...others.flatMap((view) => this.state.change ? [view, new Change(first, view)] : [view])];
   }
@@ -250,142 +243,160 @@ class App {
   /** What a tile has. */
   tileSidesOf(views) { return [...(this.state.plain ? [new Plain(views[0])] : []), ...this.sidesOf(views)]; }
 
-  show() {
-    writeAddress(this.state);
-    this.overview.element.hidden = this.heatKey.hidden = this.isEmpty;
-    if (this.isEmpty) { this.showPanel([]); this.say(); return; }
-    const views = this.viewsNow(), [{look}] = views, {state, series} = this, sides = this.tileSidesOf(views), {number} = this;
-    if (this.grid.tiles.length !== Math.min(series.images, this.images.count) || this.grid.tiles[0].sides.length !== sides.length) this.layOut();
-    this.showPanel(views);
-    const before = readBeside(state.beside).some((view) => view.step !== undefined) && views[1] ? views[1].look : series.looks[this.position - 1];
-    this.order = orderOf(views, {...state, number: state.sort || number}, before);
-    const told = state.group ? numbersOf(series, this.box).filter((name) => name !== WRONG) : [];
-    const groups = groupsOf(this.order, views[0], state.group).map((group) => ({...group, told: group.name && saidOf(saidOfGroup(group.images, views[0], told))}));
-    this.grid.show({groups, view: views[0], sides, palette: this.drawing.palette, number: state.sort || number, pins: readPins(state.pins)});
-    this.showOverview(this.order, views);
-    this.sayHeat(views);
-    this.say(this.order.length);
-    if (this.box) for (const {series: of} of views) this.fillAll(of);
-    if (state.large >= 0 && state.large < this.images.count) {
-      this.large.show({
-        image: state.large, views, sides: this.sidesOf(views), number, unit: this.unit, layer: this.runs[series.run]?.[series.tag]?.layer, box: this.box, isPlaying: this.player.isOn,
-        drawn: `${this.painted}|${this.scale}`, drawnNumbers: `${number}|${state.box}|${this.box ? series.filled : ''}`,
-      });
-    }
+  /** The runs' layers that stand beside each other, each once. */
+  get shownSides() {
+    const beside = this.isEmpty ? [] : this.besideAt(this.look).map(({side}) => side);
+    return [...new Set([this.side, ...beside].filter(Boolean))];
+  }
+
+  /** The images that are shown, in order. */
+  orderOf(views) {
+    const [first] = views, {looks} = this.series, other = views.find((view) => view !== first && view.series === first.series && view.look !== first.look);
+    return orderOf(views, {...this.state, number: this.state.sort || this.number}, other?.look ?? looks[looks.indexOf(first.look) - 1]);
+  }
+
+  // ---- showing -------------------------------------------------------------------------------------------------
+
+  fill(series, look) {
+    series.fill(look, (error) => {
+      if (error && error.code !== 409) this.fail(error); // 409: what is new is asked for by the next poll
+      this.later();
+    });
   }
 
   /** Fetch all maps of a series: a box is measured in all of them. */
   fillAll(series) {
-    if (series.wantsAll) return;
+    if (series.filled === series.looks.length) return;
     series.wantsAll = true;
-    this.fill(series, series.looks[this.position] ?? series.looks[0]);
+    this.fill(series, series.at(this.state.step));
+  }
+
+  /** Show again, once, before the next frame. */
+  later() {
+    this.due ??= requestAnimationFrame(() => { this.due = null; this.show(); });
+  }
+
+  /** Make a tile an image, anew when the images, their size or the number of sides are others. */
+  layOut() {
+    if (this.isEmpty) { this.grid.layOut(0, 1, null, 1); return; }
+    this.grid.layOut(this.images.count, this.tileSidesOf(this.viewsAt(this.look)).length, this.images.pictures[0], this.state.size);
+    this.laidOut = this.images;
+  }
+
+  show() {
+    writeAddress(this.state);
+    this.overview.element.hidden = this.heatKey.hidden = this.isEmpty;
+    if (this.isEmpty) { this.showPanel([]); this.say(0); return; }
+    const views = this.viewsAt(this.look), [first] = views, {state, series, number} = this, sides = this.tileSidesOf(views);
+    if (this.laidOut !== this.images || this.grid.tiles[0].sides.length !== sides.length) this.layOut();
+    this.showPanel(views);
+    this.order = this.orderOf(views);
+    const told = state.group ? numbersOf(series, this.images, this.box) : [];
+    const groups = groupsOf(this.order, first, state.group).map((group) => ({...group, told: group.name && groupInWords(saidOfGroup(group.images, first, told))}));
+    const pinned = readPins(state.pins), pins = new Set(this.images.fingerprints.flatMap((one, image) => pinned.has(one) ? [image] : []));
+    this.grid.show({groups, view: first, sides, palette: this.palettes.palette, number: state.sort || number, pins});
+    this.showOverview(this.order, views);
+    setText(this.heatWords, `strongest evidence for ${evidenceOf(first, this.order)}; hold o to see the images alone. ✗ and a dashed frame: wrong. `);
+    this.changeKey.hidden = !state.change || views.length < 2;
+    this.say(this.order.length);
+    if (state.large >= 0 && state.large < this.images.count) this.showLarge(views);
+  }
+
+  showLarge(views) {
+    const {series, number, box, state} = this;
+    this.large.show({
+      image: state.large, views, sides: this.sidesOf(views), number, unit: this.unit, layer: this.layerOf(series), box, isPlaying: this.player.isOn, drawn: `${this.painted}|${this.scale}`,
+    });
   }
 
   showPanel(views) {
-    const {state, series, panel} = this, targets = series?.targets ?? 0;
-    panel.element.hidden = panel.all.hidden = !Object.keys(this.runs).length;
+    const {state, series, panel, unit} = this, targets = series?.targets ?? 0, layers = Object.keys(this.layersOf(state.run));
+    panel.element.hidden = panel.all.hidden = !this.names.length;
     const kinds = readBeside(state.beside).length >= MOST || this.isEmpty ? [] : [
-      ['epoch', `another ${this.unit}`, series.looks.length > 1], ['run', 'another run', Object.keys(this.runs).length > 1],
-      ['layer', 'another layer', Object.keys(this.runs[state.run] ?? {}).length > 1], ['target', 'another target', targets > 1],
+      ['epoch', `another ${unit}`, series.looks.length > 1], ['run', 'another run', this.names.length > 1], ['layer', 'another layer', layers.length > 1], ['target', 'another target', targets > 1],
     ].filter(([, , has]) => has).map(([kind, text]) => [kind, text]);
-    panel.show({scale: this.scale, views: views.map(({name}) => name), targets, hasPeaks: !series?.looks.length || series.looks[0].numbers.has('peak'), kinds});
-    if (this.isEmpty) { panel.showBeside([], this.unit); return; }
-    const look = series.at(state.step), names = Object.keys(this.runs).sort(byName);
-    panel.showTime({unit: this.unit, place: this.position, last: series.looks.length - 1, step: look.step, lastStep: series.last});
-    panel.showBeside(this.besideNow(look).map(({asked, run, layer, side, target, step}) => ({
-      name: this.nameOf({run, layer, target, step: step ?? look.step}, this.besideNow(look)), run, layer, target, step: asked.step === undefined ? undefined : step ?? asked.step, runs: names, layers: this.runs[run] ?? {},
-      targets: Array.from({length: side?.series.targets ?? 1}, (_, at) => side?.images?.columns?.[at] ?? String(at)), steps: side?.series.steps ?? [],
-    })), this.unit);
+    const hasPeaks = !series?.looks.length || series.metrics.includes('peak');
+    panel.show({scale: this.scale, views: views.map(({name}) => name), targets, hasPeaks, kinds, unit, number: this.isEmpty ? '' : worded(state.sort || this.number)});
+    if (this.isEmpty) { panel.showBeside([], unit); return; }
+    const {look} = this, beside = this.besideAt(look), own = {run: state.run, layer: state.layer, target: state.target, step: look.step};
+    panel.showTime({unit, place: this.position, last: series.looks.length - 1, step: look.step, lastStep: series.last});
+    const found = matching(this.names, state.runs);
+    panel.showBeside(beside.map((view) => ({
+      name: this.nameOf(view, own, beside), run: view.run, layer: view.layer, target: view.target, step: view.asked.step === undefined ? undefined : view.step,
+      runs: [...new Set([view.run, ...found])], layers: Object.entries(this.layersOf(view.run)).map(([tag, {layer}]) => [tag, layer]),
+      targets: Array.from({length: view.side?.series.targets ?? 1}, (_, at) => view.side?.images?.columns?.[at] ?? String(at)), steps: view.side?.series.steps ?? [],
+    })), unit);
   }
+
+  // ---- the overview ----------------------------------------------------------------------------------------------
 
   showOverview(order, views) {
-    const {series, images, number, box} = this, names = Object.keys(this.runs).sort(byName), lines = new Map();
-    const add = (of, own, target, label) => {
-      const key = JSON.stringify([of.run, of.tag, target]), same = order.map((image) => images.placeIn(own, image)).filter((image) => image >= 0);
-      const before = [...lines.values()].filter((line) => line.run === of.run).length;
-      if (lines.has(key)) return;
-      lines.set(key, {
-        series: of, run: of.run, target, images: same.length ? same : own.said.map((_, image) => image), dash: DASHES[before % DASHES.length],
-        label: same.length ? label : `${label} (other images)`, colour: colourOfRun(names.indexOf(of.run)),
-      });
-    };
-    const ofRun = (run) => views.some((view) => view.series.run === run && view !== views[0] && view.series.tag !== series.tag);
-    for (const view of views) add(view.series, view.images, view.target, ofRun(view.series.run) ? `${view.series.run}, ${this.runs[view.series.run]?.[view.series.tag]?.layer}` : view.series.run);
-    for (const {series: of, images: own} of this.others ?? []) if (own && of.looks.length) add(of, own, Math.min(this.state.target, of.targets - 1), of.run);
-    const shown = [...lines.values()], filled = box && number === IN_BOX ? shown.map((line) => line.series.filled) : '';
-    const key = [number, this.state.box, order, this.brush, filled, ...shown.flatMap((line) => [line.label, line.target, line.series.mark, line.series.probeSet, line.images.length])].join('|');
+    const {images, number, box, state} = this, lines = this.linesOf(order, views);
+    if (box && number === IN_BOX) for (const {series} of lines) this.fillAll(series);
+    const filled = number === IN_BOX ? lines.map(({series}) => series.filled) : '', note = this.noteOfRuns();
+    const key = [number, note, state.box, order, state.range, filled, images.probe_set, ...lines.flatMap((line) => [line.label, line.target, line.series.mark, line.series.probeSet, line.images])].join('|');
     if (key !== this.drawn) {
       this.drawn = key;
-      this.overview.show({lines: shown, number, box, order, unit: this.unit, images, range: this.brush});
+      this.overview.show({lines, number, box, order, unit: this.unit, images, range: this.brush, note});
     }
-    this.overview.mark(views[0].look.step, this.row ?? -1);
+    this.overview.mark(this.look.step, this.row ?? -1);
   }
 
-  /** What the heat is evidence for: one class, or what each image's caption says. */
-  sayHeat([{look, target, images}]) {
-    const explained = new Set(this.order.filter((image) => !look.states[image * look.shape[1] + target]).map((image) => look.targets[image * look.shape[1] + Math.min(target, look.shape[1] - 1)]));
-    const [only] = explained, of = explained.size === 1 && only >= 0 ? className(images, only) : `what each map explains (${images.columns?.[target] ?? images.about.split('  ·  ')[0]})`;
-    setText(this.heatWords, `strongest evidence for ${of}; hold o to see the images alone. ✗ and a dashed frame: wrong. `);
-    this.changeWords.hidden = !this.state.change || !this.state.beside;
+  /** A line for each run, layer and target that is shown or searched for: of the same images, or of its own that fit. */
+  linesOf(order, views) {
+    const {images, state} = this, [{series}] = views, lines = new Map();
+    const add = (of, own, target, label) => {
+      const key = JSON.stringify([of.run, of.tag, target]);
+      if (lines.has(key) || own.unit !== images.unit) return;
+      const same = order.map((image) => images.placeIn(own, image)).filter((image) => image >= 0), isOther = own !== images && !same.length;
+      const shown = isOther ? own.said.map((_, image) => image).filter(fitting(own, of.looks[of.looks.length - 1], /^(true|has):/.test(state.filter) ? state.filter : '', null)) : same;
+      const count = isOther ? ` (${shown.length} other image${shown.length === 1 ? '' : 's'})` : shown.length < order.length ? ` (${shown.length} of ${order.length} images)` : '';
+      const place = this.places.get(of.run) ?? 0, before = [...lines.values()].filter((line) => line.run === of.run).length;
+      lines.set(key, {series: of, run: of.run, target, images: shown, label: `${label}${count}`, colour: colourOfRun(place), dash: DASHES[(before + Math.floor(place / 7)) % DASHES.length]});
+    };
+    const differs = (part) => views.some((view) => part(view) !== part(views[0]));
+    for (const view of views) {
+      const name = [view.series.run, differs(({series: {tag}}) => tag) ? this.layerOf(view.series) : '', differs(({target}) => target) ? view.images.columns?.[view.target] ?? view.target : ''];
+      add(view.series, view.images, view.target, name.filter((part) => part !== '').join(', '));
+    }
+    for (const {series: of, images: own} of this.lines) if (own && of.looks.length && of !== series) add(of, own, Math.min(state.target, of.targets - 1), of.run);
+    return [...lines.values()];
   }
+
+  /** What is said beside the names of the lines: where not all runs have one. */
+  noteOfRuns() {
+    const {state, names} = this, found = matching(names, state.runs), isHalf = state.runs.trim().startsWith('/') && found.length === names.length;
+    if (!found.length) return `no run's name has '${state.runs}'`;
+    const others = this.lines.filter(({images}) => images && images.unit !== this.unit).length;
+    const notes = [found.length > LINES ? `${LINES} of ${found.length} runs: find runs to choose which` : '', isHalf ? 'all runs: the pattern has no end yet, or finds all' : '',
+      others ? `${others} run${others === 1 ? ' is' : 's are'} not counted in ${this.unit}s` : ''];
+    return notes.filter(Boolean).join('; ');
+  }
+
+  // ---- saying ----------------------------------------------------------------------------------------------------
 
   say(shown) {
-    const any = Object.keys(this.runs).length > 0;
-    const said = any ? [this.facts(shown), ...this.troubles()] : ['none', ...(this.fault ? [this.fault] : [])];
-    const cautions = any ? this.cautions() : [], all = [this.isLoading, ...said, ...cautions].join('\n');
+    const any = this.names.length > 0, sides = this.shownSides, cautions = any ? cautionsOf(sides) : [];
+    const facts = any ? factsOf(this, shown) : '', notes = [...(this.fault ? [this.fault] : []), ...(any ? troublesOf(sides, (series) => this.layerOf(series), this.isLoading) : [])];
+    const nothing = any && !this.isEmpty && !shown ? ['No image is left by what is filtered.'] : [], all = [any, this.isLoading, facts, ...cautions, ...notes, ...nothing].join('\n');
     this.grid.element.setAttribute('aria-busy', String(Boolean(this.isLoading)));
     if (this.said === all) return; // a screen reader reads what is new
     this.said = all;
-    const notes = said.slice(1).map((note) => make('p', {className: 'broken', textContent: note}));
-    const worth = cautions.map((told) => make('p', {className: 'caution', textContent: told}));
-    if (any) this.status.replaceChildren(said[0], ...worth, ...notes);
-    else this.status.replaceChildren(
-      make('strong', {textContent: this.isLoading ? 'Loading …' : 'No attention yet.'}),
-      ...(this.isLoading ? [] : [' Add the callback to the trainer, and what it logs appears here by itself:',
-        make('code', {textContent: 'from lightning_gradcam import GradCAMCallback\n\nTrainer(callbacks=[GradCAMCallback()])'})]),
-      ...notes);
+    const lines = (texts, className) => texts.map((textContent) => make('p', {className, textContent}));
+    this.status.replaceChildren(...(any ? [facts] : emptyPage(this.isLoading)), ...lines(cautions, 'caution'), ...lines([...notes, ...nothing], 'broken'));
   }
 
-  facts(shown) {
-    if (this.isLoading && this.isEmpty) return `Loading run ${this.state.run} …`;
-    const total = this.grid.tiles.length, count = shown === undefined || shown === total ? '' : `${shown} of ${total} images`;
-    const missing = this.isEmpty || !this.box ? 0 : this.series.looks.length - this.series.filled;
-    return [this.images ? this.images.about : '', count, missing ? `in the box: ${missing} of ${this.series.looks.length} ${this.unit}s have not come yet` : ''].filter(Boolean).join('  ·  ');
-  }
-
-  /** The runs' layers that stand beside each other, each once. */
-  get shownSides() {
-    const beside = this.isEmpty ? [] : this.besideNow(this.series.at(this.state.step)).map(({side}) => side);
-    return [...new Set([this.side, ...beside].filter(Boolean))];
-  }
-
-  /** What was said at the end of each run that is shown of its maps. */
-  cautions() {
-    const told = this.shownSides.map(({series}) => series).filter((series) => series.caution), several = this.shownSides.length > 1;
-    return told.map((series) => several ? `${series.run}: ${series.caution}` : series.caution);
-  }
-
-  troubles() {
-    const notes = this.fault ? [this.fault] : [];
-    for (const {series, images} of this.shownSides) {
-      if (series.broken) notes.push(`Run ${series.run}: ${series.broken} of its records cannot be read and are left out.`);
-      if (series.looks.length && series.others) notes.push(`Run ${series.run}: ${series.others} of its ${images.unit}s are of other images and are left out.`);
-      if (!images || (images === this.images && !images.pictures[0] && !this.isLoading)) notes.push(`Run ${series.run}: its images cannot be read.`);
-      else if (series.received.length && !series.looks.length) notes.push(`Run ${series.run}: no ${images.unit} is of its images.`);
-      else if (!series.received.length) notes.push(`Run ${series.run}: no ${images.unit} of ${this.runs[series.run]?.[series.tag]?.layer ?? series.tag} can be read.`);
-      if (!images || !this.images || images === this.images) continue;
-      const others = this.images.fingerprints.filter((_, image) => this.images.placeIn(images, image) < 0).length;
-      if (others) notes.push(`The runs watch different images: ${others} of ${this.images.count} are not in run ${series.run}, and have nothing beside them.`);
-    }
-    return notes;
+  fail(error) {
+    this.fault = error.code ? `Run ${this.state.run}: ${error.message}` : `TensorBoard does not answer: ${error.message}`;
+    this.say(this.order.length);
   }
 
   // ---- loading and following -----------------------------------------------------------------------------------
 
   fillRuns() {
-    const {state, panel} = this, names = Object.keys(this.runs).sort(byName), found = matching(names, state.runs);
+    const {state, panel, names} = this, found = matching(names, state.runs);
     if (!Object.hasOwn(this.runs, state.run)) state.run = found[found.length - 1] ?? names[names.length - 1] ?? '';
-    const layers = Object.hasOwn(this.runs, state.run) ? this.runs[state.run] : {};
+    const layers = this.layersOf(state.run);
     if (!Object.hasOwn(layers, state.layer)) state.layer = Object.keys(layers)[0] ?? '';
     panel.fillRuns(names, found, layers);
   }
@@ -394,145 +405,124 @@ class App {
     const {state, series, panel, images} = this;
     state.target = Math.max(0, Math.min(state.target, series.targets - 1));
     const first = (name) => name === 'in_mask' ? 'least on the thing first' : `${isBetter(name, images) ? 'least' : 'most'} ${worded(name)} first`;
-    const numbers = numbersOf(series, this.box), sorts = [...numbers, ...(state.beside ? [CHANGE] : [])];
+    const numbers = numbersOf(series, images, this.box), sorts = [...numbers, ...(state.beside ? [CHANGE] : [])], filters = images ? filtersOf(images, series.looks) : [['', 'all images']];
     if (!sorts.includes(state.sort)) state.sort = '';
-    const predicted = [...new Set(series.looks.flatMap((look) => [...new Set(look.predictions)]))].sort((a, b) => a - b);
-    const filters = [['', 'all images'], ['wrong', 'turned wrong'], ['right', 'turned right'],
-      ...[...new Set(images?.said ?? [])].filter(Boolean).sort(byName).map((said) => [`true:${said}`, said]),
-      ...predicted.map((place) => [`predicted:${place}`, `predicted ${className(images, place)}`])];
     if (!filters.some(([value]) => value === state.filter)) state.filter = '';
     panel.fill({
       target: Array.from({length: series.targets}, (_, t) => [String(t), images?.columns?.[t] ?? String(t)]),
-      sort: [['', 'as in the data'], ...sorts.map((name) => [name, first(name)])], filter: filters,
-      number: numbers.map((name) => [name, worded(name)]),
+      sort: [['', 'as in the data'], ...sorts.map((name) => [name, first(name)])], filter: filters, number: numbers.map((name) => [name, worded(name)]),
     });
     if (series.looks.length) panel.controls.number.element.value = this.number;
   }
 
-  /** Fetch what is chosen; a later choice overtakes an earlier one. */
+  /** Show what is chosen; a later choice overtakes an earlier one. */
   async load() {
-    const turn = ++this.turn, {state} = this;
+    const turn = ++this.turn;
     this.fillRuns();
     this.fault = '';
-    const there = this.sides.get(state.run, state.layer);
+    const there = this.sides.get(this.state.run, this.state.layer);
     if (!there || there !== this.side) this.clear();
     this.isLoading = true;
     this.show();
-    try {
-      const written = this.runs[state.run]?.[state.layer]?.written;
-      const side = state.run ? await this.sides.load(state.run, state.layer, written) : null;
-      if (turn !== this.turn) return;
-      this.side = side;
-      if (side) await side.images?.load(0).catch(() => null);
-      if (turn !== this.turn) return;
-      if (this.series) this.fillNumbers();
-      if (!this.isEmpty) { // what there is, while the rest comes
-        this.show();
-        await Promise.all(this.besideNow(this.series.at(state.step)).map(({run, layer}) => this.sides.load(run, layer, this.runs[run]?.[layer]?.written)));
-      }
-    } catch (error) {
-      if (turn === this.turn) this.fail(error);
-    } finally {
-      if (turn === this.turn) this.isLoading = false;
-    }
-    if (turn !== this.turn) return;
-    this.show();
-    if (state.large >= 0 && !this.isEmpty && state.large < this.images.count) this.large.open();
-    else if (state.large >= 0 && !this.isEmpty) { state.large = -1; this.large.close(); }
-    this.loadOthers(turn);
+    await this.fetch(turn);
   }
 
-  /** The numbers of the other runs that are searched for: a line each in the overview. */
-  async loadOthers(turn) {
-    const {state} = this, wanted = matching(Object.keys(this.runs).sort(byName), state.runs).filter((run) => run !== state.run).slice(-(LINES - 1));
-    this.others = [];
-    for (const run of wanted) {
-      const layers = this.runs[run], layer = Object.hasOwn(layers, state.layer) ? state.layer : Object.keys(layers)[0];
-      const side = await this.sides.load(run, layer, layers[layer].written).catch(() => null);
+  /** Fetch what is shown, or what is new of it: first the run itself, then what stands beside it, then other runs' lines. */
+  async fetch(turn) {
+    const {state} = this, get = (run, layer) => Object.hasOwn(this.layersOf(run), layer) ? this.sides.load(run, layer, this.runs[run][layer]) : null;
+    let fault = null;
+    const orFault = (promise) => Promise.resolve(promise).catch((error) => { fault = error; return null; });
+    const side = await orFault(get(state.run, state.layer));
+    if (turn !== this.turn) return;
+    if (side) this.side = side;
+    await this.images?.load(0).catch(() => null);
+    if (turn !== this.turn) return;
+    if (this.series) this.fillNumbers();
+    if (!this.isEmpty) {
+      this.show(); // what there is, while the rest comes
+      await Promise.all(this.besideAt(this.look).map(({run, layer}) => orFault(get(run, layer))));
       if (turn !== this.turn) return;
-      if (side) this.others.push(side);
+    }
+    this.isLoading = false;
+    this.fault = '';
+    if (fault) this.fail(fault);
+    this.show();
+    this.showOrCloseLarge();
+    this.lines = this.lines.filter(({series}) => matching([series.run], state.runs).length);
+    this.later();
+    for (const run of matching(this.names, state.runs).filter((one) => one !== state.run).slice(-(LINES - 1))) {
+      const layers = this.layersOf(run), line = await orFault(get(run, Object.hasOwn(layers, state.layer) ? state.layer : Object.keys(layers)[0]));
+      if (turn !== this.turn) return;
+      if (line && !this.lines.includes(line)) this.lines.push(line);
       this.later();
     }
+    this.isBehind = Boolean(fault);
+    this.sides.trim([...this.shownSides, ...this.lines]);
+  }
+
+  showOrCloseLarge() {
+    const {state} = this;
+    if (this.isEmpty) return;
+    if (state.large >= this.images.count) state.large = -1;
+    if (state.large < 0) this.large.close();
+    else this.openLarge(state.large);
   }
 
   clear() {
-    this.side = this.brush = this.row = this.drawn = this.others = null;
+    this.side = this.row = this.drawn = this.laidOut = null;
+    this.lines = [];
     this.large.close();
-    this.layOut();
+    this.grid.layOut(0, 1, null, 1);
   }
 
-  fail(error) {
-    this.fault = `Run ${this.state.run}: ${error.message}`;
-    this.say();
+  async ask() {
+    const {mark, runs} = await this.source.runs(this.mark);
+    this.mark = mark;
+    if (runs === null) return false;
+    Object.assign(this, {runs, names: Object.keys(runs).sort(byName)});
+    for (const name of this.names) if (!this.places.has(name)) this.places.set(name, this.places.size); // a run keeps its colour
+    return true;
   }
 
   async follow() {
     if (document.visibilityState !== 'visible' || !isOpen() || this.following || this.isLoading) return;
     this.following = true;
     try {
-      const {mark, runs} = await this.source.runs(this.mark), isNew = runs !== null;
-      if (isNew) this.runs = runs;
-      if (!this.side || !this.images || !Object.hasOwn(this.runs, this.state.run)) {
-        if (isNew || this.fault) await this.load();
-        this.mark = mark;
-        return;
+      const isNew = await this.ask();
+      if (!Object.hasOwn(this.runs, this.state.run) || !this.side) { if (isNew || this.fault) await this.load(); }
+      else if (isNew || this.isBehind || this.fault) {
+        this.fillRuns();
+        await this.fetch(this.turn);
       }
-      if (isNew) await this.bringUpToDate();
-      this.mark = mark; // what could not be fetched is asked for again
-      if (this.fault) { this.fault = ''; this.show(); }
+      if (!this.isEmpty && this.shownSides.some(({series}) => series.filled < series.looks.length)) this.later(); // maps that did not come are asked for again
     } catch (error) {
       const told = `TensorBoard does not answer: ${error.message}`;
-      if (told !== this.fault) { this.fault = told; this.say(); }
+      if (told !== this.fault) { this.fault = told; this.say(this.order.length); }
     } finally {
       this.following = false;
     }
   }
 
-  async bringUpToDate() {
-    const turn = this.turn, probes = this.shownSides.map(({series}) => series.probeSet), all = [...new Set([...this.shownSides, ...this.others ?? []])];
-    this.fillRuns();
-    await Promise.all(all.map(({series: {run, tag}}) => this.runs[run]?.[tag] && this.sides.load(run, tag, this.runs[run][tag].written)));
-    if (turn !== this.turn) return;
-    if (!this.images?.pictures[0] || this.shownSides.some(({series}, place) => series.probeSet !== probes[place])) {
-      await this.load();
-      return;
-    }
-    this.fillNumbers();
-    this.show();
-    const known = new Set([this.state.run, ...(this.others ?? []).map(({series}) => series.run)]);
-    if (matching(Object.keys(this.runs), this.state.runs).some((run) => !known.has(run)) && known.size < LINES) this.loadOthers(this.turn);
-  }
-
   /** An address that was pasted into an open TensorBoard, or gone back to. */
   goToAddress(state) {
     Object.assign(this.state, state);
+    if (state.large < 0) this.large.close();
     this.repaint();
     this.load();
   }
 
-  link() { return linkTo({...this.state, step: this.isEmpty ? this.state.step : this.series.at(this.state.step).step}); }
+  link() { return linkTo({...this.state, step: this.isEmpty ? this.state.step : this.look.step}); }
 
   async start() {
     this.isLoading = true;
-    this.say();
-    try {
-      const {mark, runs} = await this.source.runs('');
-      [this.runs, this.mark] = [runs, mark];
-    } catch (error) {
-      this.fault = `TensorBoard does not answer: ${error.message}`;
-    }
-    const {fault} = this;
+    this.say(0);
+    let fault = '';
+    await this.ask().catch((error) => { fault = `TensorBoard does not answer: ${error.message}`; });
     await this.load();
-    if (fault) { this.fault = fault; this.say(); }
+    if (fault) { this.fault = fault; this.say(0); }
     onAddress((state) => this.goToAddress(state));
     setInterval(() => this.follow(), 1000 * SECONDS_BETWEEN_POLLS);
   }
-}
-
-/** A group in one line. */
-function saidOf({count, wrong, means}) {
-  const numbers = Object.entries(means).filter(([, mean]) => mean !== null).map(([name, mean]) => `${worded(name)} ${round(mean)}`);
-  return [`${count} image${count === 1 ? '' : 's'}`, `${wrong} wrong`, ...numbers].join('  ·  ');
 }
 
 function followTheme() {

@@ -66,12 +66,25 @@ export function enlarged({values, h, w}, rows, columns) {
   return made;
 }
 
-/** The mean of maps of one shape, {values, h, w}, each as strong as it is; null where there is none. */
+/** A map's value, 0..255, as the level that it is drawn at: the share of a peak, or of the map's own range. */
+export function levelOf({values, share}) {
+  if (share !== null) return (value) => value * share;
+  let low = 255, high = 0;
+  for (const value of values) { low = Math.min(low, value); high = Math.max(high, value); }
+  if (high === low) low = 0; // alike everywhere: full heat, not none
+  const factor = 255 / Math.max(1, high - low);
+  return (value) => (value - low) * factor;
+}
+
+/** The mean of maps of one shape, {values, h, w, share}, each as strong as it is drawn; null where there is none. */
 export function meanMap(maps) {
   if (!maps.length) return null;
   const [{h, w}] = maps, values = new Float32Array(h * w);
-  for (const map of maps) for (let i = 0; i < values.length; i++) values[i] += map.values[i] / maps.length;
-  return {values, h, w, share: null};
+  for (const map of maps) {
+    const level = levelOf(map);
+    for (let i = 0; i < values.length; i++) values[i] += level(map.values[i]) / maps.length;
+  }
+  return {values, h, w, share: 1};
 }
 
 /** A box as an address says it, [left, top, right, bottom] as parts of the picture's sides; null where it is none. */
@@ -96,19 +109,17 @@ export function shareIn({values, h, w}, [left, top, right, bottom]) {
   return all ? sum / all : null;
 }
 
-/** The numbers that a series has, the tab's own among them. */
-export function numbersOf(series, box = null) {
-  const {looks} = series;
-  if (!looks.length) return [];
-  const isShare = (look) => look.scores.every((score) => !(score > 1 || score < 0));
-  const has = looks.some((look) => look.scores.some((score) => score > 0)) && looks.every(isShare);
-  return [...series.metrics, ...(has ? [CONFIDENCE] : []), WRONG, ...(box ? [IN_BOX] : [])];
+/** The numbers that a series has, the tab's own among them: what is wrong, and how sure, is told of classes alone. */
+export function numbersOf(series, images, box = null) {
+  if (!series.looks.length) return [];
+  const isOfClasses = ['', 'binary', 'multiclass', 'multilabel'].includes(images?.task ?? '');
+  return [...series.metrics, ...(isOfClasses && series.hasShares ? [CONFIDENCE] : []), ...(isOfClasses ? [WRONG] : []), ...(box ? [IN_BOX] : [])];
 }
 
 /** An image's number at a look, null where there is none, or where its map has not come yet. */
 export function valueOf(look, name, image, target, box = null) {
   if (!look || image < 0 || image >= look.shape[0]) return null;
-  if (name === WRONG) return Number(Boolean(look.wrong[image]));
+  if (name === WRONG) return look.said?.[image] === '' ? null : Number(Boolean(look.wrong[image])); // without a label it is neither
   if (name === IN_BOX) return box && shareOf(look, image, target, box);
   if (name !== CONFIDENCE) return numberOf(look, name, indexOf(look, image, target));
   const score = look.scores[image * look.sizes.S];
@@ -132,12 +143,13 @@ export function meanOf(values) {
   return count ? sum / count : null;
 }
 
-/** The lowest and the highest of what is not null; a little around it where all are alike. */
+/** The lowest and the highest of what is not null; where all are alike, what may be a share from 0 to 1, else a little around. */
 export function extent(values) {
   let [low, high] = [Infinity, -Infinity];
   for (const value of values) if (value !== null) { low = Math.min(low, value); high = Math.max(high, value); }
   if (low > high) return [0, 1];
-  return low === high ? [low - 0.5, high + 0.5] : [low, high];
+  if (low < high) return [low, high];
+  return low >= 0 && low <= 1 ? [0, 1] : [low - 0.5, high + 0.5];
 }
 
 /** At how many of some images predictions turned right or wrong, at each look. */

@@ -1,8 +1,8 @@
 // The overview: a number's means as lines, one a run, over a matrix of images and epochs coloured by it.
 
-import {gradientOf, numberPalette} from './colour.js';
+import {colourAt, gradientOf, numberPalette} from './colour.js';
 import {draw, make, setText} from './dom.js';
-import {extent, flipsOf, meansOf, peakOf, round, ticksIn, toldApart, toldOf, valueOf, worded, wordsOf} from './measure.js';
+import {extent, flipsOf, IN_BOX, meansOf, peakOf, round, ticksIn, toldApart, toldOf, valueOf, worded, wordsOf} from './measure.js';
 
 const LEFT = 56, RIGHT = 12, LINES = 110, AXIS = 20; // pixels
 const MATRIX = 220, MOST_ROW = 12; // pixels: of the matrix at most, of an image's row at most
@@ -19,12 +19,14 @@ export class Overview {
     this.row = make('div', {className: 'chosen'});
     this.tip = make('div', {className: 'tip', hidden: true});
     this.names = make('div', {className: 'names'});
+    this.note = make('span', {className: 'note'});
+    this.marks = make('span', {className: 'marks', textContent: '▼ attention moved most  ·  red marks: predictions turned right or wrong'});
     this.ends = make('span', {className: 'ends'});
     this.says = make('summary');
     this.more = make('p', {className: 'words'});
     this.help = make('details', {className: 'help'}, this.says, this.more);
     this.stage = make('div', {className: 'stage'}, this.lines, this.matrix, this.now, this.row, this.tip);
-    this.element = make('section', {className: 'overview'}, make('div', {className: 'row top'}, control, this.names), this.stage, make('div', {className: 'key'}, this.ends, this.help));
+    this.element = make('section', {className: 'overview'}, make('div', {className: 'row top'}, control, this.names, this.note), this.stage, make('div', {className: 'key'}, this.ends, this.marks, this.help));
     this.element.setAttribute('aria-label', 'overview of all epochs and images');
     this.stage.addEventListener('pointerdown', (event) => this.press(event));
     this.stage.addEventListener('pointermove', (event) => this.move(event));
@@ -38,7 +40,7 @@ export class Overview {
    * Draw anew.
    *
    * given: {lines: [{series, images, label, run, colour, dash, target}], number, box, order: images, row by row, unit,
-   * images, range: [from, to] of steps or null}; the first line's series is the matrix's.
+   * images, range: [from, to] of steps or null, note}; the first line's series is the matrix's.
    */
   show(given) {
     this.given = given;
@@ -68,12 +70,14 @@ export class Overview {
 
   /** What it shows, to be taken along; lengths are in pixels. */
   get picture() {
-    const {number, unit, images} = this.given, words = wordsOf(number, images);
+    const {number, unit, images, box} = this.given, words = wordsOf(number, images);
     return {
+      colours: Array.from({length: 24}, (_, at) => colourAt(SCALE, at / 23)), range: toldApart(this.range),
       lines: this.lines, matrix: this.matrix, left: LEFT, top: LINES + AXIS, width: this.width + LEFT + RIGHT, height: LINES + AXIS + this.height,
-      words: [`${worded(number)}, mean of the images (lines) and of each (rows), by ${unit}; colours from ${toldApart(this.range).join(' to ')}`,
-        ...(words ? [`${words.says} ${words.direction}`] : [])],
-      names: this.given.lines.map(({label, colour}) => ({label, colour})),
+      words: [`${worded(number)}, mean of the images (lines) and of each (rows), by ${unit}`,
+        ...(words ? [`${words.says} ${words.direction}`] : []), ...(box && number === IN_BOX ? [`box: ${box.map((side) => `${Math.round(1000 * side) / 10} %`).join(', ')} (left, top, right, bottom)`] : []),
+        '▼ attention moved most; red marks: predictions turned; hatched: no number'],
+      names: this.given.lines.map(({label, colour, dash}) => ({label, colour, dash})),
     };
   }
 
@@ -162,20 +166,21 @@ export class Overview {
   }
 
   drawKey() {
-    const {lines, number, images} = this.given, words = wordsOf(number, images), [low, high] = toldApart(this.range);
+    const {lines, number, images, note} = this.given, words = wordsOf(number, images), [low, high] = toldApart(this.range);
+    setText(this.note, note);
     const bar = make('span', {className: 'scale'});
     bar.style.background = gradientOf(SCALE);
     this.ends.replaceChildren(low, bar, high);
     this.help.hidden = !words;
     setText(this.says, words ? `${worded(number)}: ${words.says}` : '');
     setText(this.more, words ? toldOf(words).slice(words.says.length + 1) : '');
-    const told = lines.map(({label, colour}) => label + colour).join('|');
+    const told = lines.map(({label, colour, dash}) => label + colour + dash).join('|');
     if (told === this.named) return; // a name that is focused stays so
     this.named = told;
     this.names.hidden = lines.length < 2;
-    this.names.replaceChildren(...lines.map(({label, colour, run}, place) => {
-      const swatch = make('i'), name = make('button', {type: 'button', className: 'name', onclick: () => this.chooseRun(run)}, swatch, label);
-      swatch.style.background = colour;
+    this.names.replaceChildren(...lines.map(({label, colour, dash, run}, place) => {
+      const swatch = make('i', {className: dash ? 'dashed' : ''}), name = make('button', {type: 'button', className: 'name', onclick: () => this.chooseRun(run)}, swatch, label);
+      swatch.style.borderColor = colour;
       name.setAttribute('aria-pressed', String(place === 0));
       name.title = place ? `show run ${run}` : 'its images are the rows below';
       return name;

@@ -1,6 +1,6 @@
 // Heat over pictures: all that a canvas shows comes in by arguments.
 
-import {enlarged} from './measure.js';
+import {enlarged, levelOf} from './measure.js';
 
 const FINE = 56; // places along a side that a map is enlarged to before it is coloured
 const scratch = document.createElement('canvas'); // what is coloured, written anew by each use
@@ -40,16 +40,6 @@ function paintOver(canvas, picture, levels, {h, w}, palette) {
   scratchContext.putImageData(pixels, 0, 0);
   context.imageSmoothingEnabled = true;
   context.drawImage(scratch, 0, 0, canvas.width, canvas.height);
-}
-
-/** A map's value, 0..255, as the level that it is drawn at: the share of a peak, or of the map's own range. */
-export function levelOf({values, share}) {
-  if (share !== null) return (value) => value * share;
-  let low = 255, high = 0;
-  for (const value of values) { low = Math.min(low, value); high = Math.max(high, value); }
-  if (high === low) low = 0; // alike everywhere: full heat, not none
-  const factor = 255 / Math.max(1, high - low);
-  return (value) => (value - low) * factor;
 }
 
 const sizedPictures = new WeakMap();

@@ -106,9 +106,11 @@ export class Panel {
   /** What can be chosen of a series: options, a list of [value, text] each. */
   fill(options) { for (const [name, entries] of Object.entries(options)) this.controls[name].fill(entries); }
 
-  /** Show the state; `known` is {scale, views, targets, hasPeaks, kinds: what can be added}. */
-  show({scale, views, targets, hasPeaks, kinds}) {
-    const {state, controls} = this;
+  /** Show the state; `views` are the names of those that stand beside each other, `kinds` what can be added. */
+  show({scale, views, targets, hasPeaks, kinds, unit, number}) {
+    const {state, controls} = this, label = (name, text) => setText(controls[name].element.previousElementSibling, text);
+    label('speed', `${unit}s a second`);
+    label('least', number ? `${number} from` : 'from');
     for (const name of ['colour', 'sort', 'filter', 'speed', 'group', 'opacity', 'size', 'least', 'most', 'runs']) {
       if (controls[name].element !== document.activeElement || controls[name].element.tagName === 'SELECT') controls[name].element.value = String(state[name]);
     }
@@ -138,11 +140,11 @@ export class Panel {
   /**
    * A row for each view beside the first.
    *
-   * views: [{name, run, layer, target, step, runs: [..], layers: {tag: {layer}}, targets: [..], steps}], with what it names
-   * and, where it names none, what it has of the first view.
+   * views: [{name, run, layer, target, step, runs: [..], layers: [[tag, layer], ..], targets: [..], steps}], with what it
+   * has, also of the first view; its step is undefined where it follows that one's.
    */
   showBeside(views, unit) {
-    const key = JSON.stringify(views.map(({runs, layers, targets, steps, step}) => [runs, layers, targets, steps.length, step === undefined]));
+    const key = JSON.stringify(views.map(({runs, layers, targets, step}) => [runs, layers, targets, step === undefined]));
     if (key !== this.besideKey) {
       this.besideKey = key;
       this.rows = views.map((view, place) => this.besideRow(view, place, unit));
@@ -153,13 +155,15 @@ export class Panel {
       setText(row.name, `beside it: ${view.name}`);
       for (const part of ['run', 'layer', 'target']) row[part].value = String(view[part]);
       if (!row.slider) return;
+      row.slider.max = view.steps.length - 1;
+      row.steps = view.steps;
       row.slider.value = view.steps.findLastIndex((step) => step <= view.step);
       row.slider.setAttribute('aria-valuetext', `${unit} ${view.step}`);
       setText(row.told, `${unit} ${view.step}`);
     });
   }
 
-  besideRow({runs, layers, targets, steps, step}, place, unit) {
+  besideRow({runs, layers, targets, step}, place, unit) {
     const changed = (view) => this.told.besideChanged(place, view), id = (part) => `${part}-${place + 1}`;
     const select = (part, entries, read = String) => {
       const element = make('select', {id: id(part), onchange: () => changed({[part]: read(element.value)})});
@@ -168,7 +172,7 @@ export class Panel {
       return [element, label];
     };
     const [run, ofRun] = select('run', runs.map((name) => [name, name]));
-    const [layer, ofLayer] = select('layer', Object.entries(layers).map(([tag, of]) => [tag, of.layer]));
+    const [layer, ofLayer] = select('layer', layers);
     const [target, ofTarget] = select('target', targets.map((name, at) => [String(at), name]), Number);
     const name = make('span', {className: 'beside-name'}), remove = make('button', {type: 'button', textContent: '✕', onclick: () => changed(null)});
     remove.setAttribute('aria-label', `remove view ${place + 2}`);
@@ -176,7 +180,7 @@ export class Panel {
     if (step !== undefined) {
       row.told = make('output', {className: 'epoch', htmlFor: id('step')});
       row.told.setAttribute('aria-live', 'off');
-      row.slider = make('input', {type: 'range', id: id('step'), min: 0, max: steps.length - 1, step: 1, oninput: () => changed({step: steps[Number(row.slider.value)]})});
+      row.slider = make('input', {type: 'range', id: id('step'), min: 0, step: 1, oninput: () => changed({step: row.steps[Number(row.slider.value)]})});
       row.slider.setAttribute('aria-label', `${unit} of view ${place + 2}`);
       row.element.append(row.slider, row.told);
     }

@@ -2,32 +2,35 @@
 
 const CHUNK = 2 ** 19; // bytes of maps that are asked for at once
 const PREFETCHED = 2 ** 26; // bytes of maps that come unasked, unless all are wanted
+const SECONDS_BETWEEN_TRIES = 2.5; // where maps do not come
 
 /** The looks at a layer that are at the images shown, and what of all of them is needed to draw one. */
 export class Series {
   constructor(source, run, tag) {
-    Object.assign(this, {source, run, tag, received: [], mark: '', broken: 0, caution: '', bytes: 0, filling: null, wantsAll: false});
+    Object.assign(this, {source, run, tag, received: [], mark: '', broken: 0, caution: '', bytes: 0, filling: null, wantsAll: false, notBefore: 0});
     this.show(null);
   }
 
-  /** Show the looks at a set of images, and leave those at others out: a run may be resumed with others. */
-  show(probeSet) {
-    this.probeSet = probeSet;
-    this.looks = this.received.filter((look) => look.probe_set === probeSet);
-    this.peaks = highestPeaks(this.looks);
+  /** Show the looks at some images, {probe_set, said}, and leave those at others out: a run may be resumed with others. */
+  show(images) {
+    const probeSet = this.probeSet = images?.probe_set, looks = this.received.filter((look) => look.probe_set === probeSet);
+    for (const look of looks) look.said = images.said;
+    this.shown = images;
+    Object.assign(this, {
+      looks, peaks: highestPeaks(looks), metrics: [...new Set(looks.flatMap((look) => [...look.numbers.keys()]))],
+      targets: looks.reduce((most, look) => Math.max(most, look.shape[1]), 0),
+      hasShares: looks.some((look) => look.scores.some((score) => score > 0)) && looks.every((look) => look.scores.every((score) => !(score > 1 || score < 0))),
+    });
   }
 
   get steps() { return this.looks.map((look) => look.step); }
   get last() { return this.looks.length ? this.looks[this.looks.length - 1].step : -1; }
-  get images() { return this.looks.length ? this.looks[0].shape[0] : 0; }
-  get targets() { return this.looks.length ? this.looks[0].shape[1] : 0; }
   /** The place of the look of a step, or of the last one before it. */
   placeOf(step) { return this.looks.indexOf(this.at(step)); }
 
   /** How many looks' maps are there. */
   get filled() { return this.looks.reduce((sum, look) => sum + Number(look.maps !== undefined), 0); }
 
-  get metrics() { return [...new Set(this.looks.flatMap((look) => [...look.numbers.keys()]))]; }
   get others() { return this.received.length - this.looks.length; }
   get newest() { return this.received[this.received.length - 1]; }
 
@@ -37,8 +40,9 @@ export class Series {
     const told = found.caution !== this.caution || found.broken !== this.broken;
     const isNew = found.looks.length > 0 || found.known < this.received.length;
     if (isNew) this.received = [...this.received.slice(0, found.known), ...found.looks];
+    if (isNew) this.notBefore = 0;
     [this.mark, this.broken, this.caution] = [found.mark, found.broken, found.caution];
-    if (isNew) this.show(this.probeSet);
+    if (isNew) this.show(this.shown);
     return told || isNew;
   }
 
@@ -52,8 +56,19 @@ export class Series {
   fill(first, arrived) {
     this.wanted = first;
     this.arrived = arrived;
-    this.filling ??= this.fillOn().catch((error) => this.arrived(error)).finally(() => { this.filling = null; });
+    if (Date.now() < this.notBefore) return Promise.resolve();
+    const failed = (error) => {
+      this.notBefore = Date.now() + 1000 * SECONDS_BETWEEN_TRIES;
+      this.arrived(error);
+    };
+    this.filling ??= this.fillOn().catch(failed).finally(() => { this.filling = null; });
     return this.filling;
+  }
+
+  /** Let go of all maps: they come again when they are looked at. */
+  forget() {
+    for (const look of this.received) look.maps = undefined;
+    Object.assign(this, {bytes: 0, wantsAll: false});
   }
 
   async fillOn() {
@@ -85,14 +100,20 @@ export class Series {
   }
 }
 
-/** Each map's highest peak of all looks, and the highest of all. */
+/** The highest peak of all looks, of each image by target, and of all: looks may have more targets than others. */
 export function highestPeaks(looks) {
   const each = [];
+  let all = 0;
   for (const look of looks) {
-    const peaks = look.numbers.get('peak') ?? [];
-    peaks.forEach((peak, i) => { each[i] = Math.max(each[i] ?? 0, Number.isFinite(peak) ? peak : 0); });
+    const targets = look.shape[1];
+    (look.numbers.get('peak') ?? []).forEach((peak, i) => {
+      if (!Number.isFinite(peak)) return;
+      const ofTarget = each[i % targets] ??= [], image = Math.floor(i / targets);
+      ofTarget[image] = Math.max(ofTarget[image] ?? 0, peak);
+      all = Math.max(all, peak);
+    });
   }
-  return {each, all: each.reduce((a, b) => Math.max(a, b), 0)};
+  return {each, all};
 }
 
 /** Where a look has an image's map of a target; looks of one run may have more targets or fewer. */

@@ -3,32 +3,43 @@
 import {Images} from './images.js';
 import {Series} from './series.js';
 
+const KEPT = 2 ** 28; // bytes of maps that are kept of what is no longer shown
+
 /** All that has been fetched from a source. */
 export class Sides {
   constructor(source) { Object.assign(this, {source, known: new Map()}); }
 
-  /** A run's layer, {series, images}, if it is there. */
+  /** A run's layer, {series, images, isThere}, if it was asked for. */
   get(run, tag) { return this.known.get(keyOf(run, tag)); }
 
-  /** Fetch a run's layer, or what is new of it: nothing where it was `written` as it is known. */
-  async load(run, tag, written) {
-    const key = keyOf(run, tag), side = this.known.get(key) ?? {series: new Series(this.source, run, tag), images: null};
+  /**
+   * Fetch a run's layer, or what is new of it: nothing where it was written as it is known.
+   *
+   * `marks` are {written, images}, as the source's runs have them.
+   */
+  async load(run, tag, marks) {
+    const key = keyOf(run, tag), side = this.known.get(key) ?? {series: new Series(this.source, run, tag), images: null, isThere: false};
     this.known.set(key, side);
-    if (side.written !== written) side.loading ??= this.update(side, written).finally(() => { side.loading = null; });
-    await side.loading;
+    while (side.written !== marks.written || side.imagesWritten !== marks.images) {
+      side.loading ??= this.update(side, marks).finally(() => { side.loading = null; });
+      await side.loading; // which may have been for what was there before
+    }
     return side;
   }
 
-  async update(side, written) {
-    const {series, images: old} = side, told = () => this.source.probe(series.run, series.tag).catch(nullWhereNone);
-    const [, probe] = await Promise.all([series.update(), old ?? told()]);
-    let images = probe instanceof Images ? probe : probe && new Images(this.source, series.run, series.tag, probe);
-    if (old && series.newest && series.newest.probe_set !== old.probe_set) { // resumed with others
-      const newer = await told();
-      images = newer && new Images(this.source, series.run, series.tag, newer);
-    }
-    series.show(images?.probe_set);
-    Object.assign(side, {images, written});
+  async update(side, marks) {
+    const {series, images: old} = side, isOther = side.imagesWritten !== marks.images;
+    const [, told] = await Promise.all([series.update(), isOther ? this.source.probe(series.run, series.tag).catch(nullWhereNone) : null]);
+    const images = isOther ? told && new Images(this.source, series.run, series.tag, told) : old;
+    if (isOther) images?.keep(old);
+    series.show(images);
+    Object.assign(side, {images, written: marks.written, imagesWritten: marks.images, isThere: true});
+  }
+
+  /** Let go of maps of what is not shown, where they are many. */
+  trim(shown) {
+    const others = [...this.known.values()].filter((side) => !shown.includes(side));
+    if (others.reduce((sum, {series}) => sum + series.bytes, 0) > KEPT) for (const {series} of others) series.forget();
   }
 }
 

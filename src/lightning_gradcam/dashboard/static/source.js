@@ -4,7 +4,7 @@ const base = new URL('../', import.meta.url);
 
 /** The answers of a TensorBoard with the plugin. */
 export class Server {
-  /** What runs there are, {run: {tag: {layer, written}}}; null where they, and all that they wrote, are as of the mark. */
+  /** What runs there are, {run: {tag: {layer, written, images}}}, with marks of what was written; null where they, and all that they wrote, are as of the mark. */
   async runs(mark) {
     return (await ask('runs', {mark})).json();
   }

@@ -68,8 +68,8 @@ export class View {
       if (look.maps === undefined) this.need(series, look);
       return {map: null, why: look.maps === null ? 'cannot be read' : '', isComing: look.maps === undefined};
     }
-    const peak = numberOf(look, 'peak', index);
-    const share = peak === null || scale === 'image' ? null : peak / (scale === 'run' ? series.peaks.each[index] : series.peaks.all);
+    const peak = numberOf(look, 'peak', index), target = Math.min(this.target, look.shape[1] - 1);
+    const share = peak === null || scale === 'image' ? null : peak / (scale === 'run' ? series.peaks.each[target][this.place(image)] : series.peaks.all);
     return {map: {values: look.maps.subarray(index * h * w, (index + 1) * h * w), h, w, share}, why: ''};
   }
 
@@ -103,9 +103,10 @@ export class Plain {
   }
 }
 
-/** The change of heat from one view to another, as a side of its own. */
+/** The change of heat between two views, as a side of its own: of two epochs of a run from the earlier to the later one. */
 export class Change {
-  constructor(before, after) {
+  constructor(first, second) {
+    const isBack = first.series === second.series && second.look.step < first.look.step, [before, after] = isBack ? [second, first] : [first, second];
     Object.assign(this, {before, after, name: `change from ${before.name} to ${after.name}`});
   }
 

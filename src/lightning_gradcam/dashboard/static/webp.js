@@ -1,13 +1,13 @@
 // Still WebP files as the frames of an animated one, by WebP's container specification (RFC 9649).
 
-/** Join stills, a Uint8Array each, all of one size; each is shown for so many milliseconds, again and again. */
+/** Join stills, a Uint8Array each; each is shown for so many milliseconds, again and again, smaller ones from the upper left. */
 export function animated(stills, milliseconds) {
   const frames = stills.map((still) => chunksOf(still).filter(({name}) => ['ALPH', 'VP8 ', 'VP8L'].includes(name)));
-  const [width, height] = sizeOf(frames[0]);
+  const sizes = frames.map(sizeOf), [width, height] = [0, 1].map((side) => Math.max(...sizes.map((size) => size[side])));
   const head = chunk('VP8X', [0x12, 0, 0, 0, ...three(width - 1), ...three(height - 1)]); // animated, and parts of it may be transparent
   const endless = chunk('ANIM', [255, 255, 255, 255, 0, 0]);
-  const shown = frames.map((parts) => chunk('ANMF', [
-    ...three(0), ...three(0), ...three(width - 1), ...three(height - 1), ...three(milliseconds), 0x02, // drawn over nothing
+  const shown = frames.map((parts, place) => chunk('ANMF', [
+    ...three(0), ...three(0), ...sizes[place].flatMap((side) => three(side - 1)), ...three(milliseconds), 0x03, // drawn over nothing, then taken away
   ], ...parts.map(({name, data}) => chunk(name, [], data))));
   const body = [head, endless, ...shown], length = body.reduce((sum, part) => sum + part.length, 0);
   return joined([letters('RIFF'), four(length + 4), letters('WEBP'), ...body]);
