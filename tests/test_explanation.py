@@ -31,7 +31,7 @@ def test_pictures_of_any_kind_give_what_grad_cam_gives_of_the_prepared_tensor(mo
     array = pixels(32, 32)
     Image.fromarray(array).save(tmp_path / "picture.png")
     kinds = [tmp_path / "picture.png", str(tmp_path / "picture.png"), Image.fromarray(array), array, array / 255]
-    found = explain(model, kinds, "0", mean=MEAN, std=STD)
+    found = explain(model, kinds, "0", mean=MEAN, std=STD, method="gradcam")
     tensor = (torch.tensor(array).permute(2, 0, 1) / 255 - torch.tensor(MEAN)[:, None, None])[None]
     tensor = tensor / torch.tensor(STD)[:, None, None]
     twin = small_cnn().eval()

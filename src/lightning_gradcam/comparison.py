@@ -160,8 +160,8 @@ def compare(
     if asked.targets > 1:
         raise SettingError(f"target={quoted(target)} is several classes an image; accepted here is one")
     trial = _Trial(Lender(model), Inputs(ready), known, asked)
-    plan = trial.plan(asked)
     pairs = trial.pairs(_words("layers", layers), _words("methods", methods))
+    plan = trial.plan(pairs[0])
     found = [trial.compared(settings, things) for settings in tqdm(pairs, desc="compare", leave=False)]
     found.sort(key=lambda one: _place(one[0]))
     rows, metrics, maps = ([one[part] for one in found] for part in range(3))
@@ -172,7 +172,7 @@ def compare(
 
 
 def _place(row: Compared) -> tuple[bool, bool, float]:
-    is_blind = row.class_sensitivity < BLIND
+    is_blind = not row.class_sensitivity >= BLIND  # also where all maps are blank
     return row.faithfulness != row.faithfulness, is_blind, -row.faithfulness
 
 
@@ -229,6 +229,7 @@ class _Trial:
         numbers = {name: values[:, 0] for name, values in measure(view).items()}
         names = ("faithfulness", "class_sensitivity", "in_mask")
         faithful, sensitive, inside = (float(numbers[one].nanmean()) if one in numbers else torch.nan for one in names)
+        faithful *= 1 - float(numbers["blank"].mean())  # a blank map says nothing
         row = Compared(maps.layer, settings.method_name, faithful, sensitive, inside, cost)
         return row, numbers, maps
 
@@ -265,4 +266,6 @@ def _checked_masks(masks: object, images: Tensor) -> Tensor | None:
             f"masks has the shape {tuple(given.shape)} for {len(images)} images; accepted is (N, H, W), true on the "
             "thing"
         )
+    if not given.eq(0).logical_or(given.eq(1)).all():
+        raise SettingError("masks has values beside 0 and 1; accepted is (N, H, W), true on the thing, as masks > 0")
     return given.bool()

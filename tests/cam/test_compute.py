@@ -187,7 +187,7 @@ def test_global_pooling_and_a_linear_head_have_a_closed_form() -> None:
     conv, head = nn.Conv2d(3, 5, 3, padding=1).double(), nn.Linear(5, 4).double()
     model = nn.Sequential(conv, nn.AdaptiveAvgPool2d(1), nn.Flatten(), head)
     images = torch.randn(3, 3, 7, 7, dtype=torch.float64)
-    cams = cams_of(model, images, target=2)[0]
+    cams = cams_of(model, images, target=2, method="gradcam")[0]
     expected = torch.einsum("k,nkhw->nhw", head.weight[2], conv(images)).relu() / 49
     assert torch.allclose(cams.maps[:, 0] * cams.peaks[..., None], expected, atol=1e-10, rtol=0)
     assert torch.allclose(cams.peaks[:, 0], expected.amax((1, 2)), atol=1e-10, rtol=0)
@@ -231,7 +231,7 @@ def test_grad_cam_itself_errs_in_front_of_an_in_place_relu() -> None:
     wrong = GradCAM(model, [model[5]])(images, None)
     right = GradCAM(out_of_place(model), [model[5]])(images, None)
     assert np.abs(wrong - right).max() > 0.05
-    ours = cams_of(small_cnn_like(model), images, target_layer="5")[0].heatmaps((12, 12))[:, 0]
+    ours = cams_of(small_cnn_like(model), images, target_layer="5", method="gradcam")[0].heatmaps((12, 12))[:, 0]
     assert np.abs(ours.numpy() - right).max() < 1e-3
 
 

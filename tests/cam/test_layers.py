@@ -132,7 +132,7 @@ def test_the_layer_found(name, layer) -> None:
         (lambda: timm.create_model("poolformer_s12"), "stages", "gradcam_elementwise"),
         (lambda: torchvision.models.get_model("convnext_tiny"), "features", "gradcam_elementwise"),
         (lambda: timm.create_model("efficientnet_b0"), "bn2", "gradcam_elementwise"),
-        (lambda: torchvision.models.get_model("densenet121"), "features", "gradcam"),
+        (lambda: torchvision.models.get_model("densenet121"), "features", "gradcam_elementwise"),  # its ReLU is inline
         (lambda: OneSoftmax(), "attention.norm", "gradcam_elementwise"),
     ],
 )
@@ -482,7 +482,7 @@ def test_a_gate_is_no_attention() -> None:
         nn.Conv2d(3, 8, 3), Gate(), nn.Conv2d(8, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3)
     )
     found = explain(model.eval(), torch.rand(2, 3, 16, 16))
-    assert (found.layer, found.method) == ("2", "gradcam")
+    assert (found.layer, found.method) == ("2", "gradcam_elementwise")  # the last map, which has both signs
 
 
 def test_tokens_in_another_order_and_latents_are_passed_over() -> None:

@@ -44,11 +44,11 @@ def test_a_model_in_double_precision_is_drawn_as_any_other() -> None:
 
 def test_averaged_layers_have_the_mean_of_theirs() -> None:
     """Of each image; also by `explain`, whose raw maps have them as their maxima."""
-    first, second, both = (maps_of(target_layer=layers) for layers in ("0", "6", [["0", "6"]]))
+    first, second, both = (maps_of(target_layer=layers, method="gradcam") for layers in ("0", "6", [["0", "6"]]))
     assert isinstance(both, Cams)
     assert torch.allclose(both.peaks, (first.peaks + second.peaks) / 2, rtol=1e-5)
     torch.manual_seed(0)
-    found = explain(small_cnn(), torch.rand(2, 3, 16, 16), ["0", "6"])
+    found = explain(small_cnn(), torch.rand(2, 3, 16, 16), ["0", "6"], method="gradcam")
     assert torch.allclose(found.peaks, both.peaks[:, 0])
     assert torch.allclose(found.raw.amax((1, 2)), found.peaks, rtol=1e-3)
 

@@ -530,3 +530,82 @@ def test_lines_and_controls_stand_out_from_the_paper(tab) -> None:
     tab.page.evaluate("document.body.classList.add('dark-mode')")
     tab.page.wait_for_timeout(200)
     assert frame.evaluate(CONTRAST) >= 3
+
+
+# ---- how it behaves ------------------------------------------------------------------------------------------------
+
+
+def test_in_another_dashboard_nothing_is_asked_for_and_no_address_is_changed(tab) -> None:
+    """Nor does it go on playing."""
+    tab.choose("speed", "1")
+    tab.frame.locator("#epoch").focus()
+    tab.page.keyboard.press("Home")
+    tab.frame.get_by_label("play", exact=True).click()
+    tab.page.evaluate("location.hash = '#scalars&tagFilter=x'")
+    tab.page.wait_for_timeout(1000)
+    asked: list[str] = []
+    tab.page.on("request", lambda request: asked.append(request.url))
+    tab.page.wait_for_timeout(5000)
+    assert [url for url in asked if "/plugin/gradcam/" in url] == []
+    assert "p.gradcam" not in tab.page.evaluate("location.hash")
+
+
+def test_playing_writes_few_addresses(open_tab, url) -> None:
+    """Browsers refuse an address that changes with each frame: a hundred in thirty seconds are too many."""
+    tab = opened(open_tab, url, "p.gradcam.run=cheats&p.gradcam.range=1-4&p.gradcam.speed=50")
+    tab.page.evaluate(
+        "() => { window.written = 0; const own = history.replaceState.bind(history);"
+        "history.replaceState = (...given) => { window.written++; own(...given); }; }"
+    )
+    tab.frame.get_by_label("play", exact=True).click()
+    tab.page.wait_for_timeout(3000)
+    tab.frame.get_by_label("pause", exact=True).click()
+    assert 1 <= tab.page.evaluate("window.written") <= 9
+
+
+def test_the_next_image_is_the_next_of_those_that_are_shown(tab) -> None:
+    """As they are sorted and filtered, also for who tabs through them; the focus stays on the button."""
+    tab.choose("filter", "true:true dog")
+    tab.choose("sort", "in_mask")
+    shown = [int(tile.get_attribute("data-image")) for tile in tab.frame.locator(".tile").all()]
+    assert shown == [7, 1, 4, 10]
+    tab.frame.locator(".tile >> nth=0").locator(".open").focus()
+    seen = []
+    for _ in range(4):
+        seen.append(int(tab.page.frames[1].evaluate("document.activeElement.closest('.tile').dataset.image")))
+        tab.page.keyboard.press("Tab")  # to its pin
+        tab.page.keyboard.press("Tab")  # to the next
+    assert seen == shown
+    tab.frame.locator(".tile >> nth=0").locator(".open").click()
+    large = tab.frame.locator("dialog")
+    for image in (1, 4, 10, 7):
+        large.get_by_label("next image").click()
+        expect(large.locator(".said")).to_contain_text(f"image {image + 1} ")
+        assert large.get_by_label("next image").evaluate("e => e === document.activeElement")
+
+
+def test_a_run_that_loads_is_said_and_shows_nothing_of_another(open_tab, url) -> None:
+    """Until it is there, whose pictures stand under its name; what fails is said."""
+    tab = opened(open_tab, url, "p.gradcam.run=cheats&p.gradcam.runs=cheats")
+    held: list = []
+    tab.page.route("**/looks?*run=honest*", lambda route: held.append(route))
+    tab.page.evaluate("location.hash = '#gradcam&p.gradcam.run=honest&p.gradcam.runs=honest'")
+    expect(tab.frame.locator(".status")).to_have_text("Loading run honest …")
+    expect(tab.frame.locator(".tile")).to_have_count(0)
+    expect(tab.frame.locator(".grid")).to_have_attribute("aria-busy", "true")
+    held[0].continue_()
+    expect(tab.frame.locator(".tile")).to_have_count(IMAGES)
+
+
+def test_long_names_do_not_widen_a_tile(open_tab, tmp_path) -> None:
+    """Nor the page; they are broken or cut with dots, and whole in the tooltip."""
+    write(tmp_path / "run", cheats=True, names=["n02099601_" + "golden_retriever" * 20, "b", "c"], epochs=2)
+    with serving(tmp_path) as url:
+        tab = opened(open_tab, url, "p.gradcam.run=run")
+        widths = tab.frame.locator(".tile").evaluate_all(
+            "tiles => tiles.map(tile => tile.getBoundingClientRect().width)"
+        )
+        assert max(widths) - min(widths) < 1
+        body = tab.frame.locator("body").evaluate("e => [e.scrollWidth, window.innerWidth]")
+        assert body[0] <= body[1]
+        assert "golden_retriever" * 20 in tab.frame.locator(".truth >> nth=0").get_attribute("title")

@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 from lightning_gradcam.cam.layers import memory_of
 from lightning_gradcam.cam.layouts import Layout
 from lightning_gradcam.cam.methods import RELEVANCE, full_precision
-from lightning_gradcam.cam.mixing import PRODUCTS, tensors_in
+from lightning_gradcam.cam.mixing import PRODUCTS, is_of_activations, tensors_in
 from lightning_gradcam.errors import SettingError
 
 ATTENTION = "attention"  # what maps of it are called, in the place of a layer's name
@@ -49,7 +49,7 @@ class _Fused:
         weights = full_precision(self.query[rows].detach()) @ full_precision(self.key[rows].detach()).mT * self.scale
         if self.mask is None:
             return weights.softmax(-1)
-        mask = self.mask.expand(*self.shape)[rows]
+        mask = self.mask.detach().expand(*self.shape)[rows]
         nowhere = mask.isneginf().all(-1, keepdim=True)  # a query that may look nowhere has a share of nothing
         return (weights + mask).softmax(-1).masked_fill(nowhere, 0)
 
@@ -84,12 +84,14 @@ class Attentions(TorchFunctionMode):
     Attributes:
         seen: those of (N, heads, queries, keys), in their order.
         is_partial: whether there were others, of other axes.
+        is_unseen: whether there were others, computed in another way.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.seen: list[_Fused | _Written] = []
-        self.is_partial = False
+        self.is_partial = self.is_unseen = False
+        self._products = 0  # of activations with activations: two an attention that is written out
         self._others: list[Tensor] = []  # of a softmax over other axes: shares, if values are multiplied by them
         self._was_off = not torch.is_grad_enabled()
         self._answers: dict[Any, Callable[..., Any]] = {
@@ -97,6 +99,7 @@ class Attentions(TorchFunctionMode):
             F.multi_head_attention_forward: self._multi_head,
             F.softmax: self._softmax(F.softmax),
             torch.softmax: self._softmax(torch.softmax),
+            torch.special.softmax: self._softmax(torch.special.softmax),
             Tensor.softmax: self._softmax(Tensor.softmax),
         }
 
@@ -106,6 +109,7 @@ class Attentions(TorchFunctionMode):
         """Answer what is attention; all else is torch's."""
         if func in PRODUCTS and self._others and any(map(self._is_of_others, tensors_in(args))):
             self.is_partial = True
+        self._products += is_of_activations(func, args, kwargs)
         return self._answers.get(func, func)(*args, **(kwargs or {}))
 
     def _is_of_others(self, tensor: Tensor) -> bool:
@@ -131,6 +135,7 @@ class Attentions(TorchFunctionMode):
         scale: float | None = None,
         enable_gqa: bool = False,
     ) -> Tensor:
+        self._check_products(0)
         output = F.scaled_dot_product_attention(
             query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
         )
@@ -155,11 +160,22 @@ class Attentions(TorchFunctionMode):
             if output.dim() != 4 or dim not in (-1, 3):
                 self._others += [output] if output.dim() > 2 else []
                 return output
+            self._check_products(1)  # its queries with its keys
             point, handed_on = self._begun(output)
             self.seen.append(_Written(point))
             return handed_on
 
         return softmax
+
+    def _check_products(self, own: int) -> None:
+        """Notice attention that is not seen: more products than those of the ones that are, and so many of its own."""
+        written = sum(isinstance(one, _Written) for one in self.seen)
+        self.is_unseen = self.is_unseen or self._products > 2 * written + own
+
+    @property
+    def has_more(self) -> bool:
+        """Whether attention that is not seen is behind the last one that is; one product more is of scores."""
+        return self._products > 2 * sum(isinstance(one, _Written) for one in self.seen) + 1
 
     def _multi_head(self, query: Tensor, key: Tensor, value: Tensor, *others: Any, **named: Any) -> Any:
         given = _MULTI_HEAD.bind(query, key, value, *others, **named)
@@ -232,6 +248,8 @@ def relevance(seen: Sequence[_Fused | _Written], gradients: Sequence[Tensor], to
 
 
 def _relevance(seen: Sequence[_Fused | _Written], gradients: Sequence[Tensor], tokens: Layout, rows: slice) -> Tensor:
+    while len(seen) > 1 and not gradients[-1].any():  # by which no score is computed, as an unused head's
+        seen, gradients = seen[:-1], gradients[:-1]
     length, point = seen[0].shape[-1], seen[0].point
     ways = full_precision(torch.eye(length, dtype=point.dtype, device=point.device))
     through = torch.zeros_like(ways)  # what goes through attention: what a token has of itself says nothing
@@ -244,36 +262,49 @@ def _relevance(seen: Sequence[_Fused | _Written], gradients: Sequence[Tensor], t
     return torch.where(is_finite[:, None, None], tokens(found[..., None])[:, 0].relu(), torch.nan)
 
 
-def tokens_in(attentions: Attentions, images: int, layouts: Iterable[Layout]) -> Layout:
+def tokens_in(attentions: Attentions, scores: Tensor, images: int, layouts: Iterable[Layout]) -> Layout:
     """Return how the image's patches lie in the tokens that all blocks attend over.
 
     Args:
         attentions: of a forward pass.
+        scores: what it gave.
         images: how many there were.
-        layouts: of the outputs of the model's layers.
+        layouts: of tokens that follow the image, in layers of the model.
 
     Raises:
         SettingError: attention that the rule does not fit.
     """
+    seen = _read(attentions.seen, scores)
+    if not seen:
+        raise _unfit("computes no attention of (N, heads, queries, keys) by a softmax or scaled_dot_product_attention")
     if attentions.is_partial:
         raise _unfit(
             "has attention of other axes than (N, heads, queries, keys), as within windows or of a single head"
         )
-    if not attentions.seen:
-        raise _unfit("computes no attention of (N, heads, queries, keys) by a softmax or scaled_dot_product_attention")
-    *blocks, last = (one.shape for one in attentions.seen)
+    if attentions.is_unseen or attentions.has_more:
+        raise _unfit("multiplies activations otherwise than by a softmax over keys, as linear attention does")
+    *blocks, last = (one.shape for one in seen)
     lengths = sorted({shape[3] for shape in (*blocks, last)} | {shape[2] for shape in blocks})
     if any(shape[0] != images for shape in (*blocks, last)):
         raise _unfit("attends within windows of the image")
     if len(lengths) > 1:
         raise _unfit(f"attends over several numbers of tokens, {', '.join(map(str, lengths))}")
-    if not _is_one_chain(attentions.seen):
+    if not _is_one_chain(seen):
         raise _unfit("attends in several passes that do not follow one another, as of an ensemble or of two views")
     (length,) = lengths
     fitting = [one for one in layouts if one.is_of_tokens and one.prefix + one.grid[0] * one.grid[1] == length]
     if not fitting:
-        raise _unfit(f"attends over {length} rows, which are no patches of the image")
+        raise _unfit(f"attends over {length} rows, which do not follow the image patch by patch")
     return Layout("NLC", fitting[0].grid, fitting[0].prefix)
+
+
+def _read(seen: Sequence[_Fused | _Written], scores: Tensor) -> list[_Fused | _Written]:
+    """Those that the scores are computed by."""
+    points = [one.point for one in seen]
+    if not points or not scores.requires_grad:
+        return list(seen)
+    reached = torch.autograd.grad(scores, points, torch.ones_like(scores), retain_graph=True, allow_unused=True)
+    return [one for one, gradient in zip(seen, reached, strict=True) if gradient is not None]
 
 
 def _is_one_chain(seen: Sequence[_Fused | _Written]) -> bool:

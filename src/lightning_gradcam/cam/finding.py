@@ -1,7 +1,9 @@
 """Which layers of a model give maps, and which is looked at: told by one dry forward."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from math import isfinite
 from typing import Any
 
 import torch
@@ -18,7 +20,7 @@ from lightning_gradcam.cam.layers import (
 )
 from lightning_gradcam.cam.layouts import Layout, Reader, read_layout
 from lightning_gradcam.cam.maps import size_of
-from lightning_gradcam.cam.mixing import FirstAttention, changed_in_part, follows
+from lightning_gradcam.cam.mixing import FirstAttention, changed_in_part, changed_there, follows
 from lightning_gradcam.errors import SettingError
 
 _MOST_COMPARED = 8
@@ -47,8 +49,10 @@ def named(
             scores.
     """
     names = choose_layers(model, choice)
-    found = _surveyed(model, forward, images, reshape_transform)
-    return [found.named(name) for name in names]
+    first = FirstAttention(_that_call_hooks(model))
+    found = _surveyed(model, forward, images, reshape_transform, first)
+    mixes = bool(first.behind) and found.scores.dim() != 4  # the maps of a decoder lie over the pixels all the same
+    return [replace(found.named(name), mixes=mixes) for name in names]
 
 
 def last(
@@ -80,8 +84,8 @@ def unmixed(model: nn.Module, forward: Callable[[Tensor], Tensor], images: Tenso
     Raises:
         SettingError: no layer is found.
     """
-    with FirstAttention(_that_call_hooks(model)) as first:
-        found = _surveyed(model, forward, images)
+    first = FirstAttention(_that_call_hooks(model))
+    found = _surveyed(model, forward, images, within=first)
     maps = found.maps()
     final = next(reversed(maps))
     if not _is_of_tokens(maps[final]) and (final not in first.behind or found.scores.dim() == 4):
@@ -91,15 +95,30 @@ def unmixed(model: nn.Module, forward: Callable[[Tensor], Tensor], images: Tenso
     outside = [name for name in in_front if not first.is_within(name)]
     tokens = [name for name, read in maps.items() if _is_of_tokens(read)]
     norms = [name for name in tokens if found.is_norm(name)]
+    first_mixed = norms[:1] if len(norms) > 1 else tokens[:1]  # where nothing multiplies activations, as in MLP-Mixers
     read = [name for names in (outside, in_front) for name in first.without_projections(names)]
-    chosen = [*(read if first.behind else norms[:1]), *reversed(in_front), *tokens, final]
+    chosen = [*(read if first.behind else first_mixed), *reversed(in_front), *tokens, final]
     following = (name for name in chosen if name in changed.layouts and follows(found.map(name), changed.map(name)))
-    return replace(found.target(next(following, chosen[0])), is_in_front=True)
+    return replace(found.target(next(following, chosen[0])), mixes=True)
 
 
-def layouts_in(model: nn.Module, forward: Callable[[Tensor], Tensor], images: Tensor) -> list[Layout]:
-    """Return how the outputs of all layers are to be read that are maps of the images, as the others here do."""
-    return list(_surveyed(model, forward, images).layouts.values())
+def layouts_in(
+    model: nn.Module, forward: Callable[[Tensor], Tensor], images: Tensor, within: AbstractContextManager[object]
+) -> tuple[list[Layout], Tensor]:
+    """Return how tokens are to be read that follow the image place by place before they are mixed; and the scores.
+
+    Arguments are as of `unmixed`; `within` is what the one forward pass of these images is made in.
+    """
+    found = _surveyed(model, forward, images, within=within)
+    with torch.no_grad():
+        changed = _surveyed(model, forward, changed_in_part(images))
+    first = dict(reversed([(found.layouts[name], name) for name in found.layouts]))  # in the order of execution
+    pairs = [(layout, found.map(name), changed.map(name)) for layout, name in first.items() if name in changed.layouts]
+    return [
+        layout
+        for layout, before, after in pairs
+        if layout.is_of_tokens and (follows(before, after) or not isfinite(changed_there(before, after)))
+    ], found.scores
 
 
 def candidates(model: nn.Module, forward: Callable[[Tensor], Tensor], images: Tensor) -> list[str]:
@@ -168,14 +187,36 @@ def _that_call_hooks(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def _surveyed(
-    model: nn.Module, forward: Callable[[Tensor], Tensor], images: Tensor, transform: Reader | None = None
+    model: nn.Module,
+    forward: Callable[[Tensor], Tensor],
+    images: Tensor,
+    transform: Reader | None = None,
+    within: AbstractContextManager[object] | None = None,
 ) -> "_Survey":
     layers = _that_call_hooks(model)
-    with capture(layers, _Recording()) as captured:
+    with within or nullcontext(), capture(layers, _Recording()) as captured:
         scores = forward(images)
-    return _Survey(
-        layers, captured, scores, len(images), size_of(images), transform, _layouts(layers, captured, images)
-    )
+    layouts = _layouts(layers, captured, images)
+    if any(layout.prefix for layout in layouts.values()):
+        with torch.no_grad(), capture(layers, _Recording()) as changed:
+            forward(changed_in_part(images))
+        layouts = _placed(layouts, captured, changed)
+    return _Survey(layers, captured, scores, len(images), size_of(images), transform, layouts)
+
+
+def _placed(layouts: Mapping[str, Layout], before: _Recording, after: _Recording) -> dict[str, Layout]:
+    """Tell where among its tokens the image's patches lie: a class token or registers may be in front or behind.
+
+    Where they are in a layer, they are in all that have as many tokens; the first of these is not mixed yet.
+    """
+    places: dict[Layout, Layout] = {}
+    for name, layout in layouts.items():
+        other = after.outputs.get(name)
+        if not layout.prefix or layout in places or other is None or other.shape != before.outputs[name].shape:
+            continue
+        ways = [replace(layout, prefix=place) for place in (layout.prefix, *range(layout.prefix))]
+        places[layout] = max(ways, key=lambda way: changed_there(way(before.outputs[name]), way(other), 0))
+    return {name: places.get(layout, layout) for name, layout in layouts.items()}
 
 
 def _layouts(layers: Mapping[str, nn.Module], captured: _Recording, images: Tensor) -> dict[str, Layout]:
@@ -188,6 +229,8 @@ def _layouts(layers: Mapping[str, nn.Module], captured: _Recording, images: Tens
             continue
         layout = read_layout(output.shape, len(images), size_of(images), grids, axes)
         if layout is None:
+            if output.dim() == 4 and isinstance(layers[name], _FIRST):  # patches that are no squares
+                grids.add((output.shape[2], output.shape[3]))
             continue
         layouts[name] = layout
         if output.dim() == 4:

@@ -30,13 +30,13 @@ class TargetLayer:
         name: its dotted name.
         layout: how its output lies in memory; None where a `reshape_transform` reads it.
         has_both_signs: whether anything in it is below 0, as after SiLU, GELU or a sum of branches.
-        is_in_front: whether attention, or what else mixes the image's places, lies behind it.
+        mixes: whether the model mixes the image's places, by attention or otherwise, on the way to its scores.
     """
 
     name: str
     layout: Layout | None
     has_both_signs: bool = field(default=False, compare=False)
-    is_in_front: bool = field(default=False, compare=False)
+    mixes: bool = field(default=False, compare=False)
 
     @property
     def is_of_tokens(self) -> bool:
@@ -47,11 +47,10 @@ class TargetLayer:
     def suits_gradcam(self) -> bool:
         """Whether a channel's mean gradient says what each of its places is worth.
 
-        It does where all are worth 0 or more, and nothing mixes the places later on; elsewhere it was at chance or
-        below where the positive products of activation and gradient were as faithful as the true place, over the
-        networks and tasks of `tests/benchmarks/faithfulness.py`.
+        It does where nothing is below 0 and nothing mixes the places; elsewhere the positive products of activation and
+        gradient were as faithful or more so, over the networks and tasks of `tests/benchmarks/faithfulness.py`.
         """
-        return not (self.is_of_tokens or self.has_both_signs or self.is_in_front)
+        return not (self.is_of_tokens or self.has_both_signs or self.mixes)
 
     def in_model(self, layers: Mapping[str, nn.Module], transform: Reader | None) -> "LayerOfModel":
         """Return the layer of one model, whose layers are given by name.

@@ -19,7 +19,7 @@ class Layout:
     Attributes:
         axes: "NCHW", "NHWC", "NLC" (tokens) or "LNC" (tokens, sequence first).
         grid: (h, w), in positions.
-        prefix: tokens in front of the grid's: class, distillation, registers.
+        prefix: tokens in front of the grid's: class, distillation, registers. What is behind it is left out too.
     """
 
     axes: str
@@ -38,7 +38,7 @@ class Layout:
         if self.axes == "NHWC":
             return output.permute(0, 3, 1, 2)
         tokens = output.transpose(0, 1) if self.axes == "LNC" else output
-        patches = tokens[:, self.prefix :].transpose(1, 2)
+        patches = tokens[:, self.prefix : self.prefix + self.grid[0] * self.grid[1]].transpose(1, 2)
         return patches.reshape(*patches.shape[:2], *self.grid)
 
 

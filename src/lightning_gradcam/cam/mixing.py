@@ -16,7 +16,7 @@ from lightning_gradcam.cam.maps import as_given, channels_first
 
 _ATTENTION = frozenset({F.scaled_dot_product_attention, F.multi_head_attention_forward})
 PRODUCTS = frozenset(
-    {torch.matmul, torch.bmm, torch.baddbmm, torch.mm, torch.einsum, torch.tensordot}
+    {torch.matmul, torch.linalg.matmul, torch.bmm, torch.baddbmm, torch.mm, torch.einsum, torch.tensordot}
     | {Tensor.matmul, Tensor.__matmul__, Tensor.__rmatmul__, Tensor.bmm, Tensor.baddbmm, Tensor.mm}
 )
 _PART = ((0.5, 0.75), (0.125, 0.375))  # of the height and of the width: what is changed
@@ -62,7 +62,7 @@ class FirstAttention(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         """Compute what is computed, and look at it."""
-        if not self._has_begun and (func in _ATTENTION or (func in PRODUCTS and _are_activations(args))):
+        if not self._has_begun and (func in _ATTENTION or is_of_activations(func, args, kwargs)):
             self._has_begun = True
             weighted = (name for name in reversed(self._running) if any(True for _ in self._layers[name].parameters()))
             self._around = next(weighted, None)
@@ -99,8 +99,10 @@ class FirstAttention(TorchFunctionMode):
             self.behind.add(name)
 
 
-def _are_activations(args: tuple[Any, ...]) -> bool:
-    return sum(one.requires_grad for one in tensors_in(args)) > 1
+def is_of_activations(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None) -> bool:
+    """Whether a function multiplies activations with activations."""
+    given = tensors_in((*args, *(kwargs or {}).values()))
+    return func in PRODUCTS and sum(one.requires_grad for one in given) > 1
 
 
 def tensors_in(args: Any) -> Iterator[Tensor]:
@@ -124,11 +126,14 @@ def changed_in_part(images: Tensor) -> Tensor:
 
 def follows(before: Tensor, after: Tensor) -> bool:
     """Whether a map, (N, C, h, w), changed where the images of `changed_in_part` did."""
-    if before.shape != after.shape:
-        return False
+    return before.shape == after.shape and changed_there(before, after, 1) > _FOLLOWING * changed_there(before, after)
+
+
+def changed_there(before: Tensor, after: Tensor, around: int | None = None) -> float:
+    """How much a map, (N, C, h, w), changed where the images did, so many places around included; None is all of it."""
     change = (after.detach() - before.detach()).float().abs().sum(1)
-    rows, columns = _places(change.shape[-2:], 1)
-    return bool(change[..., rows, columns].sum() > _FOLLOWING * change.sum())
+    rows, columns = (slice(None), slice(None)) if around is None else _places(change.shape[-2:], around)
+    return float(change[..., rows, columns].sum())
 
 
 def _places(sides: Sequence[int], around: int) -> list[slice]:

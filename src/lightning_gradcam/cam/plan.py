@@ -88,7 +88,9 @@ class Plan:
     @property
     def is_unmixed(self) -> bool:
         """Whether, with nothing asked for, the layer is one in front of all attention."""
-        return any(layer.is_in_front for group in self.groups for layer in group)
+        settings = self.settings
+        is_found = settings.method is None and settings.target_layer is None
+        return is_found and any(layer.mixes for group in self.groups for layer in group)
 
     @property
     def at_once(self) -> int:
@@ -183,9 +185,9 @@ def _looked_at(
 
 
 def _attended(model: nn.Module, forward: Callable[[Tensor], Tensor], images: Tensor) -> Layout:
-    with Attentions() as attentions:
-        layouts = layouts_in(model, forward, images)
-    return tokens_in(attentions, len(images), layouts)
+    attentions = Attentions()
+    layouts, scores = layouts_in(model, forward, images, attentions)
+    return tokens_in(attentions, scores, len(images), layouts)
 
 
 class _Trial(NamedTuple):
