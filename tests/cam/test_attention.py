@@ -251,6 +251,105 @@ def test_passes_that_do_not_follow_one_another_are_refused(networks) -> None:
     assert explain(again, images(2, 32), method="relevance").layer == "attention"
 
 
+class Placed(nn.Module):
+    """A transformer whose scores see one patch alone: attention from all others to it is masked, and it alone is read.
+
+    Args:
+        where: of the extra tokens, "in front" or "behind".
+        extra: how many.
+        patch: the sides of a patch.
+    """
+
+    def __init__(self, where: str = "in front", extra: int = 1, patch: tuple[int, int] = (4, 4)) -> None:
+        super().__init__()
+        self.where = where
+        self.patches = nn.Conv2d(3, 16, patch, patch)
+        self.extra = nn.Parameter(torch.randn(1, extra, 16))
+        self.norm, self.head = nn.LayerNorm(16), nn.Linear(16, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = self.patches(images)
+        tokens, extra = maps.flatten(2).mT, self.extra.expand(len(images), -1, -1)
+        tokens = torch.cat([extra, tokens] if self.where == "in front" else [tokens, extra], 1)
+        at = (extra.shape[1] if self.where == "in front" else 0) + PLACE[0] * maps.shape[3] + PLACE[1]
+        given = self.norm(tokens)[:, None]
+        mask = torch.zeros(tokens.shape[1], tokens.shape[1], dtype=torch.bool)
+        mask[:, at] = True
+        mixed = nn.functional.scaled_dot_product_attention(given, given, given, mask)
+        return self.head((tokens + mixed[:, 0])[:, 0 if self.where == "in front" else -1])
+
+
+PLACE = (5, 2)  # row and column
+
+
+@pytest.mark.parametrize("method", [None, "relevance"])
+@pytest.mark.parametrize(
+    ("where", "extra", "patch", "size"),
+    [
+        ("in front", 1, (4, 4), (32, 32)),
+        ("behind", 1, (4, 4), (32, 32)),
+        ("behind", 8, (4, 4), (32, 32)),
+        ("in front", 1, (4, 16), (32, 64)),
+        ("in front", 1, (4, 8), (32, 32)),
+        ("behind", 1, (8, 4), (64, 16)),
+    ],
+)
+def test_patches_are_found_wherever_they_lie_among_the_tokens(method, where, extra, patch, size) -> None:
+    """Whatever the sides of a patch: all heat is at the one place that is read."""
+    torch.manual_seed(0)
+    model = Placed(where, extra, patch).eval()
+    with torch.no_grad():
+        model.head.weight.abs_()
+    found = explain(model, torch.rand(2, 3, *size), method=method)
+    assert found.raw.shape[1:] == (size[0] // patch[0], size[1] // patch[1])
+    for heat in found.raw:
+        if heat.sum():
+            assert heat[PLACE] == heat.sum()
+    assert found.raw.sum() > 0
+
+
+def test_attention_by_which_no_score_is_computed_counts_for_nothing() -> None:
+    """A head that is not used behind the last block, or scores that are read in front of it."""
+    torch.manual_seed(0)
+    shape = {"img_size": 32, "patch_size": 8, "embed_dim": 16, "num_heads": 2, "num_classes": 3}
+    short = timm.models.VisionTransformer(depth=2, **shape).eval()
+
+    class Unread(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.short, self.more = short, timm.models.vision_transformer.Block(16, 2)
+
+        def forward(self, images: Tensor) -> Tensor:
+            tokens = self.short.forward_features(images)
+            self.more(tokens)
+            return self.short.forward_head(tokens)
+
+    given = images(2, 32)
+    one, other = (explain(model.eval(), given, method="relevance", target=0) for model in (short, Unread()))
+    assert torch.equal(one.raw, other.raw)
+    assert one.raw.amax() > 0
+
+
+@pytest.mark.parametrize("kind", ["log_softmax", "sigmoid", "linear"])
+@pytest.mark.parametrize("is_last", [False, True])
+def test_attention_that_is_computed_without_a_softmax_is_refused(kind, is_last) -> None:
+    """Beside others that are seen, in front of them or behind."""
+
+    class Other(Block):
+        def attend(self, given: Tensor) -> Tensor:
+            query, key, value = given[:, None], given[:, None], given[:, None]
+            scores = query @ key.mT
+            if kind == "linear":
+                return (query @ (key.mT @ value))[:, 0]
+            shares = scores.log_softmax(-1).exp() if kind == "log_softmax" else scores.sigmoid()
+            return (shares @ value)[:, 0]
+
+    model = ViT("function")
+    model.blocks.insert(2 if is_last else 1, Other("function"))
+    with pytest.raises(SettingError, match="multiplies activations otherwise than by a softmax over keys"):
+        explain(model, images(2), method="relevance")
+
+
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [

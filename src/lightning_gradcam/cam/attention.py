@@ -292,7 +292,7 @@ def tokens_in(attentions: Attentions, scores: Tensor, images: int, layouts: Iter
     if not _is_one_chain(seen):
         raise _unfit("attends in several passes that do not follow one another, as of an ensemble or of two views")
     (length,) = lengths
-    fitting = [one for one in layouts if one.is_of_tokens and one.prefix + one.grid[0] * one.grid[1] == length]
+    fitting = [one for one in layouts if one.reads(length)]
     if not fitting:
         raise _unfit(f"attends over {length} rows, which do not follow the image patch by patch")
     return Layout("NLC", fitting[0].grid, fitting[0].prefix)

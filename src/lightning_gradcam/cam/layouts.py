@@ -31,6 +31,11 @@ class Layout:
         """Whether the output is rows of tokens."""
         return self.axes in ("NLC", "LNC")
 
+    def reads(self, length: int) -> bool:
+        """Whether so many tokens may be read by it."""
+        places = self.grid[0] * self.grid[1]
+        return self.is_of_tokens and self.prefix + places <= length <= places + _MOST_PREFIX
+
     def __call__(self, output: Tensor) -> Tensor:
         """Read the output as (N, C, h, w)."""
         if self.axes == "NCHW":
