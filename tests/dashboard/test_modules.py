@@ -4,6 +4,7 @@ import base64
 import io
 from collections.abc import Callable, Iterator
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -201,6 +202,21 @@ def test_stills_become_a_film(asked) -> None:
             film.seek(at)
             assert np.abs(np.asarray(film.convert("RGBA"))[10, 16].astype(int) - shade).max() <= 6
             assert film.info["duration"] == 70
+
+
+def test_a_sheet_is_well_formed_whatever_its_words(asked) -> None:
+    """Letters that XML has none for are replaced; words are broken, and none is lost."""
+    words = "one two three four five six " + "x" * 80
+    expression = (
+        "new XMLSerializer().serializeToString(m.sheet(['a\\u0001\\ud800<b>&'], [[{canvas: Object.assign("
+        f"document.createElement('canvas'), {{width: 90, height: 9}}), words: ['{words}'], wrong: true}}]], []))"
+    )
+    root = ElementTree.fromstring(asked("export", expression))
+    lines = [text.text for text in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert lines[0] == "a\ufffd\ufffd<b>&"
+    assert "".join(lines[1:]).replace(" ", "") == words.replace(" ", "")
+    assert len(lines) > 6
+    assert float(root.get("height")) > 17 * len(lines)
 
 
 def test_looks_are_taken_apart_as_the_answer_lays_them_out(asked) -> None:
