@@ -74,6 +74,11 @@ export class Grid {
     for (const {images} of given.groups) for (const image of images) if (this.tiles[image].seen) this.drawTile(this.tiles[image]);
   }
 
+  /** Draw an image again, if it is in sight. */
+  drawAnew(image) {
+    if (this.given && this.tiles[image]?.seen) this.drawTile(this.tiles[image]);
+  }
+
   head() {
     const canvas = canvasFor(this.picture, Math.min(96, this.size)), title = make('h2'), said = make('p');
     canvas.setAttribute('role', 'img');

@@ -208,7 +208,7 @@ class App {
     const own = {run: state.run, layer: state.layer, target: state.target, side: this.side, look, step: look.step};
     const made = (view, against) => new View({
       series: view.side.series, images: view.side.images, look: view.look, target: view.target, name: this.nameOf(view, own, beside), first: images, against, drawing,
-      need: (series, missing) => this.fill(series, missing), arrived: () => this.later(),
+      need: (series, missing) => this.fill(series, missing), arrived: (image) => this.drawAnew(image),
     });
     const first = made(own, null);
     return [first, ...beside.filter(({side}) => side?.images && side.series.looks.length).map((view) => made(view, first))];
@@ -269,6 +269,12 @@ class App {
     if (series.filled === series.looks.length) return;
     series.wantsAll = true;
     this.fill(series, series.at(this.state.step));
+  }
+
+  /** Draw an image whose picture has come, and nothing else: in scrolling many come. */
+  drawAnew(image) {
+    this.grid.drawAnew(image);
+    if (image === this.state.large) this.later();
   }
 
   /** Show again, once, before the next frame. */

@@ -34,7 +34,7 @@ export const writeBeside = (views) => views.map((view) => new URLSearchParams(Ob
 export class View {
   /**
    * `first` are the images of the first view, and `against` is that view, null in itself; `drawing` is {scale, palette, changes, box}; `need(series, look)` hears of
-   * a look whose maps have not come, and `arrived()` is called when a picture has.
+   * a look whose maps have not come, and `arrived(image)` is called when its picture has.
    */
   constructor({series, images, look, target, name, first, against, drawing, need, arrived}) {
     Object.assign(this, {series, images, look, target, name, first, against, drawing, need, arrived});
@@ -79,7 +79,7 @@ export class View {
     return valueOf(this.look, name, this.place(image), this.target, this.drawing.box);
   }
 
-  picture(image) { return this.images.picture(this.place(image), this.arrived); }
+  picture(image) { return this.images.picture(this.place(image), () => this.arrived(image)); }
 
   /** Draw an image and its heat; say why there is none, and whether it is coming. */
   draw(canvas, image, picture = this.has(image) ? this.picture(image) : null) {
