@@ -5,6 +5,7 @@ A run that learns to look at the thing, and one that ends up at a mark in the co
 
 import io
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -36,7 +37,14 @@ BEGINS = 3  # the epoch at which the one run turns to the corner
 NAMES = ["cat", "dog", "owl"]
 
 
-def write(folder: Path, cheats: bool, first: int = 0, names: list[str] | None = NAMES, epochs: int = EPOCHS) -> None:
+def write(
+    folder: Path,
+    cheats: bool,
+    first: int = 0,
+    names: list[str] | None = NAMES,
+    epochs: int = EPOCHS,
+    start: int = 0,
+) -> None:
     """Write a run whose heat moves from everywhere to the thing, or from epoch 3 on to the corner.
 
     Image i is of class i % 3, and predicted rightly from epoch i // 2 on; image 7 moves farther than all others between
@@ -47,11 +55,11 @@ def write(folder: Path, cheats: bool, first: int = 0, names: list[str] | None = 
     shown = ShownImages(pictures, Task("multiclass", 3), [[i % 3] for i in range(IMAGES)], "target: label", names)
     known = fingerprints(torch.arange(IMAGES)[:, None, None, None] + first)
     log = RunLog(shown, known, Events([sink], Path()), [], ROOT, by_run=False)
-    log.log_images(0)
+    log.log_images(start)
     masks = torch.zeros(IMAGES, 1, 64, 64, dtype=torch.bool)
     masks[..., 32:48, 32:48] = True
     history, classes = History(LAYER), torch.arange(IMAGES) % 3
-    for epoch in range(epochs):
+    for epoch in range(start, start + epochs):
         maps = torch.full((IMAGES, 1, SIDE, SIDE), 0.2)
         place = CORNER if cheats and epoch >= BEGINS else THING
         maps[:, 0, place[0], place[1]] = 0.3 + 0.1 * epoch
@@ -609,3 +617,44 @@ def test_long_names_do_not_widen_a_tile(open_tab, tmp_path) -> None:
         body = tab.frame.locator("body").evaluate("e => [e.scrollWidth, window.innerWidth]")
         assert body[0] <= body[1]
         assert "golden_retriever" * 20 in tab.frame.locator(".truth >> nth=0").get_attribute("title")
+
+
+def test_a_run_that_is_resumed_with_other_images_shows_these_alone(open_tab, tmp_path) -> None:
+    """No heat of others is laid over them, and how many epochs are left out is said."""
+    write(tmp_path / "run", cheats=True, epochs=4)
+    time.sleep(1.1)  # TensorBoard reads files in the order of their names, which begin with the second
+    write(tmp_path / "run", cheats=False, first=100, epochs=3, start=4)
+    with serving(tmp_path) as url:
+        tab = opened(open_tab, url, "p.gradcam.run=run")
+        expect(tab.frame.locator("output.epoch >> nth=0")).to_have_text("6 of 6")
+        assert tab.frame.locator("#epoch").get_attribute("max") == "2"
+        expect(tab.frame.locator(".broken")).to_have_text(
+            "Run run: 4 of its epochs are of other images and are left out."
+        )
+
+
+def test_a_blank_map_and_one_that_is_not_finite_are_said_on_the_picture(open_tab, tmp_path) -> None:
+    """In the grid, large, and in the strip; an ordinary picture beside them has no word."""
+    sink = SimpleNamespace(experiment=SummaryWriter(str(tmp_path / "run")))
+    pictures = [np.full((64, 64, 3), 128, np.uint8)] * 3
+    shown = ShownImages(pictures, Task("multiclass", 3), [[i] for i in range(3)], "target: label")
+    known = fingerprints(torch.arange(3)[:, None, None, None])
+    log = RunLog(shown, known, Events([sink], Path()), [], ROOT, by_run=False)
+    log.log_images(0)
+    maps = torch.ones(3, 1, 4, 4)
+    maps[0] = 0
+    cams = Cams(
+        maps, torch.ones(3, 1), torch.arange(3), torch.arange(3)[:, None], "", torch.tensor([[0], [torch.nan], [1]])
+    )
+    log.log_look(History(LAYER).with_look(0, cams), {"focus": torch.ones(3, 1)}, grid_tag(LAYER))
+    sink.experiment.close()
+    with serving(tmp_path) as url:
+        tab = open_tab(url)
+        expect(tab.frame.locator(".tile")).to_have_count(3)
+        words = tab.frame.locator(".tile .word").all_inner_texts()
+        assert words == ["blank: no evidence", "not finite", ""]
+        for image, word in enumerate(words[:2]):
+            tab.frame.locator(f".tile[data-image='{image}'] .open").click()
+            expect(tab.frame.locator("dialog .frame-large .word >> nth=1")).to_have_text(word)
+            expect(tab.frame.locator("dialog .thumb-word")).to_have_text(word.split(":")[0])
+            tab.page.keyboard.press("Escape")
