@@ -458,6 +458,22 @@ def test_hostile_words_are_exported_as_text(open_tab, tmp_path) -> None:
             assert picture.format == "PNG"
 
 
+def test_a_strip_is_taken_along_with_its_epochs(tab) -> None:
+    """As SVG and PNG, a picture an epoch."""
+    tab.frame.locator(".tile[data-image='2'] .open").click()
+    with tab.page.expect_download() as saved:
+        tab.frame.get_by_label("save the strip as SVG").click()
+    root = ElementTree.parse(saved.value.path()).getroot()
+    said = [text.text for text in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert said[0].startswith("image 3, epoch by epoch")
+    assert [text for text in said if text.isdigit()] == [str(epoch) for epoch in range(EPOCHS)]
+    assert len([*root.iter("{http://www.w3.org/2000/svg}image")]) == EPOCHS
+    with tab.page.expect_download() as saved:
+        tab.frame.get_by_label("save the strip as PNG").click()
+    with Image.open(saved.value.path()) as picture:
+        assert picture.format == "PNG"
+
+
 def test_the_last_epoch_is_in_a_link(tab) -> None:
     """So that a colleague who opens it while the run goes on sees the same."""
     tab.page.context.grant_permissions(["clipboard-read", "clipboard-write"])

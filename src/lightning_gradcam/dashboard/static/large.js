@@ -34,7 +34,7 @@ export class Large {
       make('div', {className: 'row bar'}, this.said, button('‹', 'image before', () => told.turn(-1)), button('›', 'next image', () => told.turn(1)), this.play,
         button('−', 'zoom out', zoom(-1)), button('+', 'zoom in', zoom(1)),
         button('PNG', 'save as PNG', () => told.save('png')), button('SVG', 'save as SVG', () => told.save('svg')),
-        button('strip', 'save the strip as PNG', () => told.save('strip')), button('✕', 'close', () => this.element.close()), this.saved),
+        button('strip PNG', 'save the strip as PNG', () => told.save('strip-png')), button('strip SVG', 'save the strip as SVG', () => told.save('strip-svg')), button('✕', 'close', () => this.element.close()), this.saved),
       make('div', {className: 'row top'}, make('div', {}, this.pictures, make('p', {className: 'row'}, this.under, this.noBox)), this.chart), this.frames);
     this.element.setAttribute('aria-label', 'one image, large');
     this.pictures.addEventListener('pointerdown', (event) => this.press(event));

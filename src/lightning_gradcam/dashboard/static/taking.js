@@ -11,7 +11,7 @@ const MOST_IMAGES = 100; // of a picture
 const LAPSE_IMAGES = 24, FRAMES = 300, LAPSE_SIDE = 128, LAPSE_LINES = 8; // of a time-lapse; lines below a picture
 const ACROSS = 6; // tiles in a row
 
-/** Hand over what is asked for: 'png', 'svg', 'overview-png', 'overview-svg', 'webp', 'csv', 'link', or of the large image 'image png', 'image svg', 'image strip'. */
+/** Hand over what is asked for: 'png', 'svg', 'overview-png', 'overview-svg', 'webp', 'csv', 'link', or of the large image 'image png', 'image svg', 'image strip-png', 'image strip-svg'. */
 export async function take(app, what) {
   if (app.isEmpty) return;
   const {panel, series, unit, state: {large}} = app, run = `attention ${series.run}`, name = `${run} ${unit} ${app.look.step}`, saved = app.large.isOpen ? app.large.saved : panel.progress;
@@ -25,7 +25,8 @@ export async function take(app, what) {
     webp: async () => download(`${run}.webp`, await timelapse(app)),
     'image png': async () => download(`${name} image ${large + 1}.png`, await pngFile(await largeNow(app))),
     'image svg': async () => download(`${name} image ${large + 1}.svg`, svgFile(await largeNow(app))),
-    'image strip': async () => download(`${run} image ${large + 1} strip.png`, await pngFile(await stripsNow(app))),
+    'image strip-png': async () => download(`${run} image ${large + 1} strip.png`, await pngFile(await stripsNow(app))),
+    'image strip-svg': async () => download(`${run} image ${large + 1} strip.svg`, svgFile(await stripsNow(app))),
   };
   try {
     setText(saved, '');
