@@ -108,6 +108,16 @@ def heights(tab: Tab) -> dict[str, list[float]]:
     }
 
 
+def frames_of(film: Image.Image) -> tuple[list[np.ndarray], list[int]]:
+    """The pixels of each frame, and how long it is shown in milliseconds."""
+    frames, durations = [], []
+    for place in range(film.n_frames):
+        film.seek(place)
+        frames.append(np.asarray(film.convert("RGB")).astype(int))
+        durations.append(film.info["duration"])
+    return frames, durations
+
+
 def value(text: str) -> float:
     return float(text.split()[-1])
 
@@ -210,11 +220,8 @@ def test_a_picture_for_a_paper_and_a_time_lapse_for_a_colleague(tab) -> None:
         tab.frame.get_by_text("time-lapse as WebP").click()
     with Image.open(io.BytesIO(Path(saved.value.path()).read_bytes())) as film:
         assert (film.format, film.n_frames, film.info["loop"]) == ("WEBP", EPOCHS, 0)
-        frames = []
-        for place in range(EPOCHS):
-            film.seek(place)
-            frames.append(np.asarray(film.convert("RGB")).astype(int))
-            assert film.info["duration"] == 200  # five epochs a second
+        frames, durations = frames_of(film)
+        assert durations == [200] * EPOCHS  # five epochs a second
     first, second = frames[BEGINS - 1], frames[BEGINS]
     assert np.abs(first - second).max() > 60  # the heat has moved
     assert (frames[0][:4] == 255).all()
@@ -370,10 +377,7 @@ def test_a_time_lapse_is_of_what_was_shown_whatever_is_chosen_meanwhile(open_tab
     assert saved.value.suggested_filename == "attention_honest.webp"
     with Image.open(io.BytesIO(Path(saved.value.path()).read_bytes())) as film:
         assert film.n_frames == EPOCHS
-        frames = []
-        for place in range(EPOCHS):
-            film.seek(place)
-            frames.append(np.asarray(film.convert("RGB")).astype(int))
+        frames, _ = frames_of(film)
     page = frames[0]
     top = next(row for row in range(40, 200) if (page[row, 20] == page[row, 60]).all() and 40 < page[row, 20, 0] < 90)
     corner = [frame[top + 6, 10 + 128 + 10 + 6] for frame in frames]  # of the first image beside it

@@ -169,13 +169,17 @@ class Attentions(TorchFunctionMode):
 
     def _check_products(self, own: int) -> None:
         """Notice attention that is not seen: more products than those of the ones that are, and so many of its own."""
-        written = sum(isinstance(one, _Written) for one in self.seen)
-        self.is_unseen = self.is_unseen or self._products > 2 * written + own
+        self.is_unseen = self.is_unseen or self._more > own
+
+    @property
+    def _more(self) -> int:
+        """How many products there were besides the two of each attention that is written out."""
+        return self._products - 2 * sum(isinstance(one, _Written) for one in self.seen)
 
     @property
     def has_more(self) -> bool:
         """Whether attention that is not seen is behind the last one that is; one product more is of scores."""
-        return self._products > 2 * sum(isinstance(one, _Written) for one in self.seen) + 1
+        return self._more > 1
 
     def _multi_head(self, query: Tensor, key: Tensor, value: Tensor, *others: Any, **named: Any) -> Any:
         given = _MULTI_HEAD.bind(query, key, value, *others, **named)

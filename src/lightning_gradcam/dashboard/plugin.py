@@ -113,14 +113,20 @@ class AttentionPlugin(base_plugin.TBPlugin):
         found = self._provider.list_tensors(context, experiment_id=experiment, plugin_name=PLUGIN)
         return {run: dict(sorted(tags.items())) for run, tags in found.items()}
 
+    def _known(self, request: Request, run: str, tag: str) -> Any:
+        """What TensorBoard knows of a tag's last step."""
+        known = self.tags(request).get(run, {}).get(tag)
+        if known is None:
+            raise RequestError(f"there is no {tag!r} in the run {run!r}")
+        return known
+
     def read(self, request: Request, run: str, tag: str) -> list[Record]:
         """Return all steps of one tensor of strings, and when each was written, in that order.
 
         Raises:
             RequestError: no such run or tag.
         """
-        if tag not in self.tags(request).get(run, {}):
-            raise RequestError(f"there is no {tag!r} in the run {run!r}")
+        self._known(request, run, tag)
         context, experiment = _where(request)
         found = self._provider.read_tensors(
             context,
@@ -140,9 +146,8 @@ class AttentionPlugin(base_plugin.TBPlugin):
         Raises:
             RequestError: no such run or tag.
         """
-        known = self.tags(request).get(run, {}).get(tag)
-        place = (_where(request)[1], run, tag)
-        written = None if known is None else (known.max_step, known.max_wall_time)
+        known = self._known(request, run, tag)  # before there is a lock for it: anybody may ask for anything
+        place, written = (_where(request)[1], run, tag), (known.max_step, known.max_wall_time)
         with self._reading[place]:  # requests come in several threads, and of a page several at once for the same
             at, made, size = self._kept.pop(place, (None, None, 0))
             if made is None or at != written:

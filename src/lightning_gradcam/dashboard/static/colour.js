@@ -44,10 +44,11 @@ function wordsOf(colour) {
   });
 }
 
+/** So many colours of a scale, from its first to its last. */
+export const sampled = (name, count) => Array.from({length: count}, (_, at) => colourAt(name, at / (count - 1)));
+
 /** A scale as a CSS background. */
-export function gradientOf(name) {
-  return `linear-gradient(to right, ${[0, 0.25, 0.5, 0.75, 1].map((part) => `rgb(${colourAt(name, part)})`).join(', ')})`;
-}
+export const gradientOf = (name) => `linear-gradient(to right, ${sampled(name, 5).map((colour) => `rgb(${colour})`).join(', ')})`;
 
 /** Of lines whose colour is another's too. */
 export const DASHES = ['', '6 3', '2 3', '8 3 2 3'];

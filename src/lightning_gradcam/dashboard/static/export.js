@@ -85,20 +85,20 @@ const text = (line, x, y, isBold = false) => draw('text', {x, y, fill: INK, ...(
 const image = (canvas, x, y, width = canvas.width, height = canvas.height) =>
   draw('image', {x, y, width, height, href: canvas.toDataURL(), preserveAspectRatio: 'none', style: 'image-rendering: pixelated'});
 
+const measuring = make('canvas').getContext('2d');
+
 function widthOf(line) {
-  const context = document.createElement('canvas').getContext('2d');
-  context.font = FONT;
-  return context.measureText(line).width;
+  measuring.font = FONT;
+  return measuring.measureText(line).width;
 }
 
 /** A text in lines of so many pixels, broken between words, or within one that has no room. */
 export function wrapped(line, width) {
-  const context = document.createElement('canvas').getContext('2d'), lines = [''];
-  context.font = FONT;
+  const lines = [''];
   for (const word of String(line).split(/(?<= )/)) {
-    if (lines.at(-1) && context.measureText(lines.at(-1) + word.trimEnd()).width > width) lines.push('');
+    if (lines.at(-1) && widthOf(lines.at(-1) + word.trimEnd()) > width) lines.push('');
     for (const letter of word) {
-      if (lines.at(-1) && context.measureText(lines.at(-1) + letter.trimEnd()).width > width) lines.push('');
+      if (lines.at(-1) && widthOf(lines.at(-1) + letter.trimEnd()) > width) lines.push('');
       lines[lines.length - 1] += letter;
     }
   }

@@ -3,7 +3,7 @@
 import {LINES} from './colour.js';
 import {draw, make, setText} from './dom.js';
 import {evenly, IN_BOX, round, ticksIn, toldApart, toldOf, valueOf, worded, wordsOf} from './measure.js';
-import {canvasFor} from './paint.js';
+import {canvasFor, paint} from './paint.js';
 
 const STRIP = 60; // epochs in a strip at most
 const BESIDE = 440; // pixels for the chart
@@ -57,13 +57,7 @@ export class Large {
     const made = [image, this.zoom, sides.length, ...views.flatMap((one) => [one.series, one.images, one.target, one.series.looks])];
     if (made.length !== this.made.length || made.some((part, at) => part !== this.made[at])) this.build(given);
     this.made = made;
-    const {context} = this.original;
-    context.clearRect(0, 0, this.original.canvas.width, this.original.canvas.height);
-    const picture = view.picture(image);
-    if (picture) {
-      context.imageSmoothingEnabled = this.original.canvas.width < picture.naturalWidth;
-      context.drawImage(picture, 0, 0, this.original.canvas.width, this.original.canvas.height);
-    }
+    paint(this.original.canvas, view.picture(image), null);
     sides.forEach((side, place) => this.drawSide(this.bigs[place], side, image));
     this.linesIn(views, image).forEach((line, place) => this.drawStrip(this.strips[place], line.views));
     const said = view.said(image);
@@ -120,7 +114,7 @@ export class Large {
       frame.addEventListener('scroll', () => this.follow(frame));
       const element = make('div', {}, frame, name);
       element.style.width = `${width}px`;
-      return {canvas, word, name, frame, element, context: canvas.getContext('2d')};
+      return {canvas, word, name, frame, element};
     };
     this.original = part('the image');
     this.bigs = sides.map(() => part(''));

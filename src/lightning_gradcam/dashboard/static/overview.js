@@ -1,6 +1,6 @@
 // The overview: a number's means as lines, one a run, over a matrix of images and epochs coloured by it.
 
-import {colourAt, gradientOf, numberPalette} from './colour.js';
+import {gradientOf, numberPalette, sampled} from './colour.js';
 import {draw, make, setText} from './dom.js';
 import {extent, flipsOf, IN_BOX, meansOf, peakOf, round, ticksIn, toldApart, toldOf, valueOf, worded, wordsOf} from './measure.js';
 
@@ -72,7 +72,7 @@ export class Overview {
   get picture() {
     const {number, unit, images, box} = this.given, words = wordsOf(number, images);
     return {
-      colours: Array.from({length: 24}, (_, at) => colourAt(SCALE, at / 23)), range: toldApart(this.range),
+      colours: sampled(SCALE, 24), range: toldApart(this.range),
       lines: this.lines, matrix: this.matrix, left: LEFT, top: LINES + AXIS, width: this.width + LEFT + RIGHT, height: LINES + AXIS + this.height,
       words: [`${worded(number)}, mean of the images (lines) and of each (rows), by ${unit}`,
         ...(words ? [`${words.says} ${words.direction}`] : []), ...(box && number === IN_BOX ? [`box: ${box.map((side) => `${Math.round(1000 * side) / 10} %`).join(', ')} (left, top, right, bottom)`] : []),

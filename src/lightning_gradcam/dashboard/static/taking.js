@@ -1,10 +1,10 @@
 // What of the page can be taken along, as files: as it is when it is asked for, whatever is chosen meanwhile.
 
-import {colourAt, LESS, MORE} from './colour.js';
+import {LESS, MORE, sampled} from './colour.js';
 import {setText} from './dom.js';
 import {download, overviewSheet, pngFile, sheet, svgFile, toCsv, webpFile} from './export.js';
 import {evenly, round, worded} from './measure.js';
-import {canvasFor} from './paint.js';
+import {canvasFor, paint} from './paint.js';
 import {evidenceOf} from './saying.js';
 
 const MOST_IMAGES = 100; // of a picture
@@ -52,8 +52,8 @@ async function csvOf(app) {
 /** All that a picture is made of, as it is now: {views, sides, order, number, title, keys}. */
 function shotOf(app, views, most) {
   const {series, images, state, unit} = app, [{look}] = views, order = app.orderOf(views), shown = order.slice(0, most);
-  const left = order.length > most ? [`${most} of ${order.length} images`] : [], steps = 24;
-  const heat = {colours: Array.from({length: steps}, (_, at) => colourAt(state.colour, at / (steps - 1))), before: 'no heat', after: `strongest evidence for ${evidenceOf(views[0], order)}`};
+  const left = order.length > most ? [`${most} of ${order.length} images`] : [];
+  const heat = {colours: sampled(state.colour, 24), before: 'no heat', after: `strongest evidence for ${evidenceOf(views[0], order)}`};
   const change = {colours: [LESS, LESS, null, null, MORE, MORE], before: 'less', after: 'more heat'};
   return {
     views, sides: app.tileSidesOf(views), order: shown, images, number: state.sort || app.number, keys: [heat, ...(state.change && views.length > 1 ? [change] : [])],
@@ -87,12 +87,12 @@ function pictured(side, image, number, canvas, isNamed) {
 }
 
 async function largeNow(app) {
-  const image = app.state.large, shot = shotOf(app, app.viewsAt(app.look), MOST_IMAGES), {original} = app.large, {views, sides, number} = {...shot, sides: app.sidesOf(shot.views)};
+  const {views, number, keys, title: [title, about]} = shotOf(app, app.viewsAt(app.look), MOST_IMAGES), image = app.state.large, {original, zoom} = app.large;
+  const sides = app.sidesOf(views), picture = views[0].picture(image), canvas = () => canvasFor(picture, Math.max(original.canvas.width, original.canvas.height) / zoom);
   for (const view of views) await filled(app, view.series, [view.look]);
-  const shown = sides.map((side) => pictured(side, image, number, canvasFor(views[0].picture(image), original.canvas.width / app.large.zoom), sides.length > 1));
-  const plain = canvasFor(views[0].picture(image), original.canvas.width / app.large.zoom);
-  plain.getContext('2d').drawImage(views[0].picture(image), 0, 0, plain.width, plain.height);
-  return sheet([`image ${image + 1}  ·  ${shot.title[0]}`, shot.title[1]], [[{canvas: plain, words: ['the image'], wrong: false}, ...shown]], shot.keys);
+  const shown = sides.map((side) => pictured(side, image, number, canvas(), sides.length > 1)), plain = canvas();
+  paint(plain, picture, null);
+  return sheet([`image ${image + 1}  ·  ${title}`, about], [[{canvas: plain, words: ['the image'], wrong: false}, ...shown]], keys);
 }
 
 async function stripsNow(app) {
