@@ -108,6 +108,7 @@ class Diary(Callback):
                 random.getstate(),
                 np.random.get_state()[1].tolist(),
                 torch.get_rng_state(),
+                torch.cuda.get_rng_state_all(),
                 torch.is_grad_enabled(),
             )
         )
@@ -218,9 +219,11 @@ def test_the_comparison_can_fail(tmp_path) -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "16-mixed", "bf16-true"])
 @pytest.mark.parametrize("network", NETWORKS)
-@pytest.mark.parametrize("method", [None, "GradCAM"])
+@pytest.mark.parametrize("method", [None, "GradCAM", "relevance"])
 def test_on_a_gpu(network, precision, method, tmp_path, recwarn) -> None:
     """With deterministic algorithms, also in half precision with loss scaling."""
+    if method == "relevance" and network != "vit":
+        pytest.skip("has no attention")
     case = Case(network, "adamw", 3, precision, "twice", method, False)
     torch.use_deterministic_algorithms(True)
     try:

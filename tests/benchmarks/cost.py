@@ -532,8 +532,8 @@ def report(run: Race, head: str) -> None:
     """Print a row a contender, and the forward's own figures."""
     seconds, processor = statistics.median(run.forwards.seconds), statistics.median(run.forwards.processor)
     tqdm.write(
-        f"\n**{head}** (forward: {seconds * 1e3:.0f} ms, {processor:.2f} CPU s, {run.forwards.memory / MB:.0f} MB; "
-        f"a twin of the model: {run.twin * 1e3:.0f} ms)\n\n"
+        f"\n**{head}** (forward: {seconds * 1e3:.3g} ms, {processor:.2g} CPU s, {run.forwards.memory / MB:.0f} MB; "
+        f"a twin of the model: {run.twin * 1e3:.3g} ms)\n\n"
         "| | compute | stall | CPU | memory | MB an epoch |\n|---|---|---|---|---|---|"
     )
     for name, cost in run.costs.items():

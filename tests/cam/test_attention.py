@@ -330,6 +330,31 @@ def test_attention_by_which_no_score_is_computed_counts_for_nothing() -> None:
     assert one.raw.amax() > 0
 
 
+def test_each_image_is_read_by_the_attention_that_its_class_is_computed_by() -> None:
+    """Where the last block is read by one class alone, the other class's map is as if it were not there."""
+    torch.manual_seed(0)
+    shape = {"img_size": 32, "patch_size": 8, "embed_dim": 16, "num_heads": 2, "num_classes": 1}
+    early = timm.models.VisionTransformer(depth=2, **shape).eval()
+    late = nn.Sequential(timm.models.vision_transformer.Block(16, 2), nn.Linear(16, 1))
+
+    class TwoDepths(nn.Module):
+        def __init__(self, *read: int) -> None:
+            super().__init__()
+            self.early, self.late, self.read = early, late, read
+
+        def forward(self, images: Tensor) -> Tensor:
+            tokens = self.early.forward_features(images)
+            scores = self.early.forward_head(tokens), self.late(tokens)[:, 0]
+            return torch.cat([scores[which] for which in self.read], 1)
+
+    given = images(2, 32)
+    mixed = explain(TwoDepths(0, 1).eval(), given, method="relevance", target=lambda scores, _: scores.diagonal())
+    alone = [explain(TwoDepths(which, which).eval(), given, method="relevance", target=0) for which in (0, 1)]
+    for row in (0, 1):
+        assert mixed.raw[row].amax() > 0
+        assert torch.allclose(mixed.raw[row], alone[row].raw[row], atol=1e-7)
+
+
 @pytest.mark.parametrize("kind", ["log_softmax", "sigmoid", "linear"])
 @pytest.mark.parametrize("is_last", [False, True])
 def test_attention_that_is_computed_without_a_softmax_is_refused(kind, is_last) -> None:

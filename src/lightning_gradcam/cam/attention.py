@@ -252,17 +252,19 @@ def relevance(seen: Sequence[_Fused | _Written], gradients: Sequence[Tensor], to
 
 
 def _relevance(seen: Sequence[_Fused | _Written], gradients: Sequence[Tensor], tokens: Layout, rows: slice) -> Tensor:
-    while len(seen) > 1 and not gradients[-1].any():  # by which no score is computed, as an unused head's
-        seen, gradients = seen[:-1], gradients[:-1]
     length, point = seen[0].shape[-1], seen[0].point
     ways = full_precision(torch.eye(length, dtype=point.dtype, device=point.device))
     through = torch.zeros_like(ways)  # what goes through attention: what a token has of itself says nothing
+    found = torch.zeros_like(ways[:1])
     for attention, gradient in zip(seen, gradients, strict=True):
         step = (attention.shares(rows) * attention.slopes(gradient, rows)).relu().mean(1)
-        through = through + step @ (ways + through) if step.shape[1] == length else step @ (ways + through)
-    is_read = gradients[-1][rows].ne(0).any(3).any(1).to(ways.dtype)  # by the scores, of the queries of the last
-    found = (is_read[:, None] @ through)[:, 0] / is_read.sum(1, keepdim=True).clamp(min=1)
-    is_finite = through.isfinite().flatten(1).all(1)
+        reached = step @ (ways + through)
+        if step.shape[1] == length:
+            reached = through = through + reached
+        is_read = gradient[rows].ne(0).any(3).any(1).to(ways.dtype)  # which of its queries the score is computed by
+        mean = (is_read[:, None] @ reached)[:, 0] / is_read.sum(1, keepdim=True).clamp(min=1)
+        found = torch.where(is_read.any(1, keepdim=True), mean, found)  # of the last that is read: a head may be unused
+    is_finite = found.isfinite().all(1)
     return torch.where(is_finite[:, None, None], tokens(found[..., None])[:, 0].relu(), torch.nan)
 
 
