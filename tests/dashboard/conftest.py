@@ -48,6 +48,7 @@ class Tab:
         """A tile, in sight, whose maps are there."""
         found = self.frame.locator(f".tile[data-image='{tile}']")
         found.scroll_into_view_if_needed()
+        expect(found.locator("canvas >> nth=0")).not_to_have_attribute("width", "0")
         expect(found).not_to_have_attribute("data-coming", "")
         return found
 

@@ -105,6 +105,22 @@ def test_means_flips_and_peaks(asked) -> None:
 
 
 @pytest.mark.parametrize(
+    ("values", "bounds"),
+    [
+        ([2, None, 5], [2, 5]),
+        ([0.5], [0, 1]),
+        ([0.99999994, 1.0000001], [0, 1]),  # alike in float32
+        ([3, 3], [2.5, 3.5]),
+        ([0, 1e-9], [0, 1e-9]),
+        ([None], [0, 1]),
+    ],
+)
+def test_bounds_that_numbers_are_drawn_between(asked, values, bounds) -> None:
+    """From the lowest to the highest, unless they are alike."""
+    assert asked("measure", "m.extent(given)", values) == bounds
+
+
+@pytest.mark.parametrize(
     ("bounds", "most", "ticks"),
     [
         ([0, 1], 4, [0, 0.5, 1]),

@@ -528,6 +528,16 @@ def test_the_tab_needs_neither_torch_nor_lightning() -> None:
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"
 
 
+def test_a_look_is_read_once() -> None:
+    """What is written behind it leaves it as it was read; what takes its step is read."""
+    first, second, other = ((step, written, look_record()) for step, written in ((0, 1.0), (1, 2.0), (1, 3.0)))
+    earlier = records.Series.of([first, second])
+    later = records.Series.of([first, second, other], earlier)
+    assert later.looks[0] is earlier.looks[0]
+    assert [(look.step, look.written) for look in later.looks] == [(0, 1.0), (1, 3.0)]
+    assert earlier.mark(1) == later.mark(1)
+
+
 @pytest.mark.parametrize(
     ("metrics", "handed_on"),
     [

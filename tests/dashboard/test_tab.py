@@ -457,6 +457,28 @@ def test_lines_are_the_means_one_a_run(open_tab, url) -> None:
     expect(names).to_have_text(["second", "first"])
 
 
+def test_two_runs_of_one_image_are_two_strips_by_their_own_names(open_tab, tmp_path) -> None:
+    """Also names that end as an epoch does; two epochs of a run are one."""
+    write_run(tmp_path / "rate 1", 3)
+    write_run(tmp_path / "rate 2", 3)
+    with serving(tmp_path) as address:
+        beside = "run%3Drate+2;run%3Drate+2%26step%3D1"
+        tab = open_tab(address, f"#gradcam&p.gradcam.run=rate%201&p.gradcam.beside={beside}&p.gradcam.large=0")
+        expect(tab.frame.locator(".strips .side")).to_have_text(["rate 1", "rate 2"])
+
+
+def test_what_is_out_of_sight_has_no_canvas_of_a_size(open_tab, url) -> None:
+    """Of a thousand images each would be a layer, and memory; it is drawn again when it comes into sight."""
+    tab = open_tab(url, "#gradcam&p.gradcam.run=first&p.gradcam.size=336")
+    tab.page.set_viewport_size({"width": 390, "height": 500})
+    first, last = (tab.frame.locator(f".tile[data-image='{image}'] canvas") for image in (0, 2))
+    for near, far in ((first, last), (last, first), (first, last)):
+        near.locator("xpath=ancestor::figure").scroll_into_view_if_needed()
+        expect(near).to_have_attribute("width", "336")
+        expect(far).to_have_attribute("width", "0")
+    assert tab.canvas(0).any()
+
+
 def test_a_brushed_range_is_what_plays(tab) -> None:
     """Again and again, until it is paused."""
     tab.choose("speed", "20")

@@ -138,8 +138,10 @@ class AttentionPlugin(base_plugin.TBPlugin):
         written = sorted(found.get(run, {}).get(tag, []), key=lambda datum: (datum.wall_time, datum.step))
         return [(datum.step, datum.wall_time, strings(datum.numpy)) for datum in written]
 
-    def kept(self, request: Request, run: str, tag: str, read_as: Callable[[list[Record]], tuple[T, int]]) -> T:
-        """Return what a tag's records are read as, which tells its bytes too.
+    def kept(
+        self, request: Request, run: str, tag: str, read_as: Callable[[list[Record], T | None], tuple[T, int]]
+    ) -> T:
+        """Return what a tag's records are read as, given what they were read as before; it tells its bytes too.
 
         It is kept while nothing is written: a page asks again and again.
 
@@ -151,7 +153,7 @@ class AttentionPlugin(base_plugin.TBPlugin):
         with self._reading[place]:  # requests come in several threads, and of a page several at once for the same
             at, made, size = self._kept.pop(place, (None, None, 0))
             if made is None or at != written:
-                made, size = read_as(self.read(request, run, tag))
+                made, size = read_as(self.read(request, run, tag), made)
             self._kept[place] = written, made, size
             while len(self._kept) > 1 and sum(size for *_, size in [*self._kept.values()]) > KEPT:
                 self._kept.popitem(last=False)
@@ -217,15 +219,15 @@ def _last_probe(plugin: AttentionPlugin, request: Request) -> tuple[dict[str, An
     return plugin.kept(request, run, probe_set_of(tag), _last_of)
 
 
-def _last_of(records: list[Record]) -> tuple[tuple[dict[str, Any] | None, Data], int]:
+def _last_of(records: list[Record], earlier: object) -> tuple[tuple[dict[str, Any] | None, Data], int]:
     """The last images that can be read, and what is known of them."""
     known = ((probe_of(parts), parts[1:]) for *_, parts in reversed(records))
     told, pictures = next((pair for pair in known if pair[0] is not None), (None, []))
     return (told, pictures), sum(map(len, pictures))
 
 
-def _series_of(records: list[Record]) -> tuple[Series, int]:
-    series = Series.of(records)
+def _series_of(records: list[Record], earlier: Series | None) -> tuple[Series, int]:
+    series = Series.of(records, earlier)
     return series, series.size
 
 

@@ -61,12 +61,13 @@ class Series:
         return sum(len(look.numbers) + len(look.packed) for look in self.looks)
 
     @classmethod
-    def of(cls, records: Iterable[Record]) -> "Series":
-        """Read the records of one tag."""
+    def of(cls, records: Iterable[Record], earlier: "Series | None" = None) -> "Series":
+        """Read the records of one tag, but for those that were read earlier."""
+        known = {(look.step, look.written): look for look in earlier.looks} if earlier else {}
         looks: list[LookRecord] = []
         broken = 0
         for step, written, parts in records:
-            look = look_of(parts, step, written)
+            look = known.get((step, written)) or look_of(parts, step, written)
             if look is None:
                 broken += 1
                 continue

@@ -13,10 +13,10 @@ export class Grid {
     this.sight = new IntersectionObserver((entries) => {
       for (const {target, isIntersecting} of entries) {
         const tile = this.figures.get(target);
-        if (!tile) continue;
-        const appears = isIntersecting && !tile.seen;
+        if (!tile || isIntersecting === tile.seen) continue;
         tile.seen = isIntersecting;
-        if (appears && this.given) this.drawTile(tile);
+        this.makeRoom(tile);
+        if (isIntersecting && this.given) this.drawTile(tile);
       }
     }, {rootMargin: '200px'});
   }
@@ -24,18 +24,23 @@ export class Grid {
   /** Make a tile an image, `sides` canvases each of a picture's sides. */
   layOut(count, sides, picture, size) {
     this.sight.disconnect();
-    Object.assign(this, {given: null, shown: '', picture, size});
-    this.tiles = Array.from({length: count}, (_, image) => this.tile(image, sides, picture, size));
+    const {width, height} = canvasFor(picture, size);
+    Object.assign(this, {given: null, shown: '', picture, size, sides: {width, height}});
+    this.tiles = Array.from({length: count}, (_, image) => this.tile(image, sides));
     this.element.replaceChildren();
   }
 
-  tile(image, count, picture, size) {
+  tile(image, count) {
+    const {width, height} = this.sides;
     const sides = Array.from({length: count}, () => ({
-      canvas: canvasFor(picture, size), cell: make('span', {className: 'cell'}), word: make('span', {className: 'word'}),
+      canvas: make('canvas'), cell: make('span', {className: 'cell'}), word: make('span', {className: 'word'}),
       name: make('span', {className: 'side'}), answer: make('span', {className: 'answer'}),
       of: make('span', {className: 'explained'}), number: make('span', {className: 'number'}),
     }));
-    for (const side of sides) side.cell.append(side.canvas, side.word);
+    for (const {cell, canvas, word} of sides) {
+      Object.assign(cell.style, {width: `${width}px`, height: `${height}px`});
+      cell.append(canvas, word);
+    }
     const truth = make('span', {className: 'truth'});
     const button = make('button', {type: 'button', className: 'open', onclick: () => this.open(image)}, ...sides.map((side) => side.cell));
     const pin = make('button', {type: 'button', className: 'pin', textContent: '☆', title: 'pin: show it first, whatever is filtered', onclick: () => this.pin(image)});
@@ -44,12 +49,18 @@ export class Grid {
     const figure = make('figure', {className: 'tile'}, button, make('figcaption', {}, pin, truth, cells));
     figure.dataset.image = image;
     figure.style.setProperty('--sides', count);
-    figure.style.setProperty('--width', `${sides[0].canvas.width * count}px`);
-    figure.style.setProperty('--height', `${sides[0].canvas.height + 80}px`);
+    figure.style.setProperty('--width', `${width * count}px`);
+    figure.style.setProperty('--height', `${height + 80}px`);
     const tile = {image, figure, sides, truth, pin, button, seen: image < 24};
+    this.makeRoom(tile);
     this.sight.observe(figure);
     this.figures.set(figure, tile);
     return tile;
+  }
+
+  /** Only what is in sight has canvases of a size: each is memory and a layer, and a thousand are slow to scroll. */
+  makeRoom({sides, seen}) {
+    for (const {canvas} of sides) Object.assign(canvas, seen ? this.sides : {width: 0, height: 0});
   }
 
   /**

@@ -207,7 +207,7 @@ class App {
     const {state, images} = this, beside = this.besideAt(look), drawing = {...this.palettes, scale: this.scale, box: this.box};
     const own = {run: state.run, layer: state.layer, target: state.target, side: this.side, look, step: look.step};
     const made = (view, against) => new View({
-      series: view.side.series, images: view.side.images, look: view.look, target: view.target, name: this.nameOf(view, own, beside), first: images, against, drawing,
+      series: view.side.series, images: view.side.images, look: view.look, target: view.target, ...this.namesOf(view, own, beside), first: images, against, drawing,
       need: (series, missing) => this.fill(series, missing), arrived: (image) => this.drawAnew(image),
     });
     const first = made(own, null);
@@ -226,13 +226,11 @@ class App {
     });
   }
 
-  /** A view by what tells it from the others. */
-  nameOf({run, layer, target, step}, own, beside) {
-    const {images, unit} = this, differs = (part) => beside.some((view) => view[part] !== own[part]);
-    const parts = [
-      differs('run') ? run : '', differs('layer') ? this.layerOf({run, tag: layer}) : '', differs('target') ? images.columns?.[target] ?? `target ${target}` : '',
-      differs('step') ? `${unit} ${step}` : ''];
-    return parts.filter(Boolean).join(', ') || `${unit} ${step}`;
+  /** A view by what tells it from the others: {name, line}, of which `line` leaves its epoch out. */
+  namesOf({run, layer, target, step}, own, beside) {
+    const {images, unit} = this, differs = (part) => beside.some((view) => view[part] !== own[part]), epoch = `${unit} ${step}`;
+    const parts = [differs('run') ? run : '', differs('layer') ? this.layerOf({run, tag: layer}) : '', differs('target') ? images.columns?.[target] ?? `target ${target}` : ''].filter(Boolean);
+    return {name: [...parts, ...(differs('step') || !parts.length ? [epoch] : [])].join(', '), line: parts.join(', ')};
   }
 
   /** The views, and behind each the change between the first and it, if that is shown. */
@@ -328,7 +326,7 @@ class App {
     panel.showTime({unit, place: this.position, last: series.looks.length - 1, step: look.step, lastStep: series.last});
     const found = matching(this.names, state.runs);
     panel.showBeside(beside.map((view) => ({
-      name: this.nameOf(view, own, beside), run: view.run, layer: view.layer, target: view.target, step: view.asked.step === undefined ? undefined : view.step,
+      name: this.namesOf(view, own, beside).name, run: view.run, layer: view.layer, target: view.target, step: view.asked.step === undefined ? undefined : view.step,
       runs: [...new Set([view.run, ...found])], layers: Object.entries(this.layersOf(view.run)).map(([tag, {layer}]) => [tag, layer]),
       targets: Array.from({length: view.side?.series.targets ?? 1}, (_, at) => view.side?.images?.columns?.[at] ?? String(at)), steps: view.side?.series.steps ?? [],
     })), unit);

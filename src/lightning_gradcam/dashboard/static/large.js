@@ -133,7 +133,7 @@ export class Large {
       const key = JSON.stringify([view.series.run, view.series.tag, view.target]);
       found.set(key, [...found.get(key) ?? [], view]);
     }
-    return [...found.values()].map((of) => ({views: of, name: found.size > 1 ? of[0].name.replace(/,? ?\S+ \d+$/, '') || of[0].series.run : ''}));
+    return [...found.values()].map((of) => ({views: of, name: found.size > 1 ? of[0].line || of[0].series.run : ''}));
   }
 
   strip({views, name}, picture, image, unit) {

@@ -143,13 +143,15 @@ export function meanOf(values) {
   return count ? sum / count : null;
 }
 
+const ALIKE = 1e-5; // of their size: numbers that are nearer are float32's
+
 /** The lowest and the highest of what is not null; where all are alike, what may be a share from 0 to 1, else a little around. */
 export function extent(values) {
   let [low, high] = [Infinity, -Infinity];
   for (const value of values) if (value !== null) { low = Math.min(low, value); high = Math.max(high, value); }
   if (low > high) return [0, 1];
-  if (low < high) return [low, high];
-  return low >= 0 && low <= 1 ? [0, 1] : [low - 0.5, high + 0.5];
+  if (high - low > ALIKE * Math.max(Math.abs(low), Math.abs(high))) return [low, high];
+  return low >= 0 && high <= 1 + ALIKE ? [0, 1] : [low - 0.5, high + 0.5];
 }
 
 /** At how many of some images predictions turned right or wrong, at each look. */

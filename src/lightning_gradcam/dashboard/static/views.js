@@ -33,11 +33,11 @@ export const writeBeside = (views) => views.map((view) => new URLSearchParams(Ob
 /** One view of the images: what is said, drawn and measured of each, by its place among the first view's images. */
 export class View {
   /**
-   * `first` are the images of the first view, and `against` is that view, null in itself; `drawing` is {scale, palette, changes, box}; `need(series, look)` hears of
+   * `line` is its name without the epoch, `first` are the images of the first view, and `against` is that view, null in itself; `drawing` is {scale, palette, changes, box}; `need(series, look)` hears of
    * a look whose maps have not come, and `arrived(image)` is called when its picture has.
    */
-  constructor({series, images, look, target, name, first, against, drawing, need, arrived}) {
-    Object.assign(this, {series, images, look, target, name, first, against, drawing, need, arrived});
+  constructor({series, images, look, target, name, line, first, against, drawing, need, arrived}) {
+    Object.assign(this, {series, images, look, target, name, line, first, against, drawing, need, arrived});
   }
 
   /** The same view of another epoch. */
