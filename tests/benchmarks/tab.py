@@ -147,6 +147,7 @@ def scrolled(page: Page, frame: Frame) -> str:
     """Return how a wheel that turns through all images in four seconds is followed."""
     browser, session = page.context.browser, page.context.new_cdp_session(page)
     assert browser
+    page.set_viewport_size({"width": 1440, "height": 1000})
     way = frame.evaluate("document.documentElement.scrollHeight - window.innerHeight")
     browser.start_tracing(page=page, categories=["viz"])
     start = time.perf_counter()
