@@ -99,7 +99,7 @@ class Explanation:
 
     def grid(self) -> Image.Image:
         """Return one labelled picture of all images beside their overlays."""
-        return grid(self._images, self._found)
+        return grid(self._images.scene, self._images.sight(self._found), self.layer)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Save the grid; the file's ending tells the format."""

@@ -30,10 +30,11 @@ from lightning_gradcam.cam.calls import Inputs
 from lightning_gradcam.cam.compute import compute_cams
 from lightning_gradcam.cam.layers import named_layers
 from lightning_gradcam.cam.lend import Lender
-from lightning_gradcam.cam.maps import BLANK, NOT_FINITE, Maps
+from lightning_gradcam.cam.maps import Maps
 from lightning_gradcam.cam.methods import METHODS
 from lightning_gradcam.cam.plan import make_plan
 from lightning_gradcam.cam.settings import Settings
+from lightning_gradcam.cam.states import BLANK, NOT_FINITE
 from lightning_gradcam.cam.targets import Objective
 
 from ..conftest import small_cnn

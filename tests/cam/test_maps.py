@@ -1,5 +1,6 @@
 """Two quantities: maps with a strength, and heatmaps that have none."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -7,13 +8,19 @@ from lightning_gradcam import GradCAMCallback, explain
 from lightning_gradcam.cam.calls import Inputs
 from lightning_gradcam.cam.compute import compute_cams
 from lightning_gradcam.cam.lend import Lender
-from lightning_gradcam.cam.maps import Cams, Heatmaps, to_heatmaps
+from lightning_gradcam.cam.maps import Cams, Heatmaps, enlarged
 from lightning_gradcam.cam.plan import make_plan
 from lightning_gradcam.cam.settings import Settings
+from lightning_gradcam.cam.tasks import Task
+from lightning_gradcam.pictures.shown import ShownImages
 
 from ..conftest import Classifier, Events, scalars, small_cnn
 
 WITHOUT_PEAKS = [{"aug_smooth": True}, {"method": "scorecam"}]
+
+
+def shown() -> ShownImages:
+    return ShownImages([np.zeros((16, 16, 3), np.uint8)] * 2, Task("multiclass", 3), [[0], [1]], "")
 
 
 def maps_of(**settings: object):
@@ -29,17 +36,33 @@ def test_what_is_scaled_on_the_way_has_no_peaks(settings) -> None:
     """And cannot be drawn as shares of any."""
     found = maps_of(target_layer="6", **settings)
     assert isinstance(found, Heatmaps)
-    with pytest.raises(TypeError, match="no peaks"):
-        to_heatmaps(found, (16, 16), torch.ones(2, 1))
+    sight = shown().sight(found)
+    assert sight.peaks is None
+    with pytest.raises(TypeError, match="without peaks"):
+        sight.heat((16, 16), np.ones((2, 1)))
 
 
 def test_a_model_in_double_precision_is_drawn_as_any_other() -> None:
     """In float32: whose pictures they are does not change what they take."""
     torch.manual_seed(0)
-    maps, each, one = torch.rand(2, 1, 4, 4), torch.ones(2), torch.ones(2, 1)
-    single, double = (to_heatmaps(Cams(of, each, each, one, "a", one), (8, 8)) for of in (maps, maps.double()))
-    assert double.dtype == torch.float32
-    assert torch.allclose(single, double, atol=1e-6)
+    maps, each, one = torch.rand(2, 1, 4, 4), torch.ones(2, 1), torch.ones(2, 1)
+    found = (Cams(of, each, one[:, 0], one, "a", one) for of in (maps, maps.double()))
+    single, double = (shown().sight(one).heat((8, 8)) for one in found)
+    assert double.dtype == np.float32
+    assert np.abs(single - double).max() < 1e-6
+
+
+@pytest.mark.parametrize("size", [(224, 160), (7, 5), (4, 4), (3, 11)])
+def test_what_is_drawn_is_enlarged_as_torch_does(size) -> None:
+    """By itself, and as a share of a peak."""
+    torch.manual_seed(0)
+    maps, peaks, one = torch.rand(2, 2, 7, 5), torch.rand(2, 2), torch.ones(2)
+    maps = maps / maps.amax((2, 3), keepdim=True)
+    found = Cams(maps, one[:, None], one, one[:, None].expand(2, 2), "a", peaks)
+    sight = shown().sight(found)
+    assert torch.tensor(sight.heat(size)).allclose(found.heatmaps(size), atol=1e-6)
+    shares = (enlarged(maps, size) * (peaks / 0.8)[..., None, None]).clamp(0, 1)
+    assert torch.tensor(sight.heat(size, np.full((2, 2), 0.8, np.float32))).allclose(shares, atol=1e-6)
 
 
 def test_averaged_layers_have_the_mean_of_theirs() -> None:

@@ -21,9 +21,10 @@ from lightning_gradcam import explain
 from lightning_gradcam.cam.calls import Inputs
 from lightning_gradcam.cam.compute import compute_cams, remove
 from lightning_gradcam.cam.lend import Lender
-from lightning_gradcam.cam.maps import BLANK, SHOWN, Heatmaps, Maps
+from lightning_gradcam.cam.maps import Heatmaps, Maps
 from lightning_gradcam.cam.plan import make_plan
 from lightning_gradcam.cam.settings import Settings
+from lightning_gradcam.cam.states import BLANK, SHOWN
 from lightning_gradcam.cam.targets import Batch, Objective, Scores, objective, read_scores
 from lightning_gradcam.cam.tasks import Task
 from lightning_gradcam.cam.trust import REMOVED, Pixels, Removal, around, is_untrained, ranked, with_rivals

@@ -26,7 +26,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch.utils.tensorboard import SummaryWriter
 
 from lightning_gradcam import GradCAMCallback
-from lightning_gradcam.cam.maps import SHOWN, Cams
+from lightning_gradcam.cam.maps import Cams
+from lightning_gradcam.cam.states import SHOWN
 from lightning_gradcam.cam.tasks import Task
 from lightning_gradcam.dashboard import plugin as plugin_module
 from lightning_gradcam.dashboard import records

@@ -9,11 +9,11 @@ from PIL import Image
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from lightning_gradcam import GradCAMCallback
-from lightning_gradcam.cam.maps import Cams, Heatmaps, to_heatmaps
+from lightning_gradcam.cam.maps import Cams, Heatmaps
 from lightning_gradcam.cam.tasks import Task
-from lightning_gradcam.pictures.captions import Caption
-from lightning_gradcam.pictures.film import BETWEEN, COLUMNS, evenly, filmstrip, timelapse
+from lightning_gradcam.pictures.film import BETWEEN, COLUMNS, FRAMES, evenly, filmstrip, timelapse
 from lightning_gradcam.pictures.grid import grid
+from lightning_gradcam.pictures.looks import Caption, Sight
 from lightning_gradcam.pictures.render import GAP, HEADER, LINE, WRONG
 from lightning_gradcam.pictures.shown import ShownImages
 from lightning_gradcam.timeline.history import History
@@ -46,6 +46,19 @@ def shown(images: int = 3, targets: int = 1) -> ShownImages:
     )
 
 
+def sights(images: ShownImages, history: History, most: int) -> list[Sight]:
+    return [images.sight(look.found(history.layer), look.step) for look in evenly(history.looks, most)]
+
+
+def strip_of(images: ShownImages, history: History, by_run: bool = False) -> Image.Image:
+    highest = history.highest_peaks().numpy() if by_run else None
+    return filmstrip(images.scene, sights(images, history, COLUMNS), history.layer, highest)
+
+
+def lapse_of(images: ShownImages, history: History) -> bytes:
+    return timelapse(images.scene, sights(images, history, FRAMES), history.layer)
+
+
 def cells(strip: Image.Image, row: int) -> list[np.ndarray]:
     page = np.asarray(strip).astype(int)
     top = HEADER + LINE + row * CELL
@@ -61,7 +74,7 @@ def framed(strip: Image.Image, row: int) -> list[bool]:
 
 def test_a_strip_has_a_row_an_image_and_a_column_an_epoch() -> None:
     """The heat wanders as the maps do; wrong predictions are framed, right ones are not."""
-    strip = filmstrip(shown(), looks(5))
+    strip = strip_of(shown(), looks(5))
     assert strip.size == (GAP + NAMES + 6 * CELL + GAP, HEADER + LINE + 3 * CELL + GAP)
     for image in range(3):
         picture, *epochs = cells(strip, image)
@@ -85,13 +98,13 @@ def test_twelve_epochs_are_chosen_evenly_and_the_first_and_last_always() -> None
 
 def test_a_blank_epoch_is_gray() -> None:
     """Epoch 0 of these has a peak of 0."""
-    blank = cells(filmstrip(shown(), looks(3)), 0)[1]
+    blank = cells(strip_of(shown(), looks(3)), 0)[1]
     assert np.abs(blank[4:-4, 4:-4, 0] - blank[4:-4, 4:-4, 2]).max() == 0
 
 
 def test_by_run_the_strength_grows_with_the_peak() -> None:
     """Peaks of 1, 2, 3, 4 of the highest, 4: the heat of the last epoch is the hottest."""
-    epochs = cells(filmstrip(shown(1), looks(5, 1), by_run=True), 0)[2:]
+    epochs = cells(strip_of(shown(1), looks(5, 1), by_run=True), 0)[2:]
     reddest = [(cell[4:-4, 4:-4, 0] - cell[4:-4, 4:-4, 2]).max() for cell in epochs]
     assert reddest == sorted(reddest)
     assert reddest[-1] - reddest[0] > 50
@@ -114,9 +127,10 @@ def test_by_run_each_image_is_scaled_by_its_own_peaks() -> None:
     history = of_peaks([1.0, 10.0], [2.0, 20.0])
     highest = history.highest_peaks()
     assert highest.tolist() == [[2], [20]]
-    shares = [to_heatmaps(look.found("layer"), (4, 4), highest).amax((2, 3)).tolist() for look in history.looks]
+    drawn = [sight.heat((4, 4), highest.numpy()) for sight in sights(shown(2), history, COLUMNS)]
+    shares = [heat.max((2, 3)).tolist() for heat in drawn]
     assert shares == [[[0.5], [0.5]], [[1], [1]]]
-    strip = filmstrip(shown(2), history, by_run=True)
+    strip = strip_of(shown(2), history, by_run=True)
     (_, half, full), (_, other_half, other_full) = cells(strip, 0), cells(strip, 1)
     assert (half == other_half).all()
     assert (full == other_full).all()
@@ -138,7 +152,7 @@ def test_a_caption_stands_under_its_own_image() -> None:
         Caption("true 1", "predicted 1 (20%)"),
         Caption("true 2", "predicted 2 (30%)"),
     ]
-    page = np.asarray(grid(shown(), looked)).astype(int)
+    page = np.asarray(grid(shown().scene, shown().sight(looked), "")).astype(int)
     across = (page.shape[1] - GAP) // (2 * 160 + GAP)
     marked = []
     for image in range(3):
@@ -147,14 +161,14 @@ def test_a_caption_stands_under_its_own_image() -> None:
         below = page[top : top + LINE, left : left + 2 * 160]
         marked.append(bool((below[..., 0] - below[..., 2] > 100).any()))
     assert marked == [True, False, False]
-    strip = filmstrip(shown(), History("layer").with_look(0, looked))
+    strip = strip_of(shown(), History("layer").with_look(0, looked))
     assert [framed(strip, image)[1] for image in range(3)] == [True, False, False]
 
 
 @pytest.mark.parametrize(("count", "frames"), [(2, 2), (30, 30), (400, 300)])
 def test_a_time_lapse_plays_every_epoch_in_15_seconds(count, frames) -> None:
     """Of more than 300 epochs 300; the last frame stays on."""
-    movie = Image.open(io.BytesIO(timelapse(shown(1), looks(count, 1, 2))))
+    movie = Image.open(io.BytesIO(lapse_of(shown(1), looks(count, 1, 2))))
     assert (movie.format, movie.n_frames) == ("WEBP", frames)
     durations = []
     for number in range(movie.n_frames):
@@ -167,7 +181,7 @@ def test_a_time_lapse_plays_every_epoch_in_15_seconds(count, frames) -> None:
 
 def test_frames_differ_as_the_maps_do() -> None:
     """The first and the last decoded."""
-    movie = Image.open(io.BytesIO(timelapse(shown(1), looks(6, 1))))
+    movie = Image.open(io.BytesIO(lapse_of(shown(1), looks(6, 1))))
     pictures = []
     for number in (2, 5):
         movie.seek(number)

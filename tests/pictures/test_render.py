@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lightning_gradcam.cam.maps import BLANK, NOT_FINITE, SHOWN
+from lightning_gradcam.cam.states import BLANK, NOT_FINITE, SHOWN
 from lightning_gradcam.cam.tasks import Task
-from lightning_gradcam.pictures.captions import Answer, Caption, to_caption
+from lightning_gradcam.pictures.captions import Answer, to_caption
 from lightning_gradcam.pictures.grid import GRID_SIDES, Tile, draw_grid
+from lightning_gradcam.pictures.looks import Caption
 from lightning_gradcam.pictures.render import GAP, HEADER, fitted, overlay, to_jpeg
 
 

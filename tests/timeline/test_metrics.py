@@ -10,8 +10,9 @@ from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_gradcam import GradCAMCallback
-from lightning_gradcam.cam.maps import BLANK as BLANK_MAP
-from lightning_gradcam.cam.maps import NOT_FINITE, SHOWN, Cams, divided
+from lightning_gradcam.cam.maps import Cams, divided
+from lightning_gradcam.cam.states import BLANK as BLANK_MAP
+from lightning_gradcam.cam.states import NOT_FINITE, SHOWN
 from lightning_gradcam.timeline.history import History
 from lightning_gradcam.timeline.metrics import METRICS, View, means, measure
 

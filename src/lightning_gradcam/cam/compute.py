@@ -11,19 +11,10 @@ from torch import Tensor, nn
 from lightning_gradcam.cam.borrowed import ImageTarget, borrowed_class, borrowed_heatmaps, class_targets
 from lightning_gradcam.cam.calls import Inputs
 from lightning_gradcam.cam.layers import LayerOfModel
-from lightning_gradcam.cam.maps import (
-    NOT_FINITE,
-    Cams,
-    Heatmaps,
-    Maps,
-    as_given,
-    channels_first,
-    finished,
-    joined,
-    size_of,
-)
+from lightning_gradcam.cam.maps import Cams, Heatmaps, Maps, as_given, channels_first, finished, joined, size_of
 from lightning_gradcam.cam.plan import Known, Plan
 from lightning_gradcam.cam.records import recorded
+from lightning_gradcam.cam.states import NOT_FINITE
 from lightning_gradcam.cam.targets import (
     Batch,
     Objective,

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lightning_gradcam.cam.states import BLANK, NOT_FINITE, SHOWN
+
 _CHANNELS = (1, 2, 3, 4)
-SHOWN, BLANK, NOT_FINITE = range(3)  # a map's state: heat, no positive evidence, no finite numbers
 
 _ExplainedT = TypeVar("_ExplainedT", bound="_Explained")
 
@@ -86,11 +87,6 @@ class Cams(_Explained):
         """Return the maps enlarged bilinearly to (H, W), each scaled to 0..1: (N, T, H, W)."""
         return _refitted(self.maps, size)
 
-    def shares(self, size: tuple[int, int], highest: Tensor) -> Tensor:
-        """Return the maps enlarged to (H, W) as shares of `highest`, peaks of (N, T): (N, T, H, W) in 0..1."""
-        shares = (self.peaks / highest).nan_to_num(0, posinf=0)[..., None, None]
-        return (enlarged(self.maps.float(), size) * shares).clamp(0, 1)
-
 
 @dataclass(frozen=True)
 class Heatmaps(_Explained):
@@ -127,24 +123,6 @@ def channels_first(images: Tensor) -> Tensor:
     """Return images as (N, C, H, W), also those of (N, H, W, C), told by sides that can be no channels."""
     is_last = images.shape[-1] in _CHANNELS and images.shape[1] not in _CHANNELS
     return images.movedim(-1, 1) if is_last else images
-
-
-def to_heatmaps(found: Maps, size: tuple[int, int], highest: Tensor | None = None) -> Tensor:
-    """Return what is drawn of maps, (N, T, H, W) in 0..1.
-
-    Args:
-        found: one look's maps of a layer.
-        size: (H, W).
-        highest: (N, T) peaks that the maps are drawn as shares of; without them each is scaled by itself.
-
-    Raises:
-        TypeError: heatmaps, which have no peaks, are to be drawn as shares.
-    """
-    if highest is None:
-        return found.heatmaps(size)
-    if isinstance(found, Heatmaps):
-        raise TypeError("heatmaps have no peaks to be drawn as shares of")
-    return found.shares(size, highest)
 
 
 def divided(raw: Tensor) -> tuple[Tensor, Tensor]:

@@ -14,8 +14,9 @@ from torch.nn import functional as F
 from torch.nn.parameter import is_lazy
 
 from lightning_gradcam.cam.areas import overlaps
-from lightning_gradcam.cam.maps import SHOWN, Maps, as_given, channels_first, size_of, unlike
+from lightning_gradcam.cam.maps import Maps, as_given, channels_first, size_of, unlike
 from lightning_gradcam.cam.methods import full_precision
+from lightning_gradcam.cam.states import SHOWN
 from lightning_gradcam.cam.targets import (
     Batch,
     Objective,

@@ -9,7 +9,8 @@ from PIL import Image
 from torch import Tensor
 
 from lightning_gradcam.logs.schema import LOOK, VERSION, deflated
-from lightning_gradcam.pictures.captions import Caption, name_of, to_truth
+from lightning_gradcam.pictures.captions import name_of, to_truth
+from lightning_gradcam.pictures.looks import Caption
 from lightning_gradcam.pictures.render import to_jpeg
 from lightning_gradcam.pictures.shown import ShownImages
 from lightning_gradcam.timeline.history import Look
@@ -79,7 +80,7 @@ def pack_images(images: ShownImages, known: Sequence[str]) -> list[bytes]:
         "task": images.task.kind,
         "metrics": {name: metric.words for name, metric in METRICS.items()},
     }
-    return [_json(header), *(to_jpeg(Image.fromarray(picture)) for picture in images.at((1, MAX_SIDE)))]
+    return [_json(header), *(to_jpeg(Image.fromarray(picture)) for picture in images.scene.at((1, MAX_SIDE)))]
 
 
 def pack_caution(told: str) -> list[bytes]:

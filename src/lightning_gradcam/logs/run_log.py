@@ -12,8 +12,10 @@ from lightning_gradcam.logs.events import Events
 from lightning_gradcam.logs.record import fingerprint_of_set, pack_caution, pack_images, pack_look
 from lightning_gradcam.logs.schema import CAUTION, FILMSTRIP, MAPS, PROBE_SET, TIMELAPSE, part_tag
 from lightning_gradcam.logs.trackers import Picture, Tracker
-from lightning_gradcam.pictures.film import filmstrip, timelapse
+from lightning_gradcam.pictures.film import COLUMNS, FRAMES, evenly, filmstrip, timelapse
 from lightning_gradcam.pictures.grid import grid
+from lightning_gradcam.pictures.looks import Sight
+from lightning_gradcam.pictures.render import Floats
 from lightning_gradcam.pictures.shown import ShownImages
 from lightning_gradcam.timeline.history import History
 
@@ -47,9 +49,9 @@ class RunLog:
 
     def log_grid(self, found: Maps, history: History, tag: str, when: str, at: Moment) -> None:
         """Draw one look's maps, with which `history` ends; `when` is told in the header."""
-        highest = history.highest_peaks() if self.by_run else None
-        picture = grid(self.images, found, when, highest)
-        self._write(tag, picture, history.looks[-1].step, at)
+        step = history.looks[-1].step
+        sight = self.images.sight(found, step)
+        self._write(tag, grid(self.images.scene, sight, found.layer, when, self._highest(history)), step, at)
 
     def log_look(self, history: History, values: Mapping[str, Tensor], tag: str) -> None:
         """Write the last look's maps and their numbers for the Attention tab."""
@@ -68,13 +70,20 @@ class RunLog:
 
     def log_film(self, history: History, tag: str, at: Moment, moving: bool) -> None:
         """Draw all looks so far, as a strip and, if asked for, moving."""
-        step = history.looks[-1].step
-        strip = filmstrip(self.images, history, self.by_run)
+        step, scene = history.looks[-1].step, self.images.scene
+        about = history.layer, self._highest(history)
+        strip = filmstrip(scene, self._sights(history, COLUMNS), *about)
         self._write(part_tag(tag, FILMSTRIP), strip, step, at)
         if moving:
-            encoded, tag = timelapse(self.images, history, self.by_run), part_tag(tag, TIMELAPSE)
+            encoded, tag = timelapse(scene, self._sights(history, FRAMES), *about), part_tag(tag, TIMELAPSE)
             self.events.write_animation(tag, encoded, step)
             self._post(Picture(tag, None, step, *at, animation=encoded))
+
+    def _highest(self, history: History) -> Floats | None:
+        return history.highest_peaks().numpy() if self.by_run else None
+
+    def _sights(self, history: History, most: int) -> list[Sight]:
+        return [self.images.sight(look.found(history.layer), look.step) for look in evenly(history.looks, most)]
 
     def _write(self, tag: str, picture: Image.Image, step: int, at: Moment) -> None:
         self._post(Picture(tag, picture, step, *at))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from lightning_gradcam.cam.plan import Plan
 from lightning_gradcam.cam.targets import Target, classes_of
 from lightning_gradcam.cam.tasks import Task
+from lightning_gradcam.pictures.looks import Caption
 
 Truth = Sequence[int] | Sequence[float]  # classes, or a regression's values; none where unknown
 Names = Sequence[str] | None
@@ -27,20 +28,6 @@ class Answer:
     prediction: int
     told: Sequence[float]
     target: int
-
-
-@dataclass(frozen=True)
-class Caption:
-    """What stands under an image: its truth and the model's answer, and whether that is wrong."""
-
-    truth: str
-    answer: str
-    wrong: bool = False
-
-    @property
-    def text(self) -> str:
-        """All of it in a line."""
-        return " · ".join(part for part in (self.truth, self.answer) if part)
 
 
 def to_header(plan: Plan, labelled: bool, class_names: Names) -> str:

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
-from torch import Tensor
 
-from lightning_gradcam.cam.maps import Maps, to_heatmaps
-from lightning_gradcam.pictures.captions import Caption
+from lightning_gradcam.pictures.looks import Caption, Scene, Sight
 from lightning_gradcam.pictures.render import (
     FAINT,
     GAP,
@@ -29,7 +27,6 @@ from lightning_gradcam.pictures.render import (
     heated,
     shortened,
 )
-from lightning_gradcam.pictures.shown import ShownImages
 
 GRID_SIDES: Sides = (160, 256)  # captions stay legible, grids stay small
 
@@ -51,20 +48,21 @@ class Tile:
     caption: Caption
 
 
-def grid(images: ShownImages, found: Maps, when: str = "", highest: Tensor | None = None) -> Image.Image:
+def grid(scene: Scene, sight: Sight, layer: str, when: str = "", highest: Floats | None = None) -> Image.Image:
     """Draw a layer's maps over the images.
 
     Args:
-        images: as they are shown.
-        found: one look's maps.
+        scene: the images.
+        sight: one look at them.
+        layer: its name, for the header.
         when: the epoch, for the header.
         highest: (N, T) peaks that maps are drawn as shares of; without them each is scaled by itself.
     """
-    pictures = images.at(GRID_SIDES)
-    heatmaps = to_heatmaps(found, (pictures[0].shape[0], pictures[0].shape[1]), highest)
-    parts = zip(pictures, heatmaps.numpy(), found.states.numpy(), images.captions(found), strict=True)
-    subtitle = "  ·  ".join(part for part in (when, images.about, HEAT) if part)
-    return draw_grid([Tile(*part) for part in parts], found.layer, subtitle, images.column_names)
+    pictures = scene.at(GRID_SIDES)
+    heat = sight.heat((pictures[0].shape[0], pictures[0].shape[1]), highest)
+    parts = zip(pictures, heat, sight.states, sight.captions, strict=True)
+    subtitle = "  ·  ".join(part for part in (when, scene.about, HEAT) if part)
+    return draw_grid([Tile(*part) for part in parts], layer, subtitle, scene.columns)
 
 
 def draw_grid(tiles: Sequence[Tile], title: str, subtitle: str, columns: Sequence[str] = ()) -> Image.Image:

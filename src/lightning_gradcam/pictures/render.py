@@ -11,7 +11,7 @@ from matplotlib import colormaps
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from lightning_gradcam.cam.maps import BLANK, SHOWN
+from lightning_gradcam.cam.states import BLANK, SHOWN
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.floating]

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lightning_gradcam.cam.maps import Maps, channels_first
+from lightning_gradcam.cam.maps import Cams, Maps, channels_first
 from lightning_gradcam.cam.tasks import Task
 from lightning_gradcam.errors import quoted
 from lightning_gradcam.pictures.appearance import Appearance
-from lightning_gradcam.pictures.captions import Answer, Caption, Truth, name_of, to_caption
-from lightning_gradcam.pictures.render import Pixels, Sides, fitted
+from lightning_gradcam.pictures.captions import Answer, Truth, name_of, to_caption, to_truth
+from lightning_gradcam.pictures.looks import Caption, Scene, Sight
+from lightning_gradcam.pictures.render import Pixels
 
 logger = logging.getLogger(__name__)
 
@@ -46,9 +47,16 @@ class ShownImages:
         """(H, W) of the images."""
         return self.pictures[0].shape[0], self.pictures[0].shape[1]
 
-    def at(self, sides: Sides) -> list[Pixels]:
-        """Return the pictures with their longer side brought between two sizes."""
-        return [fitted(picture, sides) for picture in self.pictures]
+    @property
+    def scene(self) -> Scene:
+        """All of it that is drawn at every look."""
+        truths = [to_truth(self.task, truth, self.class_names) for truth in self.truths]
+        return Scene(self.pictures, truths, self.about, self.column_names, self.unit)
+
+    def sight(self, found: Maps, step: int = 0) -> Sight:
+        """One look at them, as it is drawn."""
+        peaks = found.peaks.numpy() if isinstance(found, Cams) else None
+        return Sight(step, found.maps.float().numpy(), found.states.numpy(), self.captions(found), peaks)
 
     def captions(self, found: Maps) -> list[Caption]:
         """Return each image's truth and the model's answer."""

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from lightning_gradcam.cam.areas import resampled
-from lightning_gradcam.cam.maps import BLANK, NOT_FINITE, SHOWN, unlike
+from lightning_gradcam.cam.maps import unlike
+from lightning_gradcam.cam.states import BLANK, NOT_FINITE, SHOWN
 
 FRAME = 0.1  # of each side: what `border` counts as the outer frame
 

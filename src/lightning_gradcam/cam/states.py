@@ -1,0 +1,3 @@
+"""What a map may be, in words that need no torch."""
+
+SHOWN, BLANK, NOT_FINITE = range(3)  # heat, no positive evidence, no finite numbers

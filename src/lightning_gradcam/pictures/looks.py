@@ -1,0 +1,134 @@
+"""What is drawn, whoever has it: a fit that goes on, or what one has logged. Needs no torch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightning_gradcam.pictures.render import Floats, Pixels, Sides, fitted
+
+_GUARD = 1e-7  # against dividing by zero, as in `cam.maps.scaled`
+
+
+@dataclass(frozen=True)
+class Caption:
+    """What stands under an image: its truth and the model's answer, and whether that is wrong."""
+
+    truth: str
+    answer: str
+    wrong: bool = False
+
+    @property
+    def text(self) -> str:
+        """All of it in a line."""
+        return " · ".join(part for part in (self.truth, self.answer) if part)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Images as people see them, and what is said of them at every look.
+
+    Attributes:
+        pictures: (H, W, 3) uint8 an image.
+        truths: each image's, in words; "" where it is unknown.
+        about: what the maps are of: target, method, task.
+        columns: with several targets, their names.
+        unit: what looks are counted in, "epoch" or "step".
+    """
+
+    pictures: Sequence[Pixels]
+    truths: Sequence[str]
+    about: str
+    columns: Sequence[str] = ()
+    unit: str = "epoch"
+
+    def at(self, sides: Sides) -> list[Pixels]:
+        """Return the pictures with their longer side brought between two sizes."""
+        return [fitted(picture, sides) for picture in self.pictures]
+
+    def of(self, rows: Sequence[int]) -> "Scene":
+        """Return some of the images."""
+        chosen = [self.pictures[row] for row in rows], [self.truths[row] for row in rows]
+        return Scene(*chosen, self.about, self.columns, self.unit)
+
+
+@dataclass(frozen=True)
+class Sight:
+    """One look at a layer, as it is drawn.
+
+    Attributes:
+        step: when it was.
+        maps: (N, T, h, w) in 0..1.
+        states: (N, T) uint8, as `cam.states` has them.
+        captions: one an image.
+        peaks: (N, T), each map's maximum before it was divided by it; None of maps that tell only where.
+    """
+
+    step: int
+    maps: Floats
+    states: NDArray[np.uint8]
+    captions: Sequence[Caption]
+    peaks: Floats | None = None
+
+    def of(self, rows: Sequence[int]) -> "Sight":
+        """Return some images' maps."""
+        peaks = None if self.peaks is None else self.peaks[list(rows)]
+        captions = [self.captions[row] for row in rows]
+        chosen = list(rows)
+        return replace(self, maps=self.maps[chosen], states=self.states[chosen], captions=captions, peaks=peaks)
+
+    def heat(self, size: tuple[int, int], highest: Floats | None = None) -> Floats:
+        """Return what is drawn of the maps, (N, T, H, W) in 0..1, enlarged bilinearly.
+
+        Args:
+            size: (H, W).
+            highest: (N, T) peaks that the maps are drawn as shares of; without them each is scaled by itself.
+
+        Raises:
+            TypeError: maps without peaks are to be drawn as shares.
+        """
+        if highest is not None:
+            if self.peaks is None:
+                raise TypeError("maps without peaks cannot be drawn as shares of them")
+            with np.errstate(divide="ignore", invalid="ignore"):
+                shares = np.nan_to_num(self.peaks / highest, nan=0, posinf=0)[..., None, None]
+            drawn: Floats = (_enlarged(self.maps, size) * shares).clip(0, 1)
+            return drawn
+        if self.peaks is None and self.maps.shape[2:] == size:
+            return self.maps
+        return _scaled(_enlarged(_scaled(self.maps), size))
+
+
+def highest_peaks(sights: Sequence[Sight]) -> Floats:
+    """Return each map's highest finite peak of all looks, (N, T).
+
+    Raises:
+        TypeError: the maps have no peaks.
+    """
+    peaks = [np.nan_to_num(sight.peaks, nan=0, posinf=0) for sight in sights if sight.peaks is not None]
+    if not peaks:
+        raise TypeError("maps without peaks cannot be drawn as shares of them")
+    highest: Floats = np.max(peaks, axis=0)
+    return highest
+
+
+def _scaled(maps: Floats) -> Floats:
+    lowest = maps.min((2, 3), keepdims=True)
+    scaled: Floats = (maps - lowest) / (_GUARD + maps.max((2, 3), keepdims=True) - lowest)
+    return scaled
+
+
+def _enlarged(maps: Floats, size: tuple[int, int]) -> Floats:
+    """(N, T, H, W): between the middles of places, as torch's `interpolate` does with `align_corners=False`."""
+    rows, columns = (_weights(length, places) for length, places in zip(size, maps.shape[2:], strict=True))
+    enlarged: Floats = rows @ maps.astype(np.float32, copy=False) @ columns.T
+    return enlarged
+
+
+def _weights(length: int, places: int) -> Floats:
+    """How much of each place is in each pixel along a side, (length, places)."""
+    middles = ((np.arange(length) + 0.5) * places / length - 0.5).clip(0, places - 1)
+    distance = np.abs(middles[:, None] - np.arange(places))
+    weights: Floats = (1 - distance).clip(0).astype(np.float32)
+    return weights
