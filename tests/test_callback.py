@@ -426,7 +426,8 @@ def test_scale_run_makes_epochs_comparable(make_trainer, loader, monkeypatch) ->
     log_grid = RunLog.log_grid
 
     def spy(log, found, history, *where):
-        strengths.append(found.shares((16, 16), history.highest_peaks()).amax((1, 2, 3)))
+        drawn = log.images.sight(found).heat((16, 16), history.highest_peaks().numpy())
+        strengths.append(torch.tensor(drawn.max((1, 2, 3))))
         peaks.append(found.peaks[:, 0])
         log_grid(log, found, history, *where)
 
