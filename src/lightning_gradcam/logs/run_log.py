@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lightning_gradcam.cam.maps import Maps
 from lightning_gradcam.logs.events import Events
-from lightning_gradcam.logs.record import fingerprint_of_set, pack_caution, pack_images, pack_look
+from lightning_gradcam.logs.packing import fingerprint_of_set, pack_caution, pack_images, pack_look
 from lightning_gradcam.logs.schema import CAUTION, FILMSTRIP, MAPS, PROBE_SET, TIMELAPSE, part_tag
 from lightning_gradcam.logs.trackers import Picture, Tracker
 from lightning_gradcam.pictures.film import COLUMNS, FRAMES, evenly, filmstrip, timelapse

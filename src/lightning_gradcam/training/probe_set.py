@@ -19,7 +19,7 @@ from lightning_gradcam.cam.maps import channels_first, size_of
 from lightning_gradcam.cam.settings import check_tensor
 from lightning_gradcam.cam.trees import Rows, joined, mapped
 from lightning_gradcam.errors import SettingError, quoted
-from lightning_gradcam.logs.record import fingerprint_of_set, fingerprints
+from lightning_gradcam.logs.packing import fingerprint_of_set, fingerprints
 from lightning_gradcam.training.batches import Keys, Places, find_places, of_one_size
 from lightning_gradcam.training.choosing import Indices, chosen
 from lightning_gradcam.training.said import colours_of, count_of_classes, names_of_classes

@@ -22,7 +22,7 @@ from lightning_gradcam.cam.plan import Known, Plan, make_plan
 from lightning_gradcam.cam.settings import Settings
 from lightning_gradcam.errors import SettingError, quoted
 from lightning_gradcam.logs.events import Events
-from lightning_gradcam.logs.record import fingerprints
+from lightning_gradcam.logs.packing import fingerprints
 from lightning_gradcam.logs.run_log import Moment, RunLog
 from lightning_gradcam.logs.schema import PROBE_SET, grid_tag, part_tag, root_tag
 from lightning_gradcam.logs.trackers import Tracker, trackers_of
