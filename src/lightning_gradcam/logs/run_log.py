@@ -1,5 +1,6 @@
 """What a run logs of a layer: pictures and the tab's data, made from its maps and written in the background."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -55,7 +56,7 @@ class RunLog:
 
     def log_look(self, history: History, values: Mapping[str, Tensor], tag: str) -> None:
         """Write the last look's maps and their numbers for the Attention tab."""
-        look = history.looks[-1]
+        _, look = history.ends
         captions = self.images.captions(look.found(history.layer))
         packed = pack_look(look, values, captions, fingerprint_of_set(self.fingerprints))
         self.events.write_data(part_tag(tag, MAPS), packed, look.step)
@@ -79,8 +80,18 @@ class RunLog:
             self.events.write_animation(tag, encoded, step)
             self._post(Picture(tag, None, step, *at, animation=encoded))
 
+    @property
+    def folder(self) -> str:
+        """Where it is written, for whoever reads it from elsewhere."""
+        return self.events.folder if "://" in self.events.folder else os.path.abspath(self.events.folder)
+
+    @property
+    def rows(self) -> tuple[int, ...] | None:
+        """Which images are drawn; None for all."""
+        return None
+
     def _highest(self, history: History) -> Floats | None:
-        return history.highest_peaks().numpy() if self.by_run else None
+        return history.highest.numpy() if self.by_run and history.highest is not None else None
 
     def _sights(self, history: History, most: int) -> list[Sight]:
         return [self.images.sight(look.found(history.layer), look.step) for look in evenly(history.looks, most)]
