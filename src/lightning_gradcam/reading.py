@@ -3,10 +3,7 @@
 import json
 import logging
 import os
-import re
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
 from difflib import SequenceMatcher
 from functools import cached_property
 from io import BytesIO
@@ -19,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from tqdm import tqdm
 
 from lightning_gradcam.errors import SettingError, nearest, quoted
-from lightning_gradcam.logs.files import EventReader, Files, find_runs
-from lightning_gradcam.logs.schema import MAPS, caution_of, layer_of, probe_set_of
-from lightning_gradcam.logs.unpacking import NUMBERS, Data, LookRecord, Record, Series, header_of, probe_of
+from lightning_gradcam.logs.files import EventReader, find_runs
+from lightning_gradcam.logs.layer_log import LayerLog, natural, read_layers
+from lightning_gradcam.logs.schema import MAPS
+from lightning_gradcam.logs.unpacking import NUMBERS, LookRecord
 
 if TYPE_CHECKING:
     import pandas
@@ -34,46 +31,10 @@ logger = logging.getLogger(__name__)
 
 STATES = ("shown", "blank", "not finite")  # a map's, by its number
 Array = NDArray[Any]
-Records = dict[str, list[Record]]  # by tag
 
-_WIDEST = 4096  # pixels of a picture's side: ours have 256
 _MOST = 8  # layers that are told of in a few lines
 _TRIED = 20  # folders that are looked into for one that was meant
 _ACCEPTED = "accepted is a folder with event files of GradCAMCallback, of one run or of several below it"
-_UNKNOWN: dict[str, Any] = {
-    "fingerprints": [],
-    "truths": [],
-    "said": [],
-    "class_names": None,
-    "columns": [],
-    "about": "",
-    "unit": "epoch",
-    "task": "",
-    "metrics": {},
-}
-
-
-@dataclass(frozen=True)
-class _Layer:
-    """What was logged of one layer in one run.
-
-    Attributes:
-        run: its path below the folder.
-        layer: as `schema.layer_of` has it.
-        looks: of the same images and shapes, in the order of their steps.
-        told: of the images, as `unpacking.probe_of` has it.
-        pictures: of the images, encoded; none where they cannot be read.
-        caution: what is said of the maps at the fit's end.
-        notes: what is not there, a sentence each.
-    """
-
-    run: str
-    layer: str
-    looks: Sequence[LookRecord]
-    told: dict[str, Any]
-    pictures: Data
-    caution: str
-    notes: Sequence[str]
 
 
 class AttentionLog:
@@ -89,7 +50,7 @@ class AttentionLog:
     """
 
     def __init__(
-        self, layer: _Layer | None, narrower: Sequence["AttentionLog"] = (), notes: Sequence[str] = ()
+        self, layer: LayerLog | None, narrower: Sequence["AttentionLog"] = (), notes: Sequence[str] = ()
     ) -> None:
         self._layer = layer
         self._narrower = tuple(narrower)
@@ -104,7 +65,7 @@ class AttentionLog:
     @property
     def layers(self) -> tuple[str, ...]:
         """The layers by their dotted names; behind a callback's name and a "/" where it has one."""
-        return tuple(sorted({log.layer for log in self}, key=_natural))
+        return tuple(sorted({log.layer for log in self}, key=natural))
 
     def of(self, run: str | None = None, layer: str | None = None) -> "AttentionLog":
         """Return the log of one run, of one layer, or of both alone.
@@ -301,7 +262,7 @@ class AttentionLog:
         arrays = self.numbers | {name: getattr(self, name) for name in names}
         return {name: torch.tensor(array) for name, array in arrays.items()}
 
-    def _one(self, name: str) -> _Layer:
+    def _one(self, name: str) -> LayerLog:
         """The only layer's records, which `name` is asked of."""
         if self._layer is not None:
             return self._layer
@@ -342,7 +303,7 @@ def read_log(folder: str | PathLike[str]) -> AttentionLog:
     if not given.is_dir():
         raise SettingError(f"folder={str(given)!r} is no folder that is there; {_ACCEPTED}{_meant(given)}")
     notes: list[str] = []
-    logs = [AttentionLog(layer) for layer in _read(find_runs(given, notes), notes)]
+    logs = [AttentionLog(layer) for layer in read_layers(find_runs(given, notes), notes)]
     if not logs:
         told = f" ({'; '.join(notes)})" if notes else ""
         raise SettingError(f"folder={str(given)!r} has no such data{told}; {_ACCEPTED}{_meant(given)}")
@@ -350,74 +311,6 @@ def read_log(folder: str | PathLike[str]) -> AttentionLog:
     if log.notes:
         logger.warning("%s: %s", given, "; ".join(log.notes))
     return log
-
-
-def _read(runs: Files, notes: list[str]) -> list[_Layer]:
-    """Read all runs' layers, in natural order; what cannot be read is added to the notes."""
-    layers = []
-    size = sum(file.stat().st_size for files in runs.values() for file in files)
-    with tqdm(desc="event files", total=size, unit="B", unit_scale=True, delay=2, disable=None, leave=False) as bar:
-        for run in sorted(runs, key=_natural):
-            reader = EventReader(bar.update)
-            records = reader.read(runs[run])
-            notes += reader.faults
-            tags = sorted((tag for tag in records if tag.endswith(f"/{MAPS}")), key=_natural)
-            found = (_layer(run, tag, records, reader.faults, notes) for tag in tags)
-            layers += [layer for layer in found if layer is not None]
-    return layers
-
-
-def _layer(run: str, tag: str, records: Records, faults: Sequence[str], notes: list[str]) -> _Layer | None:
-    """What was logged under a tag of maps, with the run's faults; None, and noted, where no look can be read."""
-    series, count = Series.of(records[tag]), len(records[tag])
-    place = f"{layer_of(tag)!r} of run {run!r}"
-    unread = [f"{series.broken} of {count} looks at {place} cannot be read"] if series.broken else []
-    if not series.looks:
-        notes += unread
-        return None
-    looks, left_out = _alike(series.looks, place)
-    told, pictures = _images(records.get(probe_set_of(tag), []), looks[-1])
-    blurred = sum(not look.maps() for look in looks)
-    lost = [f"the maps of {blurred} of {len(looks)} looks at {place} cannot be read"] if blurred else []
-    unseen = [] if pictures else [f"the images that the looks at {place} are of cannot be read"]
-    caution = _caution(records.get(caution_of(tag), []))
-    return _Layer(run, layer_of(tag), looks, told, pictures, caution, [*faults, *unread, *left_out, *lost, *unseen])
-
-
-def _alike(looks: Sequence[LookRecord], place: str) -> tuple[list[LookRecord], list[str]]:
-    """The looks that are of the last one's images and shapes, and what is said of the others."""
-    last = looks[-1]
-    same = [look for look in looks if look.head["probe_set"] == last.head["probe_set"]]
-    alike = [look for look in same if _shape(look) == _shape(last)]
-    counts = {"other images": len(looks) - len(same), "other shapes": len(same) - len(alike)}
-    told = [
-        f"{count} of {len(looks)} looks at {place} are of {what} than the last, and left out"
-        for what, count in counts.items()
-        if count
-    ]
-    return alike, told
-
-
-def _shape(look: LookRecord) -> list[int]:
-    return [look.head["sizes"][axis] for axis in "NSThw"]
-
-
-def _images(records: list[Record], look: LookRecord) -> tuple[dict[str, Any], Data]:
-    """What is told of a look's images, and these, encoded; little and none where they cannot be read."""
-    for *_, parts in reversed(records):
-        told = probe_of(parts)
-        is_its = told is not None and told["probe_set"] == look.head["probe_set"]
-        if told and is_its and len(parts) == 1 + look.head["sizes"]["N"] and all(map(_is_picture, parts[1:])):
-            return told, parts[1:]
-    return _UNKNOWN, []
-
-
-def _is_picture(part: bytes) -> bool:
-    """Whether it begins as a JPEG of a size that can be shown: few bytes may stand for very many."""
-    widest = _WIDEST + 1
-    with suppress(Exception), Image.open(BytesIO(part), formats=["JPEG"]) as picture:
-        widest = max(picture.size)
-    return widest <= _WIDEST
 
 
 def _decoded(part: bytes, name: str) -> NDArray[np.uint8]:
@@ -428,12 +321,6 @@ def _decoded(part: bytes, name: str) -> NDArray[np.uint8]:
         except (OSError, SyntaxError, ValueError) as error:  # as Pillow tells it
             logger.warning("%s cannot be read, and is shown as gray: %s", name, error)
             return np.full((picture.height, picture.width, 3), 128, np.uint8)
-
-
-def _caution(records: list[Record]) -> str:
-    found = [header for *_, parts in records if (header := header_of(parts))]
-    told = found[-1].get("told") if found else ""
-    return told if isinstance(told, str) else ""
 
 
 def _unpacked(look: LookRecord) -> dict[str, Array]:
@@ -523,7 +410,7 @@ def _chosen(logs: list[AttentionLog], name: str, wanted: str | None) -> list[Att
     return chosen
 
 
-def _summary(alone: _Layer) -> str:
+def _summary(alone: LayerLog) -> str:
     """One layer's log in a line."""
     first, last, sizes = alone.looks[0], alone.looks[-1], alone.looks[-1].head["sizes"]
     numbers = ", ".join(_names(alone.looks)) or "no numbers"
@@ -536,11 +423,6 @@ def _summary(alone: _Layer) -> str:
 
 def _counted(count: int, what: str) -> str:
     return f"{count} {what}{'' if count == 1 else 's'}"
-
-
-def _natural(name: str) -> list[tuple[bool, int, str]]:
-    """What sorts names as people do: layer2 before layer10."""
-    return [(part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in re.split(r"(\d+)", name)]
 
 
 def _meant(given: Path) -> str:
