@@ -21,7 +21,7 @@ from pytorch_lightning import Callback, Trainer, seed_everything
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, SubsetRandomSampler
+from torch.utils.data import DataLoader, Dataset, SubsetRandomSampler, TensorDataset
 
 from lightning_gradcam import GradCAMCallback
 from lightning_gradcam.logs import events as event_files
@@ -399,7 +399,7 @@ def test_what_was_logged_outlives_a_killed_run(number, wait, steps, tmp_path) ->
 
 
 def test_a_checkpoint_resumes_with_the_same_images(make_trainer, events, tmp_path) -> None:
-    """By their places, though validation reads others now; its state is plain tensors; steps go on where they stopped."""
+    """By their places, though validation reads others now; its state is plain; steps go on where they stopped."""
     pairs = make_pairs()
     loader = DataLoader(pairs, 8)
     keep = ModelCheckpoint(tmp_path / "kept", save_last=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 SOURCES = Path(__file__).parents[1] / "src" / "lightning_gradcam"
 NAME = SOURCES.name
 FLOORS = ["values", "errors", "cam", "timeline", "pictures", "logs", "training"]  # above are the ways in
-WAYS_IN = {"callback", "comparison", "explanation"}
+WAYS_IN = {"callback", "comparison", "explanation", "reading"}
 ROOMS = {f"{NAME}." + ".".join(path.relative_to(SOURCES).with_suffix("").parts): path for path in SOURCES.rglob("*.py")}
 
 

@@ -80,7 +80,7 @@ def test_the_untrained_network_is_that_of_step_0_alone() -> None:
 
 @pytest.mark.parametrize(("count", "apart"), [(600, 1), (601, 2), (1200, 2), (1201, 4), (5000, 16)])
 def test_of_many_looks_some_are_kept_of_the_images_that_are_drawn(count, apart) -> None:
-    """Evenly, the first and the last among them, never more than 600 and the last; the ends are whole, and no peak is forgotten."""
+    """Evenly, never more than 600 and the last; the ends are whole, and no peak is forgotten."""
     history = History("layer", rows=(2, 0))
     for step in range(count):
         maps = torch.rand(3, 1, 2, 2)

@@ -32,25 +32,21 @@ def find_runs(folder: Path, faults: list[str]) -> Files:
     What cannot be looked into is added to `faults`, a sentence each.
     """
     runs: Files = {}
-    seen = set()
 
     def told(error: OSError) -> None:
         faults.append(_fault(error.filename, error))
 
     for place, folders, names in os.walk(folder, onerror=told, followlinks=True):
-        real = os.path.realpath(place)
-        if real in seen:  # a link that leads back up, or to a run that is there already
+        if os.path.realpath(place) in map(os.path.realpath, Path(place).parents):  # a link that leads back up
             folders.clear()
             continue
-        seen.add(real)
-        folders.sort()
         if files := event_files(Path(place), names):
             runs[Path(place).relative_to(folder).as_posix()] = files
     return runs
 
 
 def event_files(folder: Path, names: Iterable[str] | None = None) -> list[Path]:
-    """Return the event files in a folder, of those that `names` has, if that is known; none where it is not there."""
+    """Return the event files in a folder, of the names in it if these are known; none where it is not there."""
     if names is None:
         names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
     files = (folder / name for name in sorted(names) if "tfevents" in name)
