@@ -17,14 +17,14 @@ from lightning_gradcam.pictures.page import (
     FRAME,
     MARGIN,
     NARROWEST,
+    SLOT,
     Header,
     Type,
     draw_caption,
     draw_frame,
     heated,
-    slot_size,
 )
-from lightning_gradcam.pictures.render import FAINT, INK, PAPER, WRONG, Floats, Pixels, Sides
+from lightning_gradcam.pictures.render import FAINT, INK, PAPER, WRONG, Floats, Pixels, Sides, cell_size
 from lightning_gradcam.pictures.words import fitting, shortened
 
 T = TypeVar("T")
@@ -48,7 +48,7 @@ def filmstrip(scene: Scene, sights: Sequence[Sight], layer: str, highest: Floats
         highest: (N, T) peaks that maps are drawn as shares of; without them each is scaled by itself.
     """
     strip = Strip(scene, sights)
-    page = Image.new("RGB", (strip.type.width, strip.top_of(len(scene.pictures), 0)), PAPER)
+    page = Image.new("RGB", (strip.type.width, strip.top_of(len(scene.pictures) - 1, strip.targets) + MARGIN), PAPER)
     facts = f"{scene.unit}s {sights[0].step} to {sights[-1].step}  ·  {scene.counted}"
     strip.header.draw(page, layer, facts)
     for image in range(len(scene.pictures)):
@@ -80,7 +80,7 @@ class Strip:
     @cached_property
     def slot(self) -> int:
         """From one cell to the next."""
-        return slot_size(self.pictures[0])[0] + BETWEEN
+        return max(SLOT, cell_size(self.pictures[0])[0]) + BETWEEN
 
     @cached_property
     def type(self) -> Type:
@@ -99,10 +99,15 @@ class Strip:
         """Maps an image."""
         return len(self.sights[0].states[0])
 
+    @property
+    def number(self) -> int:
+        """How high what stands over a cell is."""
+        return self.type.lines(1) + BETWEEN
+
     @cached_property
     def line(self) -> int:
         """From one line of cells to the next: the epochs' numbers, the cells, and the room for a frame."""
-        return self.type.lines(1) + slot_size(self.pictures[0])[1] + BETWEEN
+        return self.number + cell_size(self.pictures[0])[1] + BETWEEN
 
     @cached_property
     def block(self) -> int:
@@ -119,7 +124,7 @@ class Strip:
         """Left and top of a look's cell; the image itself is at place -1."""
         line, column = divmod(max(0, place), ACROSS)
         below = self.top_of(image, target + 1) - math.ceil(len(self.sights) / ACROSS) * self.line
-        top = below + line * self.line + self.type.lines(1)
+        top = below + line * self.line + self.number
         return MARGIN + (0 if place < 0 else 1 + column) * self.slot, top
 
     def draw_words(self, page: Image.Image, image: int) -> None:

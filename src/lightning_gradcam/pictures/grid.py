@@ -13,18 +13,19 @@ from lightning_gradcam.pictures.page import (
     LEADING,
     MARGIN,
     NARROWEST,
+    SLOT,
     Header,
     Type,
     draw_caption,
     draw_frame,
     heated,
-    slot_size,
 )
-from lightning_gradcam.pictures.render import FAINT, INK, PAPER, Floats, Pixels, Sides
-from lightning_gradcam.pictures.words import shortened, wrapped
+from lightning_gradcam.pictures.render import FAINT, INK, PAPER, Floats, Pixels, Sides, cell_size
+from lightning_gradcam.pictures.words import fitting, shortened, wrapped
 
-GRID_SIDES: Sides = (112, 128)
+GRID_SIDES: Sides = (112, 120)
 SIDES_OF_SEVERAL: Sides = (84, 112)  # with several targets
+_LETTERS = 16  # of a target's name, where targets are too many to be read in a card
 _WIDE = 2  # times as wide as high: one image across
 _CARDS = 16  # images of a page that is two across; of more, which nobody reads in a card, it is wider
 
@@ -72,17 +73,17 @@ class Sheet:
     @cached_property
     def slot(self) -> int:
         """From one cell of a tile to the next."""
-        return slot_size(self.pictures[0])[0] + BETWEEN
+        return cell_size(self.pictures[0])[0] + BETWEEN
 
     @property
     def height(self) -> int:
         """Of a cell."""
-        return slot_size(self.pictures[0])[1]
+        return cell_size(self.pictures[0])[1]
 
     @property
     def width(self) -> int:
         """Of a tile."""
-        return (1 + self.targets) * self.slot - BETWEEN
+        return max(2 * SLOT, (1 + self.targets) * self.slot) - BETWEEN
 
     @property
     def across(self) -> tuple[int, int]:
@@ -94,8 +95,8 @@ class Sheet:
     @cached_property
     def type(self) -> Type:
         """How large words are."""
-        cells = 1 + min(self.targets, MOST_TARGETS)
-        return Type(max(NARROWEST, MARGIN + min(self.across) * (cells * self.slot - BETWEEN + MARGIN)))
+        width = min(self.width, (1 + MOST_TARGETS) * self.slot - BETWEEN)
+        return Type(max(NARROWEST, MARGIN + min(self.across) * (width + MARGIN)))
 
     @cached_property
     def header(self) -> Header:
@@ -163,10 +164,11 @@ class Sheet:
         for target, name in enumerate(self.scene.columns):
             start = left + (1 + target) * self.slot
             if self.name_lines == 1:
-                fits = shortened(name, font, self.slot - BETWEEN)
-                draw.text((start, bottom - step), fits, font=font, fill=INK)
+                cut = name if len(name) <= _LETTERS else f"{name[: _LETTERS - 1]}…"
+                fits = fitting(cut, font.size, self.slot - BETWEEN)
+                draw.text((start, bottom - step / 4), cut, font=fits, fill=INK, anchor="ls")
                 continue
             end, top = start + self.slot - BETWEEN, bottom - (target + 1) * step
-            text = shortened(name, font, end - left - font.size)
+            text = shortened(name, font, end - left - font.size / 2)
             draw.text((end - font.size / 2, top), text, font=font, fill=INK, anchor="ra")
             draw.line((end - font.size / 4, top + step / 2, end - font.size / 4, bottom), fill=FAINT, width=2)

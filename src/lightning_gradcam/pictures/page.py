@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 
 from lightning_gradcam.cam.states import BLANK, SHOWN
 from lightning_gradcam.pictures.looks import Caption
-from lightning_gradcam.pictures.render import BLOCK, FAINT, INK, PAPER, WRONG, Floats, Pixels, cell_size, overlay
+from lightning_gradcam.pictures.render import BLOCK, FAINT, INK, PAPER, WRONG, Floats, Pixels, overlay
 from lightning_gradcam.pictures.words import Font, fitting, font_of, shortened, wrapped
 
 Box = tuple[int, int, int, int]  # left, top, width, height
@@ -21,7 +21,8 @@ MARGIN = 16
 BETWEEN = 8  # pixels between cells: one of JPEG's blocks
 FRAME, DASH = 4, 12  # pixels: a frame's line fills half the space between two cells
 NO_HEAT, MOST_HEAT = "no evidence", "strongest evidence"
-SLOT = 72  # pixels that a cell is wide at least: a tall image's words need room
+SLOT = 72  # pixels that words need at least, where a tall image takes less
+_FROM_LEFT = "\u200e"  # a sign stands before a name of any script
 _SHADE = 205  # of the legend's image
 
 
@@ -121,7 +122,7 @@ def draw_caption(page: Image.Image, caption: Caption, box: Box, type_: Type, eac
     plain, font = type_.caption(), type_.caption(bold=caption.wrong)
     truth, answer = caption.short
     lines = [(line, plain, INK) for line in wrapped(truth, plain, width, each)]
-    sign, most = "✗ " if caption.wrong else "→ " if lines else "", each if lines else 2 * each
+    sign, most = f"{_FROM_LEFT}✗ " if caption.wrong else f"{_FROM_LEFT}→ " if lines else "", each if lines else 2 * each
     ink = WRONG if caption.wrong else INK
     lines += [(line, font, ink) for line in wrapped(sign + answer, font, width, most)]
     for place, (line, face, colour) in enumerate(lines):
@@ -143,12 +144,6 @@ def draw_frame(page: Image.Image, box: Box) -> None:
         draw.rectangle((right + 1, start, right + FRAME, end), fill=WRONG)
 
 
-def slot_size(picture: Pixels) -> tuple[int, int]:
-    """Return the width and height that a picture, (H, W, 3), takes on the page, with room for its words."""
-    width, height = cell_size(picture)
-    return max(SLOT, width), height
-
-
 def heated(picture: Pixels, heatmap: Floats, state: int, size: float) -> Image.Image:
     """Return the picture with its heatmap over it, or gray with the reason where the map, by its state, shows none.
 
@@ -160,9 +155,16 @@ def heated(picture: Pixels, heatmap: Floats, state: int, size: float) -> Image.I
     """
     if state == SHOWN:
         return Image.fromarray(overlay(picture, heatmap))
+    return _no_heat(picture, ("blank",) if state == BLANK else ("not", "finite"), size)
+
+
+def _no_heat(picture: Pixels, words: tuple[str, ...], size: float) -> Image.Image:
+    """The picture, pale and gray, with words on it, along its longer side where it is slim."""
     cell = Image.fromarray(np.repeat(picture.mean(2, keepdims=True) * 0.35 + 150, 3, axis=2).astype(np.uint8))
-    lines = ["blank"] if state == BLANK else ["not", "finite"]
-    font = fitting(max(lines, key=len), size, cell.width - 4, bold=True)
-    middle = cell.width / 2, cell.height / 2
-    ImageDraw.Draw(cell).multiline_text(middle, "\n".join(lines), font=font, fill=INK, anchor="mm", align="center")
-    return cell
+    is_slim = cell.height > 2 * cell.width
+    lying = cell.rotate(90, expand=True) if is_slim else cell
+    lines = (" ".join(words),) if lying.width > 2 * lying.height else words
+    most = min(size, lying.height / (LEADING * len(lines)))
+    font, middle = fitting(max(lines, key=len), most, lying.width - 4, bold=True), (lying.width / 2, lying.height / 2)
+    ImageDraw.Draw(lying).multiline_text(middle, "\n".join(lines), font=font, fill=INK, anchor="mm", align="center")
+    return lying.rotate(-90, expand=True) if is_slim else lying

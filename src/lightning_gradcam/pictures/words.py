@@ -23,7 +23,7 @@ def font_of(size: int, bold: bool = False) -> Font:
 def fitting(text: str, size: float, width: float, bold: bool = False) -> Font:
     """Return the largest font up to a size in which a short text, that must not be cut, fits in a width."""
     font = font_of(round(size), bold)
-    return font_of(max(8, min(round(size), int(size * width / max(1, font.getlength(text))))), bold)
+    return font_of(max(6, min(round(size), int(size * width / max(1, font.getlength(text))))), bold)
 
 
 def shortened(text: str, font: Font, width: float) -> str:
