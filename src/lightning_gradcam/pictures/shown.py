@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -16,6 +16,8 @@ from lightning_gradcam.pictures.looks import Caption, Scene, Sight
 from lightning_gradcam.pictures.render import Pixels
 
 logger = logging.getLogger(__name__)
+
+_OF_IMAGES = ("pictures", "truths", "unknown")
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,11 @@ class ShownImages:
         """All of it that is drawn at every look."""
         truths = [to_truth(self.task, truth, self.class_names) for truth in self.truths]
         return Scene(self.pictures, truths, self.about, self.column_names, self.unit)
+
+    def of(self, rows: Sequence[int]) -> "ShownImages":
+        """Return some of the images."""
+        named = {name: [one[row] for row in rows] for name in _OF_IMAGES if (one := getattr(self, name))}
+        return replace(self, **named)  # type: ignore[arg-type]
 
     def sight(self, found: Maps, step: int = 0) -> Sight:
         """One look at them, as it is drawn."""
