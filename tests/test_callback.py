@@ -103,7 +103,7 @@ def test_the_maps_are_grad_cams(make_trainer, loader, monkeypatch) -> None:
     remember = Memory.add
     monkeypatch.setattr(Memory, "add", lambda *args: (kept.append(args), remember(*args))[1])
     make_trainer(GradCAMCallback()).validate(module, loader, verbose=False)
-    [(_, probe, _, _, cams)] = kept
+    [(_, probe, _, _, cams, _)] = kept
     targets = [ClassifierOutputTarget(int(label)) for label in probe.labels]
     expected = GradCAM(module, [module.network[6]])(probe.images, targets)
     assert np.abs(cams.heatmaps((16, 16))[:, 0].numpy() - expected).max() < 1e-3
@@ -438,7 +438,8 @@ def test_scale_run_makes_epochs_comparable(make_trainer, loader, monkeypatch) ->
     log_grid = RunLog.log_grid
 
     def spy(log, found, history, *where):
-        strengths.append(found.shares((16, 16), history.highest_peaks()).amax((1, 2, 3)))
+        drawn = log.images.sight(found).heat((16, 16), history.highest.numpy())
+        strengths.append(torch.tensor(drawn.max((1, 2, 3))))
         peaks.append(found.peaks[:, 0])
         log_grid(log, found, history, *where)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 SOURCES = Path(__file__).parents[1] / "src" / "lightning_gradcam"
 NAME = SOURCES.name
 FLOORS = ["values", "errors", "cam", "timeline", "pictures", "logs", "training"]  # above are the ways in
-WAYS_IN = {"callback", "comparison", "explanation"}
+WAYS_IN = {"callback", "comparison", "explanation", "reading"}
 ROOMS = {f"{NAME}." + ".".join(path.relative_to(SOURCES).with_suffix("").parts): path for path in SOURCES.rglob("*.py")}
 
 
@@ -45,9 +45,12 @@ def test_there_is_no_circle() -> None:
 
 
 def test_the_tab_knows_the_layout_alone() -> None:
-    """Nothing of the package but `logs.schema`, which is what writer and reader share."""
+    """Of the package only what writer and reader share, and how what was written is read."""
     known = {other for room in ROOMS if wing(room) == "dashboard" for other in imports(room)}
-    assert {other for other in known if wing(other) != "dashboard"} == {f"{NAME}.logs.schema"}
+    assert {other for other in known if wing(other) != "dashboard"} == {
+        f"{NAME}.logs.schema",
+        f"{NAME}.logs.unpacking",
+    }
 
 
 def test_the_ways_in_and_the_wings_are_all_there_is() -> None:

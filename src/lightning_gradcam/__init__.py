@@ -11,13 +11,25 @@ if TYPE_CHECKING:
     from lightning_gradcam.callback import GradCAMCallback
     from lightning_gradcam.comparison import Compared, Comparison, compare
     from lightning_gradcam.explanation import Explanation, RemovalCurve, explain
+    from lightning_gradcam.reading import AttentionLog, read_log
 
-__all__ = ["Compared", "Comparison", "Explanation", "GradCAMCallback", "RemovalCurve", "compare", "explain"]
+__all__ = [
+    "AttentionLog",
+    "Compared",
+    "Comparison",
+    "Explanation",
+    "GradCAMCallback",
+    "RemovalCurve",
+    "compare",
+    "explain",
+    "read_log",
+]
 
 _ROOMS = {
     "callback": ["GradCAMCallback"],
     "comparison": ["Compared", "Comparison", "compare"],
     "explanation": ["Explanation", "RemovalCurve", "explain"],
+    "reading": ["AttentionLog", "read_log"],
 }
 _HOMES = {name: room for room, names in _ROOMS.items() for name in names}
 

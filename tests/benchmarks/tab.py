@@ -92,7 +92,7 @@ def write(folder: Path, images: int, epochs: int, side: int) -> float:
     for step in range(epochs):
         maps = torch.rand(images, 1, side, side)
         cams = Cams(maps, torch.ones(images, 1), classes, classes[:, None], LAYER, torch.ones(images, 1))
-        history = History(LAYER, history.looks[-1:]).with_look(step, cams)
+        history = history.with_look(step, cams)
         log.log_look(history, measure(history.view(cams, masks)), grid_tag(LAYER))
     sink.experiment.close()
     return (file.stat().st_size - before) / epochs

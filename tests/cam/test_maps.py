@@ -116,6 +116,6 @@ def test_averaged_layers_are_scaled_by_the_run(make_trainer, loader, tmp_path) -
         pictures[scale] = Events(tmp_path / "run").pictures("gradcam/network.0+network.6")[-1].astype(int)
     peaks = callback._memory.histories["gradcam/network.0+network.6"]
     assert len(scalars(tmp_path / "run")["gradcam/network.0+network.6/peak"]) == 6
-    below = [look.peaks < peaks.highest_peaks() for look in peaks.looks]
+    below = [look.peaks < peaks.highest for look in peaks.looks]
     assert any(bool(one.any()) for one in below)
     assert (pictures["image"] != pictures["run"]).any()

@@ -30,11 +30,10 @@ from lightning_gradcam.cam.maps import Cams
 from lightning_gradcam.cam.states import SHOWN
 from lightning_gradcam.cam.tasks import Task
 from lightning_gradcam.dashboard import plugin as plugin_module
-from lightning_gradcam.dashboard import records
 from lightning_gradcam.dashboard.loader import AttentionLoader
-from lightning_gradcam.logs import schema
+from lightning_gradcam.logs import schema, unpacking
 from lightning_gradcam.logs.events import Events
-from lightning_gradcam.logs.record import fingerprint_of_set, fingerprints
+from lightning_gradcam.logs.packing import fingerprint_of_set, fingerprints
 from lightning_gradcam.logs.run_log import RunLog
 from lightning_gradcam.pictures.shown import ShownImages
 from lightning_gradcam.timeline.history import History
@@ -340,7 +339,7 @@ def write_odd_runs(folder: Path) -> None:
     """Well-formed tensors with one thing wrong, a run each; and whole ones, to tell that it is that thing."""
     write_parts(folder / "whole", MAPS, look_record(), look_record(M=2), look_record(N=3, h=5))
     write_parts(folder / "empty", MAPS, *(look_record(**{axis: 0}) for axis in "NThw"))
-    most = records.MOST // 4096
+    most = unpacking.MOST // 4096
     write_parts(folder / "huge", MAPS, look_record(h=4096, w=most))
     header, *arrays = look_record()
     sizes = json.loads(header)["sizes"]
@@ -532,8 +531,8 @@ def test_the_tab_needs_neither_torch_nor_lightning() -> None:
 def test_a_look_is_read_once() -> None:
     """What is written behind it leaves it as it was read; what takes its step is read."""
     first, second, other = ((step, written, look_record()) for step, written in ((0, 1.0), (1, 2.0), (1, 3.0)))
-    earlier = records.Series.of([first, second])
-    later = records.Series.of([first, second, other], earlier)
+    earlier = unpacking.Series.of([first, second])
+    later = unpacking.Series.of([first, second, other], earlier)
     assert later.looks[0] is earlier.looks[0]
     assert [(look.step, look.written) for look in later.looks] == [(0, 1.0), (1, 3.0)]
     assert earlier.mark(1) == later.mark(1)
@@ -553,4 +552,4 @@ def test_a_look_is_read_once() -> None:
 )
 def test_what_is_said_of_numbers_is_words_or_nothing(metrics, handed_on) -> None:
     """All four sentences of each."""
-    assert list(records.words_of(metrics)) == handed_on
+    assert list(unpacking.words_of(metrics)) == handed_on

@@ -21,7 +21,7 @@ from torch.utils.tensorboard import SummaryWriter
 from lightning_gradcam.cam.maps import Cams
 from lightning_gradcam.cam.tasks import Task
 from lightning_gradcam.logs.events import Events
-from lightning_gradcam.logs.record import fingerprints
+from lightning_gradcam.logs.packing import fingerprints
 from lightning_gradcam.logs.run_log import RunLog
 from lightning_gradcam.logs.schema import ROOT, grid_tag
 from lightning_gradcam.pictures.shown import ShownImages

@@ -45,7 +45,7 @@ def test_the_highest_peak_is_of_finite_ones() -> None:
     maps = torch.ones(3, 1, 2, 2)
     looks = [torch.tensor([[0.5], [torch.nan], [torch.nan]]), torch.tensor([[torch.inf], [0.25], [torch.inf]])]
     history = History("layer").with_look(0, cams(maps, looks[0])).with_look(1, cams(maps, looks[1]))
-    assert history.highest_peaks().tolist() == [[0.5], [0.25], [0]]
+    assert history.highest.tolist() == [[0.5], [0.25], [0]]
 
 
 def test_maps_of_another_kind_begin_anew() -> None:
@@ -76,3 +76,34 @@ def test_the_untrained_network_is_that_of_step_0_alone() -> None:
     assert begun.with_look(1, cams(maps)).view(cams(maps), None, from_scratch=True).untrained is not None
     later = History("layer").with_look(3, cams(maps)).with_look(4, cams(maps))
     assert later.view(cams(maps), None, from_scratch=True).untrained is None
+
+
+@pytest.mark.parametrize(("count", "apart"), [(600, 1), (601, 2), (1200, 2), (1201, 4), (5000, 16)])
+def test_of_many_looks_some_are_kept_of_the_images_that_are_drawn(count, apart) -> None:
+    """Evenly, never more than 600 and the last; the ends are whole, and no peak is forgotten."""
+    history = History("layer", rows=(2, 0))
+    for step in range(count):
+        maps = torch.rand(3, 1, 2, 2)
+        peaks = torch.full((3, 1), 9.0 if step == 3 else 1.0)
+        history = history.with_look(step, cams(maps / maps.amax((2, 3), keepdim=True), peaks))
+    steps = [look.step for look in history.looks]
+    assert steps == sorted({*range(0, count, apart), count - 1})
+    assert len(steps) <= 601
+    assert history.count == count
+    assert history.looks[-1].maps.shape == (2, 1, 2, 2)
+    assert torch.equal(history.looks[-1].maps, history.last.maps[[2, 0]])
+    assert [one.step for one in (history.first, history.before, history.last)] == [0, count - 2, count - 1]
+    assert history.highest.tolist() == [[9], [9]]
+
+
+def test_a_training_that_goes_back_keeps_the_raster() -> None:
+    """Of what stays, and counts on from there; what lies before the next look is not known."""
+    history = History("layer")
+    for step in range(1000):
+        history = history.with_look(step, cams(torch.ones(1, 1, 2, 2), torch.full((1, 1), float(step))))
+    again = history.with_look(501, cams(torch.ones(1, 1, 2, 2), torch.ones(1, 1)))
+    assert [look.step for look in again.looks] == [*range(0, 501, 2), 501]
+    assert again.count == 502
+    assert again.before is None
+    assert again.highest.tolist() == [[500]]
+    assert [look.step for look in again.with_look(502, cams(torch.ones(1, 1, 2, 2))).looks][-2:] == [501, 502]

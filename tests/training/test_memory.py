@@ -8,7 +8,6 @@ import pytest
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import TensorBoardLogger
-from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_gradcam import GradCAMCallback
@@ -29,10 +28,6 @@ def state_in(path) -> dict:
     return next(state for key, state in states.items() if "GradCAMCallback" in key)
 
 
-def first_images(state: dict) -> Tensor:
-    return state["probe"]["images"]
-
-
 @pytest.fixture
 def fitted(make_trainer, loader):
     """A trainer after two epochs, its callback and its module."""
@@ -43,15 +38,15 @@ def fitted(make_trainer, loader):
 
 
 def test_a_checkpoint_saved_after_test_has_the_fits_images_and_maps(fitted, loader, tmp_path, make_trainer) -> None:
-    """Not the test's; and a run that is resumed from it shows validation's."""
+    """Where they are to be found again, not the test's; and a run that is resumed from it shows validation's."""
     trainer, _, module = fitted
     trainer.test(module, DataLoader(make_pairs(seed=9), 8), verbose=False)
     trainer.save_checkpoint(tmp_path / "after.ckpt")
     state = state_in(tmp_path / "after.ckpt")
     expected = make_pairs().tensors[0][chosen(loader, 4)]
-    assert torch.equal(first_images(state), expected)
-    assert list(state["histories"]) == [TAG]
-    assert state["histories"][TAG]["steps"] == [0, 1, 2]
+    assert state["seen"]["indices"].tolist() == chosen(loader, 4)
+    assert state["seen"]["folders"] == [str(tmp_path / "run")]
+    assert state["seen"]["steps"] == {TAG: 2}
     resumed = GradCAMCallback(images=4)
     make_trainer(resumed, max_epochs=3).fit(Classifier(), loader, loader, ckpt_path=tmp_path / "after.ckpt")
     assert looks(resumed) == [0, 1, 2, 3]
@@ -68,7 +63,7 @@ def test_evaluating_a_checkpoint_leaves_the_fits_looks(stage, make_trainer, load
     getattr(trainer, stage)(module, loader, ckpt_path=tmp_path / "kept" / "epoch=0.ckpt", verbose=False)
     assert looks(callback) == [0, 1, 2, 3]
     trainer.save_checkpoint(tmp_path / "after.ckpt")
-    assert state_in(tmp_path / "after.ckpt")["histories"][TAG]["steps"] == [0, 1, 2, 3]
+    assert state_in(tmp_path / "after.ckpt")["seen"]["steps"] == {TAG: 3}
 
 
 def test_in_validation_maps_are_shares_of_the_fits_highest_peaks(make_trainer, tmp_path) -> None:
@@ -215,7 +210,8 @@ def test_a_checkpoint_of_another_version_is_left_aside_and_told(make_trainer, lo
     trainer.save_checkpoint(tmp_path / "old.ckpt")
     old = torch.load(tmp_path / "old.ckpt", weights_only=True)
     state = next(state for key, state in old["callbacks"].items() if "GradCAMCallback" in key)
-    del state["histories"][TAG]["states"]
+    state.clear()  # as versions that had the images and all maps in it wrote it
+    state.update({"images": "4", "from_scratch": False, "probe": {"images": torch.ones(4, 3, 16, 16)}, "histories": {}})
     torch.save(old, tmp_path / "old.ckpt")
     resumed = GradCAMCallback(images=4)
     with caplog.at_level(logging.WARNING, logger="lightning_gradcam"):
@@ -233,7 +229,7 @@ def test_a_checkpoint_without_looks_is_read_in_silence(make_trainer, loader, tmp
     with pytest.warns(UserWarning, match="ZeroDivisionError"):
         trainer.fit(Classifier(), loader, loader)
     trainer.save_checkpoint(tmp_path / "blind.ckpt")
-    assert state_in(tmp_path / "blind.ckpt")["probe"] is None
+    assert state_in(tmp_path / "blind.ckpt")["seen"] is None
     resumed = GradCAMCallback(images=4, every_n_epochs=2)
     caplog.clear()
     with caplog.at_level(logging.WARNING, logger="lightning_gradcam"):
@@ -282,3 +278,100 @@ def test_whether_training_began_from_scratch_is_remembered() -> None:
     assert memory.state_dict()["from_scratch"]
     memory.begin_from("key", {})
     assert not memory.from_scratch
+
+
+def resume(make_trainer, loader, path, callback: GradCAMCallback | None = None, **options: object) -> GradCAMCallback:
+    callback = callback or GradCAMCallback(images=4)
+    make_trainer(callback, **{"max_epochs": 4, **options}).fit(Classifier(), loader, loader, ckpt_path=path)
+    return callback
+
+
+def test_a_checkpoint_is_small_whatever_was_seen(make_trainer, tmp_path) -> None:
+    """Two hundred images of 64x64 and four looks: their float32 alone would be 9.8 MB."""
+    pairs = make_pairs(200, size=64)
+    loader = DataLoader(pairs, 50)
+    callback = GradCAMCallback(images=200)
+    trainer = make_trainer(callback, limit_train_batches=1)
+    trainer.fit(Classifier(), loader, loader)
+    torch.save(callback.state_dict(), tmp_path / "with")
+    assert (tmp_path / "with").stat().st_size < 20_000
+    assert len(pickle.dumps(Memory("x").state_dict())) < 200
+
+
+def test_a_resumed_run_has_the_maps_that_were_logged(fitted, make_trainer, loader, tmp_path) -> None:
+    """Bit for bit as they were kept, peaks too, so that drift and film go on; in the same folder or in another."""
+    trainer, callback, _ = fitted
+    trainer.save_checkpoint(tmp_path / "at 2.ckpt")
+    before = callback._memory.histories[TAG]
+    for logger in (None, TensorBoardLogger(tmp_path, name="", version="another")):
+        options = {} if logger is None else {"logger": logger}
+        history = resume(make_trainer, loader, tmp_path / "at 2.ckpt", **options)._memory.histories[TAG]
+        assert [look.step for look in history.looks] == [0, 1, 2, 3, 4]
+        for mine, theirs in zip(history.looks, before.looks, strict=False):
+            for name in ("maps", "states", "scores", "predictions", "targets", "peaks"):
+                assert torch.equal(getattr(mine, name), getattr(theirs, name)), name
+
+
+def test_a_run_that_is_resumed_twice_has_the_looks_of_all_three(fitted, make_trainer, loader, tmp_path) -> None:
+    """Each in a folder of its own; what the first saw behind the checkpoint is taken back."""
+    trainer, _, module = fitted
+    trainer.save_checkpoint(tmp_path / "at 2.ckpt")
+    trainer.fit_loop.max_epochs = 3
+    trainer.fit(module, loader, loader)
+    for number, epochs in (("second", 4), ("third", 5)):
+        callback = GradCAMCallback(images=4)
+        logger = TensorBoardLogger(tmp_path, name="", version=number)
+        keep = ModelCheckpoint(tmp_path / number, save_last=True)
+        again = make_trainer(callback, keep, max_epochs=epochs, logger=logger, enable_checkpointing=True)
+        path = tmp_path / ("at 2.ckpt" if number == "second" else "second/last.ckpt")
+        again.fit(Classifier(), loader, loader, ckpt_path=path)
+    assert looks(callback) == [0, 1, 2, 3, 4, 5]
+    assert callback.state_dict()["seen"]["folders"] == [str(tmp_path / name) for name in ("run", "second", "third")]
+
+
+def test_a_log_that_is_gone_is_told(fitted, make_trainer, loader, tmp_path, caplog) -> None:
+    """With its folder; the resumed run begins its film anew, and does not stop."""
+    trainer, _, _ = fitted
+    trainer.save_checkpoint(tmp_path / "at 2.ckpt")
+    (tmp_path / "run").rename(tmp_path / "moved")
+    with caplog.at_level(logging.WARNING, logger="lightning_gradcam"):
+        resumed = resume(make_trainer, loader, tmp_path / "at 2.ckpt")
+    assert looks(resumed) == [3, 4]
+    (told,) = [record.getMessage() for record in caplog.records if "begin anew" in record.getMessage()]
+    assert str(tmp_path / "run") in told
+
+
+def test_other_data_than_the_checkpoints_are_told(fitted, make_trainer, tmp_path, caplog) -> None:
+    """The images at its places are other ones."""
+    trainer, _, _ = fitted
+    trainer.save_checkpoint(tmp_path / "at 2.ckpt")
+    other = DataLoader(make_pairs(seed=9), 8)
+    with caplog.at_level(logging.WARNING, logger="lightning_gradcam"):
+        resumed = resume(make_trainer, other, tmp_path / "at 2.ckpt")
+    assert looks(resumed) == [3, 4]
+    assert any("other ones than the checkpoint's" in record.message for record in caplog.records)
+
+
+def test_a_resumed_run_looks_at_the_same_places(fitted, make_trainer, loader, tmp_path) -> None:
+    """Though its validation reads fewer, of which others would be chosen; where data have no such places, at others."""
+    trainer, callback, _ = fitted
+    trainer.save_checkpoint(tmp_path / "at 2.ckpt")
+    resumed = resume(make_trainer, loader, tmp_path / "at 2.ckpt", limit_val_batches=1)
+    assert resumed._memory.probe_set.indices.tolist() == callback._memory.probe_set.indices.tolist()
+    assert looks(resumed) == [0, 1, 2, 3, 4]
+    few = DataLoader(TensorDataset(*make_pairs(8).tensors), 8)
+    assert looks(resume(make_trainer, few, tmp_path / "at 2.ckpt")) == [3, 4]
+
+
+def test_a_checkpoint_that_is_saved_before_the_first_look_hands_on_what_it_was_given(
+    fitted, make_trainer, loader, tmp_path
+) -> None:
+    """A run that was resumed, and saved at once, is resumed again."""
+    trainer, _, _ = fitted
+    trainer.save_checkpoint(tmp_path / "at 2.ckpt")
+    state = state_in(tmp_path / "at 2.ckpt")
+    callback = GradCAMCallback(images=4)
+    callback.load_state_dict(state)
+    again = callback.state_dict()
+    assert again["seen"].pop("indices").tolist() == state["seen"].pop("indices").tolist()
+    assert again == state

@@ -251,19 +251,6 @@ def test_given_values_win(make_trainer, caplog) -> None:
     assert "before normalising" not in caplog.text
 
 
-def test_a_resumed_run_shows_the_same(make_trainer, tmp_path) -> None:
-    """Also where its data say nothing any more."""
-    callback = GradCAMCallback(images=[0, 1])
-    loader = DataLoader(Pairs(transforms.Normalize(MEAN, STD)), batch_size=4)
-    trainer = make_trainer(callback, max_epochs=1)
-    before = shown(callback, trainer, Classifier(), loader, loader)
-    trainer.save_checkpoint(tmp_path / "one.ckpt")
-    silent, again = DataLoader(make_pairs(12), batch_size=4), GradCAMCallback(images=[0, 1])
-    trainer = make_trainer(again, max_epochs=2)
-    after = shown(again, trainer, Classifier(), silent, silent, ckpt_path=tmp_path / "one.ckpt")
-    assert all((one == other).all() for one, other in zip(before, after, strict=True))
-
-
 def test_bands(make_trainer, caplog) -> None:
     """A data set that knows its bands' names is shown in true colours; without them it is said what is shown."""
 

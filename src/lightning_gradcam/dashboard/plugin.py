@@ -17,8 +17,8 @@ from tensorboard.data.provider import RunTagFilter
 from tensorboard.plugins import base_plugin
 from werkzeug import Request, Response
 
-from lightning_gradcam.dashboard.records import NUMBERS, Data, Record, Series, header_of, mark_of, probe_of, strings
 from lightning_gradcam.logs.schema import MAPS, PLUGIN, ROOT, caution_of, layer_of, probe_set_of
+from lightning_gradcam.logs.unpacking import NUMBERS, Data, Record, Series, header_of, mark_of, probe_of, strings
 
 logger = logging.getLogger(__name__)
 

@@ -1,5 +1,6 @@
 """What a run logs of a layer: pictures and the tab's data, made from its maps and written in the background."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from lightning_gradcam.cam.maps import Maps
 from lightning_gradcam.logs.events import Events
-from lightning_gradcam.logs.record import fingerprint_of_set, pack_caution, pack_images, pack_look
+from lightning_gradcam.logs.packing import fingerprint_of_set, pack_caution, pack_images, pack_look
 from lightning_gradcam.logs.schema import CAUTION, FILMSTRIP, MAPS, PROBE_SET, TIMELAPSE, part_tag
 from lightning_gradcam.logs.trackers import Picture, Tracker
 from lightning_gradcam.pictures.choosing import MOST_TARGETS, drawn
@@ -52,12 +53,13 @@ class RunLog:
     def log_grid(self, found: Maps, history: History, tag: str, when: str, at: Moment) -> None:
         """Draw one look's maps, with which `history` ends; `when` is told in the header."""
         step = history.looks[-1].step
-        picture = grid(self._scene, self._sight(found, step), found.layer, when, self._highest(history))
+        these = found if self.rows is None else found.of(list(self.rows), found.maps.device)
+        picture = grid(self._scene, self._sight(these, step), found.layer, when, self._highest(history))
         self._write(tag, picture, step, at)
 
     def log_look(self, history: History, values: Mapping[str, Tensor], tag: str) -> None:
         """Write the last look's maps and their numbers for the Attention tab."""
-        look = history.looks[-1]
+        _, look = history.ends
         captions = self.images.captions(look.found(history.layer))
         packed = pack_look(look, values, captions, fingerprint_of_set(self.fingerprints))
         self.events.write_data(part_tag(tag, MAPS), packed, look.step)
@@ -81,20 +83,28 @@ class RunLog:
             self.events.write_animation(tag, encoded, step)
             self._post(Picture(tag, None, step, *at, animation=encoded))
 
+    @property
+    def folder(self) -> str:
+        """Where it is written, for whoever reads it from elsewhere."""
+        return self.events.folder if "://" in self.events.folder else os.path.abspath(self.events.folder)
+
     @cached_property
-    def _rows(self) -> list[int]:
-        """Of the images that are drawn: at each look the same."""
-        return drawn(self.images.scene.truths, max(1, len(self.images.column_classes)))
+    def rows(self) -> tuple[int, ...] | None:
+        """Which images are drawn, at each look the same; None for all."""
+        rows = drawn(self.images.scene.truths, max(1, len(self.images.column_classes)))
+        return tuple(rows) if len(rows) < len(self.images.pictures) else None
 
     @cached_property
     def _scene(self) -> Scene:
-        return self.images.scene.of(self._rows).of_targets(MOST_TARGETS)
+        scene = self.images.scene
+        return (scene if self.rows is None else scene.of(self.rows)).of_targets(MOST_TARGETS)
 
     def _sight(self, found: Maps, step: int) -> Sight:
-        return self.images.sight(found, step, self._rows).of_targets(MOST_TARGETS)
+        """A look at the images that are drawn."""
+        return self.images.sight(found.columns(slice(MOST_TARGETS)), step, self.rows)
 
     def _highest(self, history: History) -> Floats | None:
-        return history.highest_peaks()[self._rows, :MOST_TARGETS].numpy() if self.by_run else None
+        return history.highest[:, :MOST_TARGETS].numpy() if self.by_run and history.highest is not None else None
 
     def _sights(self, history: History, most: int) -> list[Sight]:
         return [self._sight(look.found(history.layer), look.step) for look in evenly(history.looks, most)]

@@ -54,23 +54,19 @@ class ShownImages:
         return Scene(self.pictures, truths, self.about, self.column_names, self.unit)
 
     def sight(self, found: Maps, step: int = 0, rows: Sequence[int] | None = None) -> Sight:
-        """One look at them, or at the images in some rows, as it is drawn."""
-        chosen = list(range(len(self.pictures))) if rows is None else list(rows)
-        peaks = found.peaks[chosen].numpy() if isinstance(found, Cams) else None
-        maps, states = found.maps[chosen].float().numpy(), found.states[chosen].numpy()
-        return Sight(step, maps, states, self.captions(found, chosen), peaks)
+        """One look at them, or at the images in some rows, whose maps these then are, as it is drawn."""
+        peaks = found.peaks.numpy() if isinstance(found, Cams) else None
+        return Sight(step, found.maps.float().numpy(), found.states.numpy(), self.captions(found, rows), peaks)
 
     def captions(self, found: Maps, rows: Sequence[int] | None = None) -> list[Caption]:
-        """Return each image's truth and the model's answer, or those of the images in some rows."""
-        chosen = list(range(len(self.pictures))) if rows is None else list(rows)
-        asked = (found.predictions[chosen], found.scores[chosen], found.targets[chosen, 0])
-        answers = map(Answer, *(one.tolist() for one in asked))
-        truths = [self.truths[row] for row in chosen]
-        unknown = [self.unknown[row] if self.unknown else () for row in chosen]
+        """Return each image's truth and the model's answer, where `rows` is given of the images in these."""
+        rows = range(len(self.pictures)) if rows is None else rows
+        answers = map(Answer, found.predictions.tolist(), found.scores.tolist(), found.targets[:, 0].tolist())
+        known = ((self.truths[row], self.unknown[row] if self.unknown else ()) for row in rows)
         labelled = any(map(len, self.truths))
         return [
-            to_caption(self.task, truth, answer, self.class_names, labelled and answer.prediction not in of)
-            for truth, of, answer in zip(truths, unknown, answers, strict=True)
+            to_caption(self.task, truth, answer, self.class_names, labelled and answer.prediction not in unknown)
+            for (truth, unknown), answer in zip(known, answers, strict=True)
         ]
 
     @property

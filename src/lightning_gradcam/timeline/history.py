@@ -1,7 +1,7 @@
-"""A layer's looks in the order of time, small enough to be kept whole and to travel in a checkpoint."""
+"""A layer's looks in the order of time, of a size that does not grow with them."""
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from lightning_gradcam.cam.maps import Cams, Heatmaps, Maps, unlike
 from lightning_gradcam.timeline.metrics import View
 
 MAX_PLACES = 28  # along a side of a kept map; maps at image size, and of early layers, have more
+MOST_LOOKS = 600  # that are kept of the images that are drawn: a film has 300
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Look:
     Attributes:
         step: epochs completed.
         maps: (N, T, h, w) uint8, 255 at each map's peak.
-        states: (N, T) uint8, as `cam.maps` has them.
+        states: (N, T) uint8, as `cam.states` has them.
         scores: (N, S) float32.
         predictions: (N,) int32.
         targets: (N, T) int32.
@@ -35,21 +36,58 @@ class Look:
     targets: Tensor
     peaks: Tensor | None
 
+    @classmethod
+    def at(cls, step: int, found: Maps) -> "Look":
+        """Return the maps as they are kept."""
+        return cls(
+            step,
+            (kept_maps(found) * 255).round().byte(),
+            found.states,
+            found.scores.float(),
+            found.predictions.int(),
+            found.targets.int(),
+            found.peaks.float() if isinstance(found, Cams) else None,
+        )
+
     def found(self, layer: str) -> Maps:
         """Return the maps as they were, to a 255th."""
         known = (self.maps.float() / 255, self.scores, self.predictions.long(), self.targets.long(), layer)
         return Heatmaps(*known, self.states) if self.peaks is None else Cams(*known, self.peaks)
 
-
-_TENSORS = ("maps", "states", "scores", "predictions", "targets", "peaks")
+    def of(self, rows: Sequence[int] | None) -> "Look":
+        """Return some images' maps; all where `rows` is None."""
+        if rows is None:
+            return self
+        named = {field.name: getattr(self, field.name) for field in fields(self)}
+        chosen = {name: one[list(rows)] for name, one in named.items() if isinstance(one, Tensor)}
+        return Look(**named | chosen)
 
 
 @dataclass(frozen=True)
 class History:
-    """The looks at one layer in the order of their steps; another thread may read it while the run goes on."""
+    """The looks at one layer; another thread may read it while the run goes on.
+
+    Whole are the first, the last and the one before it; of the images that are drawn there are more.
+
+    Attributes:
+        layer: its name.
+        rows: the images that are drawn; None for all.
+        looks: at these images, in the order of their steps: of more than 600 every second, fourth, ... and the last.
+        count: how many looks there were.
+        highest: each drawn map's highest finite peak of all looks, (R, T); None where maps have no peaks.
+        first: the first look, at all images.
+        before: the one before the last; None where it is not known.
+        last: the last.
+    """
 
     layer: str
+    rows: tuple[int, ...] | None = None
     looks: tuple[Look, ...] = ()
+    count: int = 0
+    highest: Tensor | None = None
+    first: Look | None = None
+    before: Look | None = None
+    last: Look | None = None
 
     def with_look(self, step: int, found: Maps, beside: bool = False) -> "History":
         """Return the history with a step's maps, without looks of another kind of map.
@@ -59,17 +97,25 @@ class History:
             found: the maps.
             beside: leave looks at that step or later, which a training that goes on from there takes back.
         """
-        look = Look(
-            step,
-            (kept_maps(found) * 255).round().byte(),
-            found.states,
-            found.scores.float(),
-            found.predictions.int(),
-            found.targets.int(),
-            found.peaks.float() if isinstance(found, Cams) else None,
+        return self.followed_by(Look.at(step, found), beside)
+
+    def followed_by(self, look: Look, beside: bool = False) -> "History":
+        """Return the history with one look more, at all images; as `with_look`."""
+        drawn = look.of(self.rows)
+        earlier = [one for one in self.looks if (beside or one.step < look.step) and _kind(one) == _kind(drawn)]
+        is_whole = len(earlier) == len(self.looks)
+        count = self.count if is_whole else (len(earlier) - 1) * _apart(self.count) + 1 if earlier else 0
+        whole = [one for one in (self.first, self.before, self.last) if one and earlier]
+        return History(
+            self.layer,
+            self.rows,
+            (*_thinned(earlier, count), drawn),
+            count + 1,
+            _highest([drawn, *([] if is_whole else earlier)], self.highest if is_whole else None),
+            next((one for one in whole if one.step == earlier[0].step), look),
+            next((one for one in reversed(whole) if one.step == earlier[-1].step), None),
+            look,
         )
-        earlier = [one for one in self.looks if (beside or one.step < step) and _kind(one) == _kind(look)]
-        return History(self.layer, (*earlier, look))
 
     def view(self, found: Maps, masks: Tensor | None, from_scratch: bool = False) -> View:
         """Return the last look, at maps that are given as they were found, beside the one before it and the first.
@@ -79,14 +125,15 @@ class History:
             masks: (N, T, H, W) bool, or (N, 1, H, W) for all targets, true on the thing; or None.
             from_scratch: whether at step 0 the network had learned nothing yet.
         """
-        has_first = from_scratch and len(self.looks) > 1 and self.looks[0].step == 0
+        first, last = self.ends
+        has_first = from_scratch and first is not last and first.step == 0
         return View(
             maps=found.maps.float(),
             states=found.states,
-            kept=self._kept(-1),
-            previous=self._kept(-2) if len(self.looks) > 1 else None,
-            untrained=self._kept(0) if has_first else None,
-            peaks=self.looks[-1].peaks,
+            kept=_kept(last),
+            previous=None if self.before is None else _kept(self.before),
+            untrained=_kept(first) if has_first else None,
+            peaks=last.peaks,
             masks=masks,
             faithfulness=found.faithfulness,
             class_sensitivity=found.class_sensitivity,
@@ -94,34 +141,19 @@ class History:
 
     def moved(self) -> Tensor:
         """Return how far each map of the last look is from the first's, (N, T) in 0..1; NaN where either is blank."""
-        return unlike(self._kept(0), self._kept(-1))
+        first, last = self.ends
+        return unlike(_kept(first), _kept(last))
 
-    def _kept(self, place: int) -> Tensor:
-        return self.looks[place].maps.float() / 255
-
-    def highest_peaks(self) -> Tensor:
-        """Return each map's highest finite peak of all looks, (N, T).
+    @property
+    def ends(self) -> tuple[Look, Look]:
+        """The first and the last look, at all images.
 
         Raises:
-            TypeError: the maps have no peaks.
+            ValueError: there was none.
         """
-        peaks = [look.peaks.nan_to_num(0, posinf=0) for look in self.looks if look.peaks is not None]
-        if not peaks:
-            raise TypeError(f"the maps of {self.layer!r} have no peaks")
-        return torch.stack(peaks).amax(0)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return all looks in one tensor a field, the steps first."""
-        columns = {name: [getattr(look, name) for look in self.looks] for name in _TENSORS}
-        stacked = {name: None if column[0] is None else torch.stack(column) for name, column in columns.items()}
-        return {"layer": self.layer, "steps": [look.step for look in self.looks], **stacked}
-
-    @classmethod
-    def from_state_dict(cls, state: dict[str, Any]) -> "History":
-        """Return the history that `state_dict` was of."""
-        steps = state["steps"]
-        columns = ([None] * len(steps) if state[name] is None else state[name] for name in _TENSORS)
-        return cls(state["layer"], tuple(Look(*row) for row in zip(steps, *columns, strict=True)))
+        if self.first is None or self.last is None:
+            raise ValueError(f"{self.layer!r} was not looked at")
+        return self.first, self.last
 
 
 def kept_maps(found: Maps) -> Tensor:
@@ -133,6 +165,28 @@ def kept_maps(found: Maps) -> Tensor:
         maps = resampled(maps, (max(1, round(height * shrink)), max(1, round(width * shrink))))
         maps = (maps / maps.amax((2, 3), keepdim=True)).nan_to_num(0)
     return maps
+
+
+def _kept(look: Look) -> Tensor:
+    return look.maps.float() / 255
+
+
+def _apart(count: int) -> int:
+    """How many looks lie between two that are kept of so many, from the first on: the last is kept besides."""
+    return 1 << (max(0, count - 1) // MOST_LOOKS).bit_length()
+
+
+def _thinned(looks: list[Look], count: int) -> list[Look]:
+    """What of the looks that are kept of so many stays when another one comes."""
+    before, after = _apart(count), _apart(count + 1)
+    is_off = bool(looks) and (count - 1) % after != 0  # it was there as the last
+    return looks[: len(looks) - is_off][:: after // before]
+
+
+def _highest(looks: list[Look], so_far: Tensor | None) -> Tensor | None:
+    peaks = [look.peaks.nan_to_num(0, posinf=0) for look in looks if look.peaks is not None]
+    known = peaks if so_far is None else [*peaks, so_far]
+    return torch.stack(known).amax(0) if peaks else None
 
 
 def _kind(look: Look) -> tuple[torch.Size, torch.Size, bool]:

@@ -24,13 +24,14 @@ def caution(history: History, values: Mapping[str, Tensor], area: Tensor | None,
         when: the last look was.
         unit: what looks are counted in.
     """
-    first = f"{unit} {history.looks[0].step}"
+    begun, last = history.ends
+    first = f"{unit} {begun.step}"
     told = [_moved(_Mean(history.moved()), first), _faithful(_Mean(values.get("faithfulness")))]
     if "class_sensitivity" in values:
         told.append(_of_its_class(_Mean(values["class_sensitivity"])))
     if area is not None and "in_mask" in values:
         told.append(_on_the_thing(values["in_mask"], area.expand_as(values["in_mask"])))
-    images = len(history.looks[-1].maps)
+    images = len(last.maps)
     return f"{history.layer} after {when}: {'; '.join(told)} (of {images} images; ± is a standard error over them)"
 
 

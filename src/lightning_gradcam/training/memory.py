@@ -1,17 +1,53 @@
-"""What a fit remembers of its looks, and its checkpoints carry."""
+"""What a fit remembers of its looks; its checkpoints say where they were logged."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from weakref import ref
 
+import torch
 from pytorch_lightning import LightningModule, Trainer
 
 from lightning_gradcam.cam.maps import Maps
+from lightning_gradcam.logs.run_log import RunLog
 from lightning_gradcam.timeline.history import History
 from lightning_gradcam.training.probe_set import ProbeSet
+from lightning_gradcam.training.resumed import histories_in
 
 logger = logging.getLogger(__name__)
+
+_INDICES = 20_000  # that a checkpoint names; of more images those are taken that are asked for
+_FOLDERS = 100  # of a run that was resumed again and again, the last ones
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a checkpoint says of the looks so far.
+
+    Attributes:
+        probe_set: the fingerprint of their images.
+        indices: where in the data set these are; None where they have no places, or too many.
+        folders: where the looks were logged, the first run's first.
+        steps: the last look's, by the tag of its grids.
+    """
+
+    probe_set: str
+    indices: Sequence[int] | None
+    folders: Sequence[str]
+    steps: Mapping[str, int]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return it in plain words and numbers."""
+        indices = None if self.indices is None else torch.tensor(self.indices, dtype=torch.int32)
+        return vars(self) | {"indices": indices, "folders": list(self.folders), "steps": dict(self.steps)}
+
+    @classmethod
+    def of_state(cls, state: Mapping[str, Any]) -> "Seen":
+        """Return what `state_dict` was of."""
+        indices = state["indices"]
+        folders, steps = state["folders"], {str(tag): int(step) for tag, step in state["steps"].items()}
+        return cls(state["probe_set"], None if indices is None else indices.tolist(), folders, steps)
 
 
 class Memory:
@@ -26,30 +62,48 @@ class Memory:
         probe_set: the images, once there was a look.
         histories: the looks at each layer, by the tag of its grids.
         from_scratch: whether at step 0 the network had learned nothing yet.
+        resumed: what the checkpoint says that the fit goes on from, until there is a look.
     """
 
     def __init__(self, asked: str, *fit: Trainer | LightningModule, earlier: "Memory | None" = None) -> None:
         self.asked = asked
         self._fit = [ref(one) for one in fit]
         self._earlier = earlier
+        self._folders: list[str] = []
         self.probe_set: ProbeSet | None = None
         self.histories: dict[str, History] = {}
         self.from_scratch = False
+        self.resumed: Seen | None = None
 
-    def add(self, probe_set: ProbeSet, tag: str, step: int, found: Maps) -> History:
-        """Remember a look at a layer; return all at it so far."""
+    def add(self, probe_set: ProbeSet, tag: str, step: int, found: Maps, log: RunLog) -> History:
+        """Remember a look at a layer, which goes to a log; return all at it so far."""
         if self.probe_set is None and self._earlier and self._earlier.is_of(probe_set):
             self.histories = dict(self._earlier.histories)
-        if self.probe_set is not None and not self.is_of(probe_set):
-            logger.warning(
-                "images: the data's are other ones than the checkpoint's; what was seen of those is left out"
-            )
-            self.histories = {}
-        so_far = self.histories.get(tag, History(found.layer))
+        if self.resumed:
+            self._take_up(self.resumed, probe_set, log)
+        so_far = self.histories.get(tag, History(found.layer, log.rows))
         history = so_far.with_look(step, found, beside=self._earlier is not None)
         self.histories[tag] = history
         self.probe_set = probe_set
+        self._folders = [*dict.fromkeys([*self._folders, log.folder])]
         return history
+
+    def _take_up(self, seen: Seen, probe_set: ProbeSet, log: RunLog) -> None:
+        """Go on from the looks that a checkpoint's run has logged, if they are at these images."""
+        self.resumed = None
+        if seen.probe_set != probe_set.fingerprint:
+            logger.warning(
+                "images: the data's are other ones than the checkpoint's; what was seen of those is left out"
+            )
+            return
+        self._folders = [*seen.folders]
+        folders = dict.fromkeys([*seen.folders, log.folder])
+        self.histories = histories_in([*folders], seen.probe_set, seen.steps, log.rows)
+        if lost := seen.steps.keys() - self.histories.keys():
+            logger.warning(
+                "the checkpoint's looks at %s are in none of the logs that it names (%s): film and drift begin anew",
+                *(", ".join(sorted(lost)), ", ".join(folders)),
+            )
 
     def branch(self) -> "Memory":
         """Return a memory that begins with this one's looks if its images are the same, and leaves this one alone."""
@@ -63,29 +117,27 @@ class Memory:
 
     def is_of(self, probe_set: ProbeSet) -> bool:
         """Whether the looks are of the same images."""
-        own, others = None if self.probe_set is None else self.probe_set.images, probe_set.images
-        if own is None or own.shape != others.shape:
-            return False
-        return bool(((own == others) | ((own != own) & (others != others))).all())  # NaN is NaN
-
-    @property
-    def whole_probe_set(self) -> ProbeSet | None:
-        """The images, where nothing that came with them has to be read again."""
-        return self.probe_set if self.probe_set and self.probe_set.is_whole else None
+        return self.probe_set is not None and self.probe_set.fingerprint == probe_set.fingerprint
 
     @property
     def looks(self) -> int:
         """How often the layers were looked at."""
-        return max((len(history.looks) for history in self.histories.values()), default=0)
+        return max((history.count for history in self.histories.values()), default=0)
+
+    @property
+    def seen(self) -> Seen | None:
+        """What was seen, and where it was logged; None before the first look."""
+        if self.probe_set is None:
+            return self.resumed
+        indices = None if self.probe_set.indices is None else self.probe_set.indices.tolist()
+        steps = {tag: history.last.step for tag, history in self.histories.items() if history.last}
+        fits = indices is not None and len(indices) <= _INDICES
+        return Seen(self.probe_set.fingerprint, indices if fits else None, self._folders[-_FOLDERS:], steps)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all of it in plain tensors, numbers and words."""
-        return {
-            "images": self.asked,
-            "from_scratch": self.from_scratch,
-            "probe": None if self.probe_set is None else self.probe_set.state_dict(),
-            "histories": {tag: history.state_dict() for tag, history in self.histories.items()},
-        }
+        """Return where all of it can be found again: at most 200 kB, whatever was seen."""
+        seen = self.seen.state_dict() if self.seen else None
+        return {"images": self.asked, "from_scratch": self.from_scratch, "seen": seen}
 
     def begin_from(self, key: str, states: Mapping[str, Any]) -> None:
         """Forget all for what a checkpoint has, if it has a state for a key; say so if it has others' like it alone.
@@ -94,7 +146,7 @@ class Memory:
             key: the callback's.
             states: the checkpoint's callbacks' by their keys.
         """
-        self.probe_set, self.histories, self.from_scratch = None, {}, False
+        self.probe_set, self.histories, self.from_scratch, self.resumed, self._folders = None, {}, False, None, []
         name = key.partition("{")[0]
         others = [one for one in states if one.partition("{")[0] == name]
         if others and key not in states:
@@ -108,17 +160,10 @@ class Memory:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over what a checkpoint has, where it can be read."""
         try:
-            self._load(state)
-        except (KeyError, TypeError, ValueError) as fault:  # of another version: no reason not to train
-            logger.warning("the checkpoint's images and maps cannot be read (%r); the resumed run begins anew", fault)
-
-    def _load(self, state: dict[str, Any]) -> None:
-        if state["probe"] is None:
-            return
-        names = state["probe"].get("names", ())  # of earlier versions one source's alone
-        probe_set = ProbeSet(
-            **state["probe"] | {"names": (names,) if isinstance(next(iter(names), ()), str) else names}
-        )
-        histories = {tag: History.from_state_dict(history) for tag, history in state["histories"].items()}
-        self.probe_set, self.histories = probe_set, histories
-        self.from_scratch = state.get("from_scratch", False)
+            self.resumed = None if state["seen"] is None else Seen.of_state(state["seen"])
+            self.from_scratch = bool(state["from_scratch"])
+        except (KeyError, TypeError, ValueError, AttributeError) as fault:  # of another version: no reason not to train
+            logger.warning(
+                "what the checkpoint says of its images and maps cannot be read (%r); the resumed run begins anew",
+                fault,
+            )

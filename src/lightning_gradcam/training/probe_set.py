@@ -6,6 +6,7 @@ import random
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from lightning_gradcam.cam.maps import channels_first, size_of
 from lightning_gradcam.cam.settings import check_tensor
 from lightning_gradcam.cam.trees import Rows, joined, mapped
 from lightning_gradcam.errors import SettingError, quoted
-from lightning_gradcam.logs.record import fingerprint_of_set, fingerprints
+from lightning_gradcam.logs.packing import fingerprint_of_set, fingerprints
 from lightning_gradcam.training.batches import Keys, Places, find_places, of_one_size
 from lightning_gradcam.training.choosing import Indices, chosen
 from lightning_gradcam.training.said import colours_of, count_of_classes, names_of_classes
@@ -48,7 +49,6 @@ class ProbeSet:
         colours: which channels are red, green and blue, as the dataset says, or None.
         batch: the whole batch that they came in; None where they were given, or nothing else of it is needed.
         places: where in the batch they are, or None.
-        is_whole: whether all is there that looking needs; not of a checkpoint, whose batch is to be read again.
     """
 
     images: Tensor
@@ -62,7 +62,16 @@ class ProbeSet:
     colours: tuple[int, int, int] | None = None
     batch: Rows | None = None
     places: Places | None = None
-    is_whole: bool = True
+
+    @cached_property
+    def fingerprints(self) -> list[str]:
+        """What tells each image from others, in every run and on every machine."""
+        return fingerprints(self.images)
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells the set from others."""
+        return fingerprint_of_set(self.fingerprints)
 
     @property
     def inputs(self) -> Inputs:
@@ -91,10 +100,6 @@ class ProbeSet:
             logger.warning("what came with the images cannot travel between processes, and is left out: %s", fault)
             return self.without_batch()
         return self
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return it in plain tensors and numbers; a batch may be of anything, and is read again."""
-        return vars(self) | {"batch": None, "places": None, "is_whole": self.batch is None}
 
     def pinned(self) -> "ProbeSet":
         """Return the set with its images where a GPU fetches them by itself, while the training thread goes on."""

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -22,7 +23,6 @@ from lightning_gradcam.cam.plan import Known, Plan, make_plan
 from lightning_gradcam.cam.settings import Settings
 from lightning_gradcam.errors import SettingError, quoted
 from lightning_gradcam.logs.events import Events
-from lightning_gradcam.logs.record import fingerprints
 from lightning_gradcam.logs.run_log import Moment, RunLog
 from lightning_gradcam.logs.schema import PROBE_SET, grid_tag, part_tag, root_tag
 from lightning_gradcam.logs.trackers import Tracker, trackers_of
@@ -32,6 +32,7 @@ from lightning_gradcam.pictures.shown import show_images
 from lightning_gradcam.timeline.metrics import areas, means, measure, names
 from lightning_gradcam.training.arguments import Arguments
 from lightning_gradcam.training.caution import caution
+from lightning_gradcam.training.choosing import Indices
 from lightning_gradcam.training.faults import Faults
 from lightning_gradcam.training.memory import Memory
 from lightning_gradcam.training.monitors import check_monitors, log_numbers
@@ -176,18 +177,31 @@ class Watch:
         """The images: given, remembered, or read; all ranks have rank zero's."""
         trainer, lender, images = self.trainer, self._lender, self.arguments.images
         given = given_probe_set(images)
-        found = said_by_rank_zero(trainer, lambda: self._as_said(given) if given else self.memory.whole_probe_set)
+        found = said_by_rank_zero(trainer, lambda: self._as_said(given) if given else self.memory.probe_set)
         if not found:
             loader = together(trainer, lambda: loader_of(trainer, lender, images))  # hooks may wait for others
             found = said_by_rank_zero(trainer, lambda: self._read(loader))
         return together(trainer, found.pinned) if trainer.strategy.root_device.type == "cuda" else found
 
     def _read(self, loader: Any) -> ProbeSet:
-        images, keys, output = self.arguments.images, self.arguments.keys, self.arguments.settings.output
+        images = self.arguments.images
         assert not isinstance(images, (Tensor, tuple))  # those are the set itself
-        found = probe_set_of(self.trainer, self._lender, loader, images, keys, output)
+        found = self._read_again(loader) or self._read_chosen(loader, images)
         rank_zero_info(f"images={quoted(images)}: {found.where} of {_name_of_data(loader)}")
         return self._as_said(found.portable() if self.trainer.world_size > 1 else found, loader)
+
+    def _read_chosen(self, loader: Any, images: Indices) -> ProbeSet:
+        keys, output = self.arguments.keys, self.arguments.settings.output
+        return probe_set_of(self.trainer, self._lender, loader, images, keys, output)
+
+    def _read_again(self, loader: Any) -> ProbeSet | None:
+        """The images of the run that is resumed, by their places; None where the data have none there."""
+        resumed = self.memory.resumed
+        if resumed is None or resumed.indices is None:
+            return None
+        with suppress(SettingError):
+            return self._read_chosen(loader, resumed.indices)
+        return None
 
     def _as_said(self, found: ProbeSet, loader: Any = None) -> ProbeSet:
         """The set with what is said of it, and the normalising, where none is given."""
@@ -275,8 +289,8 @@ class Watch:
         naming = self.class_names, arguments.settings.column_classes
         shown = self._appearance, about, *naming
         images = show_images(probe_set.images, self.known.truth, task, *shown, unit=self.schedule.unit)
-        known, root = fingerprints(probe_set.images), root_tag(arguments.name)
-        return RunLog(images, known, self._events, self._trackers, root, arguments.by_run)
+        root = root_tag(arguments.name)
+        return RunLog(images, probe_set.fingerprints, self._events, self._trackers, root, arguments.by_run)
 
     @property
     def _appearance(self) -> Appearance:
@@ -362,7 +376,7 @@ class Watch:
     def _keep(self, found: Maps, step: int) -> tuple[list[Job], dict[str, float]]:
         """Remember one layer's maps; return what draws and writes them, and their numbers by tag."""
         tag = self._tag(found.layer)
-        history = self.memory.add(self.probe_set, tag, step, found)
+        history = self.memory.add(self.probe_set, tag, step, found, self.log)
         jobs: list[Job] = [partial(self.log.log_grid, found, history, tag, self._when(step), self._moment(step))]
         values: dict[str, Tensor] = {}
         try:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from lightning_gradcam.cam.maps import Cams
 from lightning_gradcam.cam.tasks import Task
-from lightning_gradcam.logs.record import pack_images, pack_look
+from lightning_gradcam.logs.packing import pack_images, pack_look
 from lightning_gradcam.pictures.looks import Caption
 from lightning_gradcam.pictures.shown import ShownImages
 from lightning_gradcam.timeline.history import History

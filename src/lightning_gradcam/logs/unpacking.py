@@ -5,7 +5,10 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from math import prod
 from typing import Any
+
+import numpy as np
 
 from lightning_gradcam.logs.schema import LOOK, VERSION, inflated
 
@@ -34,6 +37,15 @@ class LookRecord:
     head: dict[str, Any]
     numbers: bytes
     packed: bytes
+
+    def arrays(self) -> dict[str, Any]:
+        """Return the look's arrays by name, but for the maps."""
+        found, at, sizes = {}, 0, self.head["sizes"]
+        for field in NUMBERS:
+            shape = field.shape(sizes)
+            found[field.name] = np.frombuffer(self.numbers, field.dtype, prod(shape), at).reshape(shape)
+            at += field.length(sizes)
+        return found
 
     def maps(self) -> bytes:
         """Unpack the maps; none where they are broken."""

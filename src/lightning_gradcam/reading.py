@@ -1,0 +1,433 @@
+"""What was logged, read back from TensorBoard's event files: maps, numbers and images as arrays; without torch."""
+
+import json
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from difflib import SequenceMatcher
+from functools import cached_property
+from io import BytesIO
+from itertools import chain, islice
+from math import prod
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from lightning_gradcam.errors import SettingError, nearest, quoted
+from lightning_gradcam.logs.files import EventReader, find_runs
+from lightning_gradcam.logs.layer_log import LayerLog, natural, read_layers
+from lightning_gradcam.logs.schema import MAPS
+from lightning_gradcam.logs.unpacking import LookRecord
+
+if TYPE_CHECKING:
+    import pandas
+    import torch
+
+logger = logging.getLogger(__name__)
+
+STATES = ("shown", "blank", "not finite")  # a map's, by its number
+Array = NDArray[Any]
+
+_MOST = 8  # layers that are told of in a few lines
+_TRIED = 20  # folders that are looked into for one that was meant
+_ACCEPTED = "accepted is a folder with event files of GradCAMCallback, of one run or of several below it"
+
+
+class AttentionLog:
+    """What was logged of some layers, in one run or in several.
+
+    Iterating gives the log of each layer in each run alone, and `of` a narrower one. Such a log of one layer in one run
+    has E looks at N images with T targets each, which are its arrays and lists; asked of a wider log they raise a
+    `SettingError` that says what there is. Looks of a branch that a resumed run has left are left out, and so are those
+    at other images than the last look's, and of other shapes.
+
+    Attributes:
+        notes: what cannot be read, and what is left out, a sentence each.
+    """
+
+    def __init__(
+        self, layer: LayerLog | None, narrower: Sequence["AttentionLog"] = (), notes: Sequence[str] = ()
+    ) -> None:
+        self._layer = layer
+        self._narrower = tuple(narrower)
+        all_notes = chain(notes, layer.notes if layer else (), *(log.notes for log in narrower))
+        self.notes: tuple[str, ...] = tuple(dict.fromkeys(all_notes))
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        """The runs: each one's path below the folder that was read, "." for that itself."""
+        return tuple(dict.fromkeys(log.run for log in self))
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The layers by their dotted names; behind a callback's name and a "/" where it has one."""
+        return tuple(sorted({log.layer for log in self}, key=natural))
+
+    def of(self, run: str | None = None, layer: str | None = None) -> "AttentionLog":
+        """Return the log of one run, of one layer, or of both alone.
+
+        Raises:
+            SettingError: there is no such run or layer.
+        """
+        found = _chosen(_chosen(list(self), "run", run), "layer", layer)
+        return found[0] if len(found) == 1 else AttentionLog(None, found)
+
+    def __iter__(self) -> Iterator["AttentionLog"]:
+        return iter(self._narrower or (self,))
+
+    def __len__(self) -> int:
+        return len(self._narrower or (self,))
+
+    def __repr__(self) -> str:
+        title = f"AttentionLog of {_counted(len(self.runs), 'run')} and {_counted(len(self.layers), 'layer')}"
+        lines = [_summary(log._one("layer")) for log in islice(self, _MOST)]
+        rest = [f"and {len(self) - _MOST} more"] if len(self) > _MOST else []
+        notes = [f"note: {note}" for note in self.notes[:_MOST]]
+        return "\n  ".join([title, *lines, *rest, *notes])
+
+    @property
+    def run(self) -> str:
+        """The run's path below the folder that was read, "." for that itself."""
+        return self._one("run").run
+
+    @property
+    def layer(self) -> str:
+        """The layer's dotted name, behind the callback's name and a "/" if it has one."""
+        return self._one("layer").layer
+
+    @cached_property
+    def steps(self) -> Array:
+        """(E,) int64, when each look was, in units of `unit`."""
+        return np.array([look.step for look in self._one("steps").looks], np.int64)
+
+    @property
+    def unit(self) -> str:
+        """What steps count: "epoch" or "step"."""
+        return str(self._one("unit").told["unit"])
+
+    @cached_property
+    def maps(self) -> Array:
+        """(E, N, T, h, w) float32 in 0..1, 1 at each map's peak; NaN where a look's maps cannot be read."""
+        looks = self._one("maps").looks
+        shape = [looks[0].head["sizes"][axis] for axis in "NThw"]
+        found = np.full((len(looks), *shape), np.nan, np.float32)
+        for place, look in enumerate(looks):
+            if unpacked := look.maps():
+                found[place] = np.frombuffer(unpacked, np.uint8).reshape(shape)
+        found /= 255
+        return found
+
+    @cached_property
+    def states(self) -> Array:
+        """(E, N, T) uint8, each map's place in `STATES`: 0 shown, 1 blank, 2 not finite."""
+        return self._stacked("states")
+
+    @cached_property
+    def scores(self) -> Array:
+        """(E, N, S) float32: what the model says of each image, as captions have it; S is 1 but of several values."""
+        return self._stacked("scores")
+
+    @cached_property
+    def predictions(self) -> Array:
+        """(E, N) int32, the predicted class; 0 where the task has none."""
+        return self._stacked("predictions")
+
+    @cached_property
+    def wrong(self) -> Array:
+        """(E, N) bool, whether the prediction is."""
+        return self._stacked("wrong").astype(bool)
+
+    @cached_property
+    def answers(self) -> Array:
+        """(E, N) str: what the model says of each image, in words."""
+        words = [json.loads(arrays["answers"].tobytes()) for arrays in self._arrays_for("answers")]
+        return np.array(words, object)
+
+    @cached_property
+    def targets(self) -> Array:
+        """(E, N, T) int32, the explained class; -1 where the target is no single class."""
+        return self._stacked("targets")
+
+    @cached_property
+    def numbers(self) -> dict[str, Array]:
+        """(E, N, T) float32 by name, as `metrics` says of each; NaN where a map, or a look, has none."""
+        looks, arrays = self._one("numbers").looks, self._arrays_for("numbers")
+        found = {name: np.full(self.states.shape, np.nan, np.float32) for name in _names(looks)}
+        for place, (look, held) in enumerate(zip(looks, arrays, strict=True)):
+            for name, values in zip(look.head["metrics"], held["numbers"], strict=True):
+                found[name][place] = values
+        return found
+
+    @property
+    def peaks(self) -> Array | None:
+        """(E, N, T) float32, each map's maximum before it was divided by it; None where maps have no strength."""
+        self._one("peaks")
+        return self.numbers.get("peak")
+
+    @cached_property
+    def pictures(self) -> list[NDArray[np.uint8]]:
+        """The N images as people see them, (H, W, 3) uint8, at most 256 pixels wide and high; [] where unknown."""
+        alone = self._one("pictures")
+        return [_decoded(part, f"image {place} of run {alone.run!r}") for place, part in enumerate(alone.pictures)]
+
+    @property
+    def truths(self) -> list[list[float]]:
+        """Each image's classes, or its values in a regression; [] where unknown."""
+        return [list(truth) for truth in self._one("truths").told["truths"]]
+
+    @property
+    def said(self) -> list[str]:
+        """Each image's truth in words."""
+        return list(self._one("said").told["said"])
+
+    @property
+    def fingerprints(self) -> list[str]:
+        """What tells each image from others: the same in every run that looks at the same pixels."""
+        return list(self._one("fingerprints").told["fingerprints"])
+
+    @property
+    def class_names(self) -> list[str] | None:
+        """A name for each class, or None."""
+        names = self._one("class_names").told["class_names"]
+        return None if names is None else list(names)
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the T targets, where there are several."""
+        return list(self._one("columns").told["columns"])
+
+    @property
+    def about(self) -> str:
+        """What the maps are of: target, method, task."""
+        return str(self._one("about").told["about"])
+
+    @property
+    def task(self) -> str:
+        """The task's kind, as `GradCAMCallback` has it; "" where unknown."""
+        return str(self._one("task").told["task"])
+
+    @property
+    def caution(self) -> str:
+        """What was said at the fit's end of what the maps were worth, with `trust=True`; else ""."""
+        return self._one("caution").caution
+
+    @property
+    def metrics(self) -> dict[str, dict[str, str]]:
+        """What has to be known to read each number, by name: sentences `says`, `direction`, `chance`, `failing`."""
+        return {name: dict(words) for name, words in self._one("metrics").told["metrics"].items()}
+
+    def mean(self, name: str) -> NDArray[np.float64]:
+        """Return a number's mean at each look, (E,), over images and targets that have it; NaN where none has.
+
+        Raises:
+            SettingError: there is no such number.
+        """
+        self._one("mean")
+        if name not in self.numbers:
+            there = f"there are {', '.join(self.numbers) or 'none'}"
+            raise SettingError(f"name={quoted(name)} is no number{nearest(str(name), self.numbers)}; {there}")
+        values = self.numbers[name].reshape(len(self.steps), -1).astype(np.float64)
+        known = np.isfinite(values)
+        counts = known.sum(1)
+        sums = np.where(known, values, 0).sum(1)
+        means: NDArray[np.float64] = np.divide(sums, counts, out=np.full(len(sums), np.nan), where=counts > 0)
+        return means
+
+    def to_frame(self) -> "pandas.DataFrame":
+        """Return a table with a row for each map: run, layer, step, image and target.
+
+        Columns: `run`, `layer`, `step`, `image` (its place), `fingerprint`, `true`, `predicted` and `explained` (a
+        class's name, or its number; several joined by ", "; of a task without classes the first value), `wrong`,
+        `score` (the first), `state` (of `STATES`), and each of `numbers`.
+
+        Raises:
+            SettingError: pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise SettingError("to_frame needs pandas: pip install pandas") from error
+        return pandas.DataFrame(_joined([_rows(log) for log in self])).infer_objects()
+
+    def to_tensors(self) -> "dict[str, torch.Tensor]":
+        """Return steps, maps, states, scores, predictions, wrong, targets and each number, by name, as tensors."""
+        self._one("to_tensors")
+        import torch
+
+        names = ("steps", "maps", "states", "scores", "predictions", "wrong", "targets")
+        arrays = self.numbers | {name: getattr(self, name) for name in names}
+        return {name: torch.tensor(array) for name, array in arrays.items()}
+
+    def _one(self, name: str) -> LayerLog:
+        """The only layer's records, which `name` is asked of."""
+        if self._layer is not None:
+            return self._layer
+        first = next(iter(self))
+        raise SettingError(
+            f"{name}: this log is of the runs {quoted(list(self.runs))} and the layers {quoted(list(self.layers))}; "
+            f"one layer's in one run has it, as log.of(run={first.run!r}, layer={first.layer!r})"
+        )
+
+    @cached_property
+    def _arrays(self) -> list[dict[str, Array]]:
+        """Each look's arrays, but for the maps."""
+        return [look.arrays() for look in self._one("arrays").looks]
+
+    def _arrays_for(self, name: str) -> list[dict[str, Array]]:
+        self._one(name)
+        return self._arrays
+
+    def _stacked(self, name: str) -> Array:
+        return np.stack([arrays[name] for arrays in self._arrays_for(name)])
+
+
+def read_log(folder: str | PathLike[str]) -> AttentionLog:
+    """Read what `GradCAMCallback` logged for the Attention tab, of one run or of all runs below a folder.
+
+    It reads TensorBoard's event files, also those of a run that goes on, and imports no torch. What cannot be read is
+    left out, logged as one warning, and told by the log's `notes`.
+
+    Args:
+        folder: a run's, or one that has runs below it, as TensorBoard's `--logdir`.
+
+    Raises:
+        SettingError: the folder is not there, or has no such data.
+    """
+    if not isinstance(folder, (str, PathLike)):
+        raise SettingError(f"folder={quoted(folder)}; accepted is a path")
+    given = Path(os.path.expanduser(folder))
+    if not given.is_dir():
+        raise SettingError(f"folder={str(given)!r} is no folder that is there; {_ACCEPTED}{_meant(given)}")
+    notes: list[str] = []
+    logs = [AttentionLog(layer) for layer in read_layers(find_runs(given, notes), notes)]
+    if not logs:
+        told = f" ({'; '.join(notes)})" if notes else ""
+        raise SettingError(f"folder={str(given)!r} has no such data{told}; {_ACCEPTED}{_meant(given)}")
+    log = AttentionLog(logs[0]._layer, notes=notes) if len(logs) == 1 else AttentionLog(None, logs, notes)
+    if log.notes:
+        logger.warning("%s: %s", given, "; ".join(log.notes))
+    return log
+
+
+def _decoded(part: bytes, name: str) -> NDArray[np.uint8]:
+    """The picture, (H, W, 3); gray where it is broken behind its head."""
+    with Image.open(BytesIO(part), formats=["JPEG"]) as picture:
+        try:
+            return np.array(picture.convert("RGB"))
+        except (OSError, SyntaxError, ValueError) as error:  # as Pillow tells it
+            logger.warning("%s cannot be read, and is shown as gray: %s", name, error)
+            return np.full((picture.height, picture.width, 3), 128, np.uint8)
+
+
+def _names(looks: Sequence[LookRecord]) -> list[str]:
+    """The numbers that any look has, the last look's first."""
+    return list(dict.fromkeys(name for look in reversed(looks) for name in look.head["metrics"]))
+
+
+def _rows(log: AttentionLog) -> dict[str, Array]:
+    """The columns of one layer's table."""
+    shape = log.states.shape
+
+    def spread(values: Any, axes: str) -> Array:
+        """Of each look (E), image (N) and target (T) along the axes that are named."""
+        index = tuple(slice(None) if axis in axes else None for axis in "ENT")
+        return np.broadcast_to(np.asarray(values)[index], shape).ravel()
+
+    first = log.scores[..., 0] if log.scores.shape[2] else np.full(shape[:2], np.nan, np.float32)
+    of_values = log.task in ("regression", "none")
+    states = np.array([*STATES, "unknown"], object)
+    columns = {
+        "run": np.full(prod(shape), log.run, object),
+        "layer": np.full(prod(shape), log.layer, object),
+        "step": spread(log.steps, "E"),
+        "image": spread(np.arange(shape[1]), "N"),
+        "fingerprint": spread(np.array(log.fingerprints or [""] * shape[1], object), "N"),
+        "true": spread(_truths(log, shape[1], of_values), "N"),
+        "predicted": spread(first if of_values else _named(log.predictions, log.class_names), "EN"),
+        "explained": spread(_named(log.targets, log.class_names), "ENT"),
+        "wrong": spread(log.wrong, "EN"),
+        "score": spread(first, "EN"),
+        "state": spread(states[np.minimum(log.states, len(STATES))], "ENT"),
+    }
+    return columns | {name: values.ravel() for name, values in log.numbers.items() if name not in columns}
+
+
+def _joined(tables: Sequence[dict[str, Array]]) -> dict[str, Array]:
+    """The columns of several tables below each other; NaN where one has no such number."""
+    names = dict.fromkeys(chain.from_iterable(tables))
+    lacking = [np.full(len(table["run"]), np.nan, np.float32) for table in tables]
+    return {
+        name: np.concatenate([table.get(name, nan) for table, nan in zip(tables, lacking, strict=True)])
+        for name in names
+    }
+
+
+def _truths(log: AttentionLog, images: int, of_values: bool) -> Array:
+    """Each image's class by name or number, several joined by ", ", or its first value; None where unknown, (N,)."""
+    found = np.full(images, None, object)
+    for place, truth in enumerate(log.truths):
+        if of_values:
+            found[place] = truth[0] if truth else np.nan
+        elif truth:
+            names = _named(np.array(truth), log.class_names).tolist()
+            found[place] = names[0] if len(names) == 1 else ", ".join(map(str, names))
+    return found
+
+
+def _named(classes: Array, names: Sequence[str] | None) -> Array:
+    """Each class's name, or its number where it has none; None for -1, which is no single class."""
+    there, places = np.unique(classes, return_inverse=True)
+    known = dict(enumerate(names or ()))
+    words = np.full(len(there), None, object)
+    words[:] = [None if one == -1 else known.get(one, one) for one in there.tolist()]
+    found: Array = words[places.reshape(classes.shape)]
+    return found
+
+
+def _chosen(logs: list[AttentionLog], name: str, wanted: str | None) -> list[AttentionLog]:
+    """The logs of one layer each whose run, or layer, is the wanted one."""
+    if wanted is None:
+        return logs
+    chosen = [log for log in logs if getattr(log, name) == wanted]
+    if not chosen:
+        there = list(dict.fromkeys(getattr(log, name) for log in logs))
+        near = nearest(str(wanted), there)
+        raise SettingError(f"{name}={quoted(wanted)} is not there{near}; there are {', '.join(map(repr, there))}")
+    return chosen
+
+
+def _summary(alone: LayerLog) -> str:
+    """One layer's log in a line."""
+    first, last, sizes = alone.looks[0], alone.looks[-1], alone.looks[-1].head["sizes"]
+    numbers = ", ".join(_names(alone.looks)) or "no numbers"
+    return (
+        f"run {alone.run!r}, layer {alone.layer!r}: {_counted(len(alone.looks), 'look')}, {alone.told['unit']} "
+        f"{first.step} to {last.step}; {_counted(sizes['N'], 'image')}, {_counted(sizes['T'], 'target')}, "
+        f"maps {sizes['h']}x{sizes['w']}; {numbers}"
+    )
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def _meant(given: Path) -> str:
+    """Say which folder near the given one has data, the one whose path is most alike; "" where none is seen."""
+    start = next((place for place in given.parents if place.is_dir()), given)
+    files = chain.from_iterable(start.glob(f"{below}*tfevents*") for below in ("", "*/", "*/*/"))
+    known = dict.fromkeys(file.parent for file in islice(files, 1000))
+    places = [place for place in known if given not in (place, *place.parents)]  # there was none
+    likely = sorted(places, key=lambda place: -SequenceMatcher(None, str(place), str(given)).ratio())
+    has_data = (place for place in likely[:_TRIED] if _has_data(place))
+    found = next(has_data, None)
+    return "" if found is None else f"; {str(found)!r} is one"
+
+
+def _has_data(folder: Path) -> bool:
+    reader = EventReader()
+    files = filter(Path.is_file, folder.glob("*tfevents*"))
+    return any(tag.endswith(f"/{MAPS}") for file in files for tag, _ in reader.stored(file))
