@@ -178,13 +178,13 @@ def test_names_are_cut_in_their_middle_and_the_probability_never() -> None:
     """Breaking lines between words comes first."""
     font = font_of(16)
     name = "American Staffordshire terrier, pit bull"
-    assert wrapped(f"{name} (87%)", font, 500, 1) == [f"{name} (87%)"]
+    assert wrapped(f"{name} (87%)", font, 500, 1) == (f"{name} (87%)",)
     (line,) = wrapped(f"{name} (87%)", font, 180, 1)
     assert re.fullmatch(r"Amer\w*…[\w ]*bull \(87%\)", line)
     assert font.getlength(line) <= 180
     assert font.getlength(line) > 160
     two = wrapped(f"{name} (87%)", font, 240, 2)
-    assert two == ["American Staffordshire", "terrier, pit bull (87%)"]
+    assert two == ("American Staffordshire", "terrier, pit bull (87%)")
     one, two = wrapped("n02099601_golden_retriever", font, 180, 2)
     assert one + two == "n02099601_golden_retriever"
     assert shortened("9" * 200 + " (1" + "0" * 40 + "%)", font, 90).count("…") == 1

@@ -88,11 +88,12 @@ class LayerLog:
 
     def drawing(self, places: Sequence[int], rows: Sequence[int]) -> "Drawing":
         """What is drawn of some looks and images; strong as the run's own pictures are."""
-        sights = [self.sight(place).of(rows).of_targets(MOST_TARGETS) for place in places]
+        of = rows, MOST_TARGETS
+        sights = [self.sight(place).of(*of) for place in places]
         by_run = "scale: run" in self.told["about"]
-        highest = highest_peaks([self.sight(place).of(rows) for place in range(len(self.looks))]) if by_run else None
+        highest = highest_peaks([self.sight(place).of(*of) for place in range(len(self.looks))]) if by_run else None
         scene = self.scene.of(rows).of_targets(MOST_TARGETS)
-        return Drawing(scene, sights, None if highest is None else highest[:, :MOST_TARGETS])
+        return Drawing(scene, sights, highest)
 
 
 class Drawing(NamedTuple):

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
@@ -53,8 +53,8 @@ class RunLog:
     def log_grid(self, found: Maps, history: History, tag: str, when: str, at: Moment) -> None:
         """Draw one look's maps, with which `history` ends; `when` is told in the header."""
         step = history.looks[-1].step
-        sight = self._sight(found.of([*self.rows], found.maps.device), step)
-        picture = grid(self._scene, sight, found.layer, when, self._highest(history))
+        these = found if self.rows is None else found.of(list(self.rows), found.maps.device)
+        picture = grid(self._scene, self._sight(these, step), found.layer, when, self._highest(history))
         self._write(tag, picture, step, at)
 
     def log_look(self, history: History, values: Mapping[str, Tensor], tag: str) -> None:
@@ -89,20 +89,19 @@ class RunLog:
         return self.events.folder if "://" in self.events.folder else os.path.abspath(self.events.folder)
 
     @cached_property
-    def rows(self) -> tuple[int, ...]:
-        """Which images are drawn, at each look the same."""
-        return tuple(drawn(self.images.scene.truths, max(1, len(self.images.column_classes))))
-
-    @cached_property
-    def _drawn(self) -> ShownImages:
-        return self.images.of(self.rows)
+    def rows(self) -> tuple[int, ...] | None:
+        """Which images are drawn, at each look the same; None for all."""
+        rows = drawn(self.images.scene.truths, max(1, len(self.images.column_classes)))
+        return tuple(rows) if len(rows) < len(self.images.pictures) else None
 
     @cached_property
     def _scene(self) -> Scene:
-        return replace(self._drawn.scene, total=len(self.images.pictures)).of_targets(MOST_TARGETS)
+        scene = self.images.scene
+        return (scene if self.rows is None else scene.of(self.rows)).of_targets(MOST_TARGETS)
 
     def _sight(self, found: Maps, step: int) -> Sight:
-        return self._drawn.sight(found, step).of_targets(MOST_TARGETS)
+        """A look at the images that are drawn."""
+        return self.images.sight(found.columns(slice(MOST_TARGETS)), step, self.rows)
 
     def _highest(self, history: History) -> Floats | None:
         return history.highest[:, :MOST_TARGETS].numpy() if self.by_run and history.highest is not None else None

@@ -92,17 +92,12 @@ class Sight:
     captions: Sequence[Caption]
     peaks: Floats | None = None
 
-    def of(self, rows: Sequence[int]) -> "Sight":
-        """Return some images' maps."""
-        peaks = None if self.peaks is None else self.peaks[list(rows)]
+    def of(self, rows: Sequence[int], targets: int) -> "Sight":
+        """Return some images' maps of so many targets at most, the first."""
+        chosen = list(rows), slice(targets)
+        peaks = None if self.peaks is None else self.peaks[chosen]
         captions = [self.captions[row] for row in rows]
-        chosen = list(rows)
         return replace(self, maps=self.maps[chosen], states=self.states[chosen], captions=captions, peaks=peaks)
-
-    def of_targets(self, most: int) -> "Sight":
-        """Return the maps of the first of the targets."""
-        peaks = None if self.peaks is None else self.peaks[:, :most]
-        return replace(self, maps=self.maps[:, :most], states=self.states[:, :most], peaks=peaks)
 
     def heat(self, size: tuple[int, int], highest: Floats | None = None) -> Floats:
         """Return what is drawn of the maps, (N, T, H, W) in 0..1, enlarged bilinearly.

@@ -19,7 +19,7 @@ CAPTION, NOTE = 16.4, 14.4  # pixels in a card: capitals of 12 and of 10.5
 LEADING = 1.22  # from line to line, in sizes
 MARGIN = 16
 BETWEEN = 8  # pixels between cells: one of JPEG's blocks
-FRAME, DASH = 4, 12  # pixels: a frame's line fills half the space between two cells
+FRAME, DASH = 3, 12  # pixels: the frames of two neighbours have room in the space between
 NO_HEAT, MOST_HEAT = "no evidence", "strongest evidence"
 SLOT = 72  # pixels that words need at least, where a tall image takes less
 _FROM_LEFT = "\u200e"  # a sign stands before a name of any script
@@ -45,9 +45,9 @@ class Type:
         """What stands at images."""
         return font_of(round(CAPTION * self.width / CARD), bold)
 
-    def note(self, bold: bool = False) -> Font:
+    def note(self) -> Font:
         """What stands in the header."""
-        return font_of(round(NOTE * self.width / CARD), bold)
+        return font_of(round(NOTE * self.width / CARD))
 
     def lines(self, count: int) -> int:
         """How high so many lines of a caption are."""
@@ -87,7 +87,7 @@ class Header:
         draw.text((MARGIN, top + note.size * LEADING), shortened(self.key, note, width), font=note, fill=FAINT)
 
     @property
-    def _about(self) -> list[str]:
+    def _about(self) -> tuple[str, ...]:
         return wrapped(self.about, self.type.note(), self._width, 2)
 
     @property
@@ -119,14 +119,14 @@ def draw_caption(page: Image.Image, caption: Caption, box: Box, type_: Type, eac
     """
     left, top, width, height = box
     words = Image.new("RGB", (width, height), PAPER)  # what is piled upon a letter ends here too
-    plain, font = type_.caption(), type_.caption(bold=caption.wrong)
+    draw, font = ImageDraw.Draw(words), type_.caption()
     truth, answer = caption.short
-    lines = [(line, plain, INK) for line in wrapped(truth, plain, width, each)]
-    sign, most = f"{_FROM_LEFT}✗ " if caption.wrong else f"{_FROM_LEFT}→ " if lines else "", each if lines else 2 * each
-    ink = WRONG if caption.wrong else INK
-    lines += [(line, font, ink) for line in wrapped(sign + answer, font, width, most)]
-    for place, (line, face, colour) in enumerate(lines):
-        ImageDraw.Draw(words).text((0, place * plain.size * LEADING), line, font=face, fill=colour)
+    above = wrapped(truth, font, width, each)
+    sign = f"{_FROM_LEFT}✗ " if caption.wrong else f"{_FROM_LEFT}→ " if above else ""
+    below = wrapped(sign + answer, font, width, each if above else 2 * each)
+    for place, line in enumerate([*above, *below]):
+        ink = WRONG if caption.wrong and place >= len(above) else INK
+        draw.text((0, place * font.size * LEADING), line, font=font, fill=ink)
     page.paste(words, (left, top))
 
 

@@ -28,11 +28,11 @@ def fitting(text: str, size: float, width: float, bold: bool = False) -> Font:
 
 def shortened(text: str, font: Font, width: float) -> str:
     """Cut a text in its middle, as much as it must be to fit in a width."""
-    return (wrapped(text, font, width, 1) or [""])[0]
+    return (wrapped(text, font, width, 1) or ("",))[0]
 
 
 @lru_cache(4096)
-def wrapped(text: str, font: Font, width: float, most: int) -> list[str]:
+def wrapped(text: str, font: Font, width: float, most: int) -> tuple[str, ...]:
     """Break a text into at most so many lines; where they are too few a name is cut in its middle, not what is behind.
 
     Args:
@@ -42,16 +42,16 @@ def wrapped(text: str, font: Font, width: float, most: int) -> list[str]:
         most: lines, at least one.
     """
     if not text:
-        return []
+        return ()
     if len(text) <= _LONGEST and len(whole := _cut_words(text, font, width)) <= most:
-        return whole
+        return tuple(whole)
     match = _TAIL.fullmatch(text)
     for name, tail in (match.groups() if match else (text, ""), (text, "")):
         for kept in range(min(len(name), _LONGEST) - 1, 0, -1):
             lines = _between_words(_without_middle(name, kept) + tail, font, width)
             if len(lines) <= most and all(font.getlength(line) <= width for line in lines):
-                return lines
-    return []
+                return tuple(lines)
+    return ()
 
 
 def _without_middle(name: str, kept: int) -> str:
