@@ -177,7 +177,8 @@ def timelapse(scene: Scene, sights: Sequence[Sight], layer: str, highest: Floats
     watched = tqdm(sights, f"time-lapse of {layer}", leave=False, delay=2, disable=None)
     frames = _frames(scene, sights, watched, layer, highest)
     first, buffer = next(frames), BytesIO()
-    options = {"duration": durations, "loop": 0, "quality": 75, "method": 2}
+    # a whole frame every 60, not every 5: between them the images, which stay, cost nothing
+    options = {"duration": durations, "loop": 0, "quality": 75, "method": 2, "kmin": 29, "kmax": 60}
     first.save(buffer, "WEBP", save_all=True, append_images=frames, **options)
     return buffer.getvalue()
 
