@@ -316,15 +316,14 @@ class AttentionLog:
 
         Args:
             epochs: of `steps`; None for all of six or fewer, of more six that are evenly spread.
-            images: as in `grid`; None for the first six of what would be drawn there.
+            images: as in `grid`, but six where it has 16.
 
         Raises:
             SettingError: as `grid`.
         """
         from lightning_gradcam.pictures.paper import ACROSS, DOWN, strip_figure
 
-        chosen = self._places("figure", images)[:DOWN] if images is None else images
-        drawing = self._drawing("figure", epochs or evenly(self.steps.tolist(), ACROSS), chosen)
+        drawing = self._drawing("figure", epochs or evenly(self.steps.tolist(), ACROSS), images, DOWN)
         return strip_figure(drawing.scene, drawing.sights, self.layer, drawing.highest)
 
     def curve(self, number: str) -> "Figure":
@@ -357,20 +356,20 @@ class AttentionLog:
         encoded = b64encode(buffer.getvalue()).decode()
         return f'{told}<img alt="film strip of {escape(self.layer)}" src="data:image/png;base64,{encoded}">'
 
-    def _places(self, name: str, images: Chosen) -> list[int]:
-        """The images that are drawn."""
+    def _places(self, name: str, images: Chosen, most: int = MOST) -> list[int]:
+        """The images that are drawn, so many at most where they are not named."""
         scene, count = self._one(name).scene, self.states.shape[1]
         if not scene.pictures:
             raise SettingError(f"{name}: the images of {self.layer!r} in run {self.run!r} cannot be read")
         if images is None or isinstance(images, str):
-            return spread(scene.truths, first=self._first(images))
+            return spread(scene.truths, most, self._first(images)[: most // 2])
         places = [place for place in images if not 0 <= place < count]
         if places or not images:
             raise SettingError(f"images={quoted(list(images))}; accepted are places of 0 to {count - 1}, at least one")
         return list(images)
 
     def _first(self, images: str | None) -> list[int]:
-        """The images that are most, of which half are drawn whatever they are of."""
+        """The images that are most, in that order; half of what is drawn are of these, whatever they are of."""
         if images is None:
             return []
         if images == "wrong":
@@ -379,10 +378,10 @@ class AttentionLog:
             most = _moved(self.maps)
         else:
             raise SettingError(f"images={quoted(images)}; accepted are places, 'moved', 'wrong' or None")
-        return [int(place) for place in np.argsort(-most, kind="stable")[: MOST // 2] if most[place] > 0]
+        return [int(place) for place in np.argsort(-most, kind="stable") if most[place] > 0]
 
-    def _drawing(self, name: str, steps: Sequence[int], images: Chosen) -> Drawing:
-        alone, rows = self._one(name), self._places(name, images)
+    def _drawing(self, name: str, steps: Sequence[int], images: Chosen, most: int = MOST) -> Drawing:
+        alone, rows = self._one(name), self._places(name, images, most)
         known = {int(step): place for place, step in enumerate(self.steps)}
         if missing := [step for step in steps if step not in known]:
             told = f"there are {self.unit}s {quoted(list(known))}"

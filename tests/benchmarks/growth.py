@@ -59,8 +59,10 @@ class Module(LightningModule):
 
 def small() -> nn.Module:
     """A small network with a last map of 8x8."""
-    layers = [nn.Conv2d(3, 16, 3, 2, 1), nn.ReLU(), nn.Conv2d(16, 32, 3, 2, 1), nn.ReLU()]
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, CLASSES))
+    layers: list[nn.Module] = []
+    for inside, outside in ((3, 32), (32, 64), (64, 128)):
+        layers += [nn.Conv2d(inside, outside, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
+    return nn.Sequential(*layers[:-1], nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, CLASSES))
 
 
 def crops(count: int) -> Tensor:

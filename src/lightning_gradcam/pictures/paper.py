@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
@@ -23,7 +24,16 @@ SMALL, USUAL = 7, 8  # points
 OUT = 0.02  # of a cell: how far outside of it a frame lies
 INK, WRONG = "#212121", "#c5221f"
 _WHY = ("", "blank", "not finite")
-_CURVE = (4.5, 2.8)  # inches
+_CURVE = (5.5, 2.8)  # inches
+
+
+class Page(Figure):
+    """A figure whose words are TrueType in a PDF: publishers refuse matplotlib's usual Type 3."""
+
+    def savefig(self, *arguments: Any, **options: Any) -> None:
+        """Save it, as `Figure.savefig` does."""
+        with rc_context({"pdf.fonttype": 42, "svg.fonttype": "none"}):
+            super().savefig(*arguments, **options)
 
 
 def strip_figure(scene: Scene, sights: Sequence[Sight], layer: str, highest: Floats | None = None) -> Figure:
@@ -39,7 +49,7 @@ def strip_figure(scene: Scene, sights: Sequence[Sight], layer: str, highest: Flo
     height, width = scene.pictures[0].shape[:2]
     cell = (WIDTH - NAMES) / (1 + len(sights))
     tall = images * targets * cell * height / width
-    figure = Figure(figsize=(WIDTH, tall + 0.75), layout=None)
+    figure = Page(figsize=(WIDTH, tall + 0.75))
     grid = figure.add_gridspec(
         images * targets,
         1 + len(sights),
@@ -47,8 +57,8 @@ def strip_figure(scene: Scene, sights: Sequence[Sight], layer: str, highest: Flo
         right=0.998,
         top=1 - 0.42 / (tall + 0.75),
         bottom=0.3 / (tall + 0.75),
-        wspace=0.06,
-        hspace=0.06,
+        wspace=0.09,
+        hspace=0.09,
     )
     heat = [sight.heat((height, width), highest) for sight in sights]
     for row in range(images * targets):
@@ -91,7 +101,7 @@ def curve_figure(lines: Sequence[Line], number: str, unit: str, says: str) -> Fi
         unit: what looks are counted in.
         says: the number's meaning, for the title; "" where it is unknown.
     """
-    figure = Figure(figsize=_CURVE, layout="constrained")
+    figure = Page(figsize=_CURVE, layout="constrained")
     axes = figure.add_subplot()
     for line in lines:
         (drawn,) = axes.plot(line.steps, line.mean, marker="o" if len(line.steps) == 1 else "", label=line.name)
@@ -104,7 +114,7 @@ def curve_figure(lines: Sequence[Line], number: str, unit: str, says: str) -> Fi
     axes.tick_params(labelsize=SMALL)
     axes.spines[["top", "right"]].set_visible(False)
     if len(lines) > 1:
-        axes.legend(fontsize=SMALL, frameon=False)
+        axes.legend(fontsize=SMALL, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))  # beside the lines
     return figure
 
 
