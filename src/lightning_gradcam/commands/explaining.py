@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +17,7 @@ from torchvision.transforms import functional as transforms
 
 from lightning_gradcam.commands import lines
 from lightning_gradcam.commands.files import check_free, check_picture, not_there, write_picture
-from lightning_gradcam.commands.networks import Network, find_network, told_of
+from lightning_gradcam.commands.networks import Network, failing, find_network
 from lightning_gradcam.comparison import compare
 from lightning_gradcam.errors import SettingError, quoted
 from lightning_gradcam.explanation import Explanation, explain
@@ -57,7 +56,7 @@ def compared(args: argparse.Namespace) -> Iterator[str]:
     """Say what each method says at each layer, and write the first image by all of them."""
     out, files = _checked(args)
     pictures = [_picture(file) for file in files]
-    masks = None if args.masks is None else [_mask(file, Path(args.masks).expanduser()) for file in files]
+    masks = None if args.masks is None else _masks(args.masks, files)
     network = find_network(args)
     with _of_model(args):
         found = compare(
@@ -79,26 +78,28 @@ def _checked(args: argparse.Namespace) -> tuple[Path, list[Path]]:
     """Where the picture goes, and which images there are: before a model is made."""
     out = check_picture(args.out)
     check_free([out], args.force)
-    return out, [file for name in args.images for file in _files(Path(name).expanduser())]
+    return out, [file for name in args.images for file in _files("IMAGES", name)]
 
 
-def _files(path: Path) -> list[Path]:
+def _files(what: str, name: str) -> list[Path]:
     """A file, or those of a folder, as people sort them."""
+    path = Path(name).expanduser()
     if path.is_file():
         return [path]
     accepted = "a picture, or a folder of " + ", ".join(_ENDINGS)
     if not path.is_dir():
-        raise not_there("IMAGES", path, accepted)
+        raise not_there(what, path, accepted)
     found = [one for one in path.iterdir() if one.suffix.lower() in _ENDINGS and one.is_file()]
     if not found:
-        raise SettingError(f"IMAGES {str(path)!r} has no picture in it; accepted is {accepted}")
+        raise SettingError(f"{what} {str(path)!r} has no picture in it; accepted is {accepted}")
     return sorted(found, key=lambda one: natural(one.name))
 
 
 def _picture(path: Path) -> Image.Image:
     try:
         with Image.open(path) as file:
-            return file.copy()
+            picture: Image.Image = file.copy()
+            return picture
     except _BROKEN as error:
         told = "is no picture" if isinstance(error, UnidentifiedImageError) else f"is broken: {error}"
         raise SettingError(f"image {str(path)!r} {told}; accepted are {', '.join(_ENDINGS)}") from error
@@ -111,21 +112,29 @@ def _cut(picture: Image.Image, network: Network, is_mask: bool = False) -> Image
     shorter, sides = network.crop
     how = InterpolationMode.NEAREST if is_mask else network.interpolation
     plain = picture if is_mask or picture.mode.startswith("I") else picture.convert("RGB")
-    cut: Any = transforms.center_crop(transforms.resize(plain, [shorter], how), list(sides))
-    return Image.fromarray(np.asarray(cut))
+    cut: Image.Image = transforms.center_crop(transforms.resize(plain, [shorter], how), list(sides))
+    return cut
 
 
-def _mask(image: Path, folder: Path) -> Image.Image:
-    """What is on the thing, white on black, of the picture in the folder that is called as the image is."""
-    found = [one for one in _files(folder) if one.stem == image.stem]
-    if len(found) != 1:
-        told = "no picture" if not found else " and ".join(one.name for one in found)
-        raise SettingError(
-            f"--masks {str(folder)!r} has {told} for {image.name!r}; accepted is one, as {image.stem + '.png'!r}"
-        )
-    mask = _picture(found[0])
+def _masks(folder: str, images: Sequence[Path]) -> list[Image.Image]:
+    """Each image's mask: the picture in the folder that is called as it is, but for the ending."""
+    there, found = _files("--masks", folder), []
+    for image in images:
+        own = [one for one in there if one.stem == image.stem]
+        if len(own) != 1:
+            told = " and ".join(one.name for one in own) or "no picture"
+            raise SettingError(
+                f"--masks {quoted(folder)} has {told} for {image.name!r}; accepted is one, as {image.stem + '.png'!r}"
+            )
+        found.append(_mask(own[0]))
+    return found
+
+
+def _mask(path: Path) -> Image.Image:
+    """What is on the thing, white on black."""
+    mask = _picture(path)
     deep = mask if mask.mode in ("1", "L", "P") or mask.mode.startswith("I") else mask.convert("L")
-    on_thing = np.asarray(deep) > (127 if found[0].suffix.lower() in _LOSSY else 0)
+    on_thing = np.asarray(deep) > (127 if path.suffix.lower() in _LOSSY else 0)
     return Image.fromarray(on_thing.astype(np.uint8) * 255)
 
 
@@ -160,9 +169,5 @@ def _named(category: int, categories: Sequence[str]) -> str:
 @contextmanager
 def _of_model(args: argparse.Namespace) -> Iterator[None]:
     """What a model that cannot take the images says, in a sentence; what a setting is refused with stays as it is."""
-    try:
+    with failing(f"MODEL {quoted(args.model)} cannot be asked of these images"):
         yield
-    except (SettingError, MemoryError):
-        raise
-    except Exception as error:
-        raise SettingError(f"MODEL {quoted(args.model)} cannot be asked of these images: {told_of(error)}") from error

@@ -12,14 +12,14 @@ from PIL import Image
 
 from lightning_gradcam.errors import SettingError, nearest, quoted
 
-_MOST = 180  # bytes of a name: systems take 255, and endings come to it
+_MOST = 100  # bytes: systems take 255 of a file's name, which is a run's, a layer's and an ending
 
 Write = Callable[[BinaryIO], object]
 
 
 def safe(name: str) -> str:
     """Return a name that is one file's on any system, whatever it was: letters, digits, and what leads nowhere."""
-    kept = re.sub(r"[^\w.+-]", "_", name).lstrip(".")
+    kept = re.sub(r"[^\w.+-]", "_", name).lstrip(".-")  # neither hidden nor taken for an option
     return kept.encode()[:_MOST].decode(errors="ignore") or "_"
 
 

@@ -9,7 +9,7 @@ import sys
 import traceback
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -73,7 +73,10 @@ def find_network(args: Namespace) -> Network:
 
 def _network(args: Namespace) -> Network:
     if ":" in args.model:
-        return _of_path(args)
+        found = _of_path(args)
+        if not args.checkpoint:
+            logger.warning("%s has the weights that it is made with; --checkpoint FILE loads others", args.model)
+        return found
     found = _of_timm(args) if args.model.startswith(_TIMM) else _of_torchvision(args)
     if not args.weights and not args.checkpoint:
         logger.warning(
@@ -161,6 +164,8 @@ def _no_weights(args: Namespace, known: Iterable[str]) -> SettingError:
 def _of_path(args: Namespace) -> Network:
     """What a path's callable returns; packages are looked for here too, as Python does with -m."""
     room, _, name = args.model.partition(":")
+    if not room or not name:
+        raise SettingError(f"MODEL {quoted(args.model)} is no path to what makes a module; {_ACCEPTED}")
     if args.weights:
         raise SettingError(
             f"--weights {quoted(args.weights)}: {args.model} gives a model with weights of its own; accepted with it "
@@ -168,7 +173,7 @@ def _of_path(args: Namespace) -> Network:
         )
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
-    with _told(args, _ACCEPTED):
+    with failing(f"MODEL {quoted(args.model)} cannot be imported"):
         module = importlib.import_module(room)
     try:
         make = operator.attrgetter(name)(module)
@@ -197,27 +202,30 @@ def _classes(make: Callable[..., object], args: Namespace) -> dict[str, int]:
 
 def _made(args: Namespace, make: Callable[[], Any]) -> Any:
     """The model, whose random weights are the same each time."""
-    what = f"--weights {args.weights} cannot be had" if args.weights else ""
-    with torch.random.fork_rng(devices=[]), _told(args, what):
+    what = f"--weights {quoted(args.weights)} of {args.model}" if args.weights else f"MODEL {quoted(args.model)}"
+    with failing(f"{what} cannot be had"), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return make()
 
 
 @contextmanager
-def _told(args: Namespace, said: str) -> Iterator[None]:
-    """Whatever fails in code that is not ours, told in a sentence, with its place."""
+def failing(what: str) -> Iterator[None]:
+    """Tell in a sentence, with its place, what fails in code that is not ours; what it prints is not what is asked for.
+
+    Raises:
+        SettingError: it fails.
+    """
     try:
-        yield
+        with redirect_stdout(sys.stderr):
+            yield
     except (SettingError, MemoryError):
         raise
     except Exception as error:
-        raise SettingError(
-            f"MODEL {quoted(args.model)} fails: {told_of(error)}" + (f"; {said}" if said else "")
-        ) from error
+        raise SettingError(f"{what}: {_told(error)}") from error
 
 
-def told_of(error: Exception) -> str:
-    """Return what an error of other code says, where it was raised."""
+def _told(error: Exception) -> str:
+    """What an error of other code says, and where it was raised."""
     place = traceback.extract_tb(error.__traceback__)[-1]
     words = " ".join(str(error).split())[:300]
     return f"{type(error).__name__}: {words} ({os.path.basename(place.filename)}:{place.lineno})"
