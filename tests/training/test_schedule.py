@@ -123,12 +123,11 @@ def test_a_training_that_ends_by_the_clock_is_looked_at_after_each_validation(ma
 
 def test_captions_say_steps(make_trainer, loader, tmp_path, monkeypatch) -> None:
     """In the grid's header, in the film strip's, and in the tab's data."""
-    from lightning_gradcam.pictures import film, grid
+    from lightning_gradcam.pictures.page import Header
 
     headers: list[str] = []
-    for place in (film, grid):
-        draw = place.draw_header
-        monkeypatch.setattr(place, "draw_header", lambda *args, draw=draw: (headers.extend(args[2:]), draw(*args))[1])
+    draw = Header.draw
+    monkeypatch.setattr(Header, "draw", lambda *args: (headers.extend([args[0].about, *args[2:]]), draw(*args))[1])
     trainer = make_trainer(GradCAMCallback(images=4, every_n_train_steps=3), max_epochs=2)
     trainer.fit(Classifier(), loader, loader)
     said = "  ·  ".join(headers)

@@ -46,7 +46,7 @@ class _Explained:
         named = {name: one[:, chosen] for name, one in tensors_of(self).items() if name not in of_images}
         return replace(self, **named)  # type: ignore[arg-type]
 
-    def of(self: _ExplainedT, rows: slice, device: torch.device) -> _ExplainedT:
+    def of(self: _ExplainedT, rows: slice | list[int], device: torch.device) -> _ExplainedT:
         """Return some images' maps, on a device."""
         return replace(self, **{name: one[rows].to(device) for name, one in tensors_of(self).items()})  # type: ignore[arg-type]
 

@@ -151,20 +151,20 @@ def _cells(values: Array) -> list[Any]:
     return ["" if cell is None or cell != cell else cell for cell in cells]
 
 
-def _write_film(log: Any, choice: Choice, file: BinaryIO) -> None:
-    log.filmstrip(choice.epochs, choice.images).save(file, "PNG")
+def _write_film(log: AttentionLog, choice: Choice, file: BinaryIO) -> None:
+    log.filmstrip(epochs=choice.epochs, images=choice.images).save(file, "PNG")
 
 
-def _write_lapse(log: Any, choice: Choice, file: BinaryIO) -> None:
-    file.write(log.timelapse(choice.images))
+def _write_lapse(log: AttentionLog, choice: Choice, file: BinaryIO) -> None:
+    file.write(log.timelapse(epochs=choice.epochs, images=choice.images))
 
 
-def _write_pdf(log: Any, choice: Choice, file: BinaryIO) -> None:
-    log.figure(choice.epochs, choice.images).savefig(file, format="pdf")
+def _write_pdf(log: AttentionLog, choice: Choice, file: BinaryIO) -> None:
+    log.figure(epochs=choice.epochs, images=choice.images).savefig(file, format="pdf")
 
 
 _FILES: dict[
-    str, tuple[str, Callable[[Any, Choice, BinaryIO], None]]
+    str, tuple[str, Callable[[AttentionLog, Choice, BinaryIO], None]]
 ] = {  # what stands behind a name, and who writes it
     "npz": (".npz", _write_npz),
     "film": ("-filmstrip.png", _write_film),

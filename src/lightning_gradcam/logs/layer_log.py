@@ -1,18 +1,28 @@
 """What was logged of each layer in each run, read back from the event files, with what of it cannot be read."""
 
+import json
+import logging
 import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from io import BytesIO
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from lightning_gradcam.cam.states import NOT_FINITE
 from lightning_gradcam.logs.files import EventReader, Files
 from lightning_gradcam.logs.schema import MAPS, caution_of, layer_of, probe_set_of
 from lightning_gradcam.logs.unpacking import Data, LookRecord, Record, Series, header_of, probe_of
+from lightning_gradcam.pictures.choosing import MOST_TARGETS
+from lightning_gradcam.pictures.looks import Caption, Scene, Sight, highest_peaks
+from lightning_gradcam.pictures.render import Floats, Pixels
+
+logger = logging.getLogger(__name__)
 
 Records = dict[str, list[Record]]  # by tag
 
@@ -51,6 +61,47 @@ class LayerLog:
     pictures: Data
     caution: str
     notes: Sequence[str]
+
+    @cached_property
+    def decoded(self) -> list[Pixels]:
+        """The images, (H, W, 3) each; none where they cannot be read."""
+        return [_decoded(part, f"image {place} of run {self.run!r}") for place, part in enumerate(self.pictures)]
+
+    @property
+    def scene(self) -> Scene:
+        """The images as they are drawn."""
+        told = self.told
+        return Scene(self.decoded, told["said"], told["about"], told["columns"] or [], told["unit"])
+
+    def sight(self, place: int) -> Sight:
+        """One look as it is drawn; where its maps cannot be read they are not finite."""
+        look = self.looks[place]
+        arrays, shape = look.arrays(), [look.head["sizes"][axis] for axis in "NThw"]
+        maps, states = look.maps(), arrays["states"]
+        values = np.frombuffer(maps, np.uint8).reshape(shape) / np.float32(255) if maps else np.zeros(shape, np.float32)
+        answers = json.loads(arrays["answers"].tobytes())
+        known = zip(self.told["said"], answers, arrays["wrong"].tolist(), strict=True)
+        captions = [Caption(truth, answer, bool(wrong)) for truth, answer, wrong in known]
+        metrics = look.head["metrics"]
+        peaks = arrays["numbers"][metrics.index("peak")] if "peak" in metrics else None
+        return Sight(look.step, values, states if maps else np.full_like(states, NOT_FINITE), captions, peaks)
+
+    def drawing(self, places: Sequence[int], rows: Sequence[int]) -> "Drawing":
+        """What is drawn of some looks and images; strong as the run's own pictures are."""
+        of = rows, MOST_TARGETS
+        sights = [self.sight(place).of(*of) for place in places]
+        by_run = "scale: run" in self.told["about"]
+        highest = highest_peaks([self.sight(place).of(*of) for place in range(len(self.looks))]) if by_run else None
+        scene = self.scene.of(rows).of_targets(MOST_TARGETS)
+        return Drawing(scene, sights, highest)
+
+
+class Drawing(NamedTuple):
+    """What pictures are drawn from: the images, the looks, and the peaks that their heat is drawn as shares of."""
+
+    scene: Scene
+    sights: list[Sight]
+    highest: Floats | None
 
 
 def read_layers(runs: Files, notes: list[str]) -> list[LayerLog]:
@@ -130,3 +181,13 @@ def _caution(records: list[Record]) -> str:
 def natural(name: str) -> list[tuple[bool, int, str]]:
     """What sorts names as people do: layer2 before layer10."""
     return [(part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in re.split(r"(\d+)", name)]
+
+
+def _decoded(part: bytes, name: str) -> Pixels:
+    """The picture, (H, W, 3); gray where it is broken behind its head."""
+    with Image.open(BytesIO(part), formats=["JPEG"]) as picture:
+        try:
+            return np.array(picture.convert("RGB"))
+        except (OSError, SyntaxError, ValueError) as error:  # as Pillow tells it
+            logger.warning("%s cannot be read, and is shown as gray: %s", name, error)
+            return np.full((picture.height, picture.width, 3), 128, np.uint8)

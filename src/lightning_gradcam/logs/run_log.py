@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 from PIL import Image
@@ -13,9 +14,10 @@ from lightning_gradcam.logs.events import Events
 from lightning_gradcam.logs.packing import fingerprint_of_set, pack_caution, pack_images, pack_look
 from lightning_gradcam.logs.schema import CAUTION, FILMSTRIP, MAPS, PROBE_SET, TIMELAPSE, part_tag
 from lightning_gradcam.logs.trackers import Picture, Tracker
+from lightning_gradcam.pictures.choosing import MOST_TARGETS, drawn
 from lightning_gradcam.pictures.film import COLUMNS, FRAMES, evenly, filmstrip, timelapse
 from lightning_gradcam.pictures.grid import grid
-from lightning_gradcam.pictures.looks import Sight
+from lightning_gradcam.pictures.looks import Scene, Sight
 from lightning_gradcam.pictures.render import Floats
 from lightning_gradcam.pictures.shown import ShownImages
 from lightning_gradcam.timeline.history import History
@@ -30,7 +32,7 @@ class Moment(NamedTuple):
 
 @dataclass(frozen=True)
 class RunLog:
-    """Where pictures go, and how they are drawn.
+    """Where pictures go, and how they are drawn: of many images some, the same at each look.
 
     Attributes:
         images: as they are shown.
@@ -51,8 +53,9 @@ class RunLog:
     def log_grid(self, found: Maps, history: History, tag: str, when: str, at: Moment) -> None:
         """Draw one look's maps, with which `history` ends; `when` is told in the header."""
         step = history.looks[-1].step
-        sight = self.images.sight(found, step)
-        self._write(tag, grid(self.images.scene, sight, found.layer, when, self._highest(history)), step, at)
+        these = found if self.rows is None else found.of(list(self.rows), found.maps.device)
+        picture = grid(self._scene, self._sight(these, step), found.layer, when, self._highest(history))
+        self._write(tag, picture, step, at)
 
     def log_look(self, history: History, values: Mapping[str, Tensor], tag: str) -> None:
         """Write the last look's maps and their numbers for the Attention tab."""
@@ -71,7 +74,7 @@ class RunLog:
 
     def log_film(self, history: History, tag: str, at: Moment, moving: bool) -> None:
         """Draw all looks so far, as a strip and, if asked for, moving."""
-        step, scene = history.looks[-1].step, self.images.scene
+        step, scene = history.looks[-1].step, self._scene
         about = history.layer, self._highest(history)
         strip = filmstrip(scene, self._sights(history, COLUMNS), *about)
         self._write(part_tag(tag, FILMSTRIP), strip, step, at)
@@ -85,16 +88,26 @@ class RunLog:
         """Where it is written, for whoever reads it from elsewhere."""
         return self.events.folder if "://" in self.events.folder else os.path.abspath(self.events.folder)
 
-    @property
+    @cached_property
     def rows(self) -> tuple[int, ...] | None:
-        """Which images are drawn; None for all."""
-        return None
+        """Which images are drawn, at each look the same; None for all."""
+        rows = drawn(self.images.scene.truths, max(1, len(self.images.column_classes)))
+        return tuple(rows) if len(rows) < len(self.images.pictures) else None
+
+    @cached_property
+    def _scene(self) -> Scene:
+        scene = self.images.scene
+        return (scene if self.rows is None else scene.of(self.rows)).of_targets(MOST_TARGETS)
+
+    def _sight(self, found: Maps, step: int) -> Sight:
+        """A look at the images that are drawn."""
+        return self.images.sight(found.columns(slice(MOST_TARGETS)), step, self.rows)
 
     def _highest(self, history: History) -> Floats | None:
-        return history.highest.numpy() if self.by_run and history.highest is not None else None
+        return history.highest[:, :MOST_TARGETS].numpy() if self.by_run and history.highest is not None else None
 
     def _sights(self, history: History, most: int) -> list[Sight]:
-        return [self.images.sight(look.found(history.layer), look.step) for look in evenly(history.looks, most)]
+        return [self._sight(look.found(history.layer), look.step) for look in evenly(history.looks, most)]
 
     def _write(self, tag: str, picture: Image.Image, step: int, at: Moment) -> None:
         self._post(Picture(tag, picture, step, *at))

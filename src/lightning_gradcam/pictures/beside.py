@@ -7,26 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw
 
-from lightning_gradcam.pictures.render import (
-    FAINT,
-    GAP,
-    HEADER,
-    INK,
-    PAPER,
-    Floats,
-    Pixels,
-    Sides,
-    cell_size,
-    draw_header,
-    fitted,
-    font_of,
-    heated,
-    shortened,
-)
+from lightning_gradcam.pictures.page import heated
+from lightning_gradcam.pictures.render import FAINT, INK, PAPER, Floats, Pixels, Sides, cell_size, fitted
+from lightning_gradcam.pictures.words import font_of, shortened
 
+_GAP, _HEADER = 16, 64
 _SIDES: Sides = (160, 256)
 _LANDSCAPE = 1.5
 _LINE = 18
+_REASON = 20  # pixels: of what is said in place of heat
 
 
 @dataclass(frozen=True)
@@ -54,21 +43,28 @@ def beside(picture: Pixels, caption: str, cells: Sequence[Beside], title: str, s
     shown = fitted(picture, _SIDES)
     width, height = cell_size(shown)
     below, count = _LINE * max(len(cell.lines) for cell in cells), 1 + len(cells)
-    across = max(1, round(math.sqrt(count * _LANDSCAPE * (height + below + GAP) / (width + GAP))))
-    page_size = GAP + across * (width + GAP), HEADER + math.ceil(count / across) * (height + below + GAP)
+    across = max(1, round(math.sqrt(count * _LANDSCAPE * (height + below + _GAP) / (width + _GAP))))
+    page_size = _GAP + across * (width + _GAP), _HEADER + math.ceil(count / across) * (height + below + _GAP)
     page = Image.new("RGB", page_size, PAPER)
     draw = ImageDraw.Draw(page)
-    draw_header(draw, page.width, title, subtitle)
+    _draw_header(draw, page.width, title, subtitle)
     tiles: list[tuple[Image.Image, tuple[str, ...]]] = [(Image.fromarray(shown), (caption,))]
-    tiles += [(heated(shown, _sized(cell.heat, shown), cell.state), cell.lines) for cell in cells]
+    tiles += [(heated(shown, _sized(cell.heat, shown), cell.state, _REASON), cell.lines) for cell in cells]
     for number, (tile, lines) in enumerate(tiles):
         row, column = divmod(number, across)
-        left, top = GAP + column * (width + GAP), HEADER + row * (height + below + GAP)
+        left, top = _GAP + column * (width + _GAP), _HEADER + row * (height + below + _GAP)
         page.paste(tile, (left, top))
         for line, text in enumerate(lines):
             font, ink = font_of(13, bold=line == 0), INK if line != 1 else FAINT
             draw.text((left, top + height + 4 + line * _LINE), shortened(text, font, width), font=font, fill=ink)
     return page
+
+
+def _draw_header(draw: ImageDraw.ImageDraw, width: int, title: str, subtitle: str) -> None:
+    """The title in bold and a line below it, shortened to the page."""
+    bold, plain = font_of(17, bold=True), font_of(14)
+    draw.text((_GAP, 12), shortened(title, bold, width - 2 * _GAP), font=bold, fill=INK)
+    draw.text((_GAP, 36), shortened(subtitle, plain, width - 2 * _GAP), font=plain, fill=FAINT)
 
 
 def _sized(heat: Floats, picture: Pixels) -> Floats:

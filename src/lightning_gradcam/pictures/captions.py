@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from lightning_gradcam.cam.plan import Plan
 from lightning_gradcam.cam.targets import Target, classes_of
 from lightning_gradcam.cam.tasks import Task
-from lightning_gradcam.pictures.looks import Caption
+from lightning_gradcam.pictures.looks import PREDICTED, TRUE, Caption
 
 Truth = Sequence[int] | Sequence[float]  # classes, or a regression's values; none where unknown
 Names = Sequence[str] | None
@@ -74,18 +74,18 @@ def to_truth(task: Task, truth: Truth, class_names: Names) -> str:
     if not truth or task.is_foreground:
         return ""
     if task.kind == "regression":
-        return f"true {_values(truth)}"
+        return f"{TRUE}{_values(truth)}"
     names = [name_of(int(one), class_names) for one in truth]
-    return f"true {', '.join(names if task.kind == 'multilabel' else _first(names))}"
+    return f"{TRUE}{', '.join(names if task.kind == 'multilabel' else _first(names))}"
 
 
 def _of_classes(task: Task, truth: Truth, answer: Answer, class_names: Names) -> str:
     name, sure = name_of(answer.prediction, class_names), answer.told[0]
-    return f"predicted {name} ({sure:.0%})" if math.isfinite(sure) else f"predicted {name}"
+    return f"{PREDICTED}{name} ({sure:.0%})" if math.isfinite(sure) else f"{PREDICTED}{name}"
 
 
 def _of_values(task: Task, truth: Truth, answer: Answer, class_names: Names) -> str:
-    return f"predicted {_values(answer.told)}"
+    return f"{PREDICTED}{_values(answer.told)}"
 
 
 def _of_pixels(task: Task, truth: Truth, answer: Answer, class_names: Names) -> str:

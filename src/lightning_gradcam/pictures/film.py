@@ -2,49 +2,44 @@
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from io import BytesIO
 from typing import TypeVar
 
 from PIL import Image, ImageDraw
 from tqdm import tqdm
 
+from lightning_gradcam.pictures.grid import Sheet
 from lightning_gradcam.pictures.looks import Scene, Sight
-from lightning_gradcam.pictures.render import (
-    BLOCK,
-    FAINT,
-    GAP,
-    HEADER,
-    HEAT,
-    INK,
-    LINE,
-    PAPER,
-    WRONG,
-    Floats,
-    Pixels,
-    Sides,
-    cell_size,
-    draw_header,
-    font_of,
+from lightning_gradcam.pictures.page import (
+    BETWEEN,
+    FRAME,
+    MARGIN,
+    NARROWEST,
+    SLOT,
+    Header,
+    Type,
+    draw_caption,
+    draw_frame,
     heated,
-    shortened,
 )
+from lightning_gradcam.pictures.render import FAINT, INK, PAPER, WRONG, Floats, Pixels, Sides, cell_size
+from lightning_gradcam.pictures.words import fitting, shortened
 
 T = TypeVar("T")
 
 COLUMNS = 12  # epochs of a film strip
-STRIP_SIDES: Sides = (72, 112)
-LAPSE_SIDES: Sides = (96, 128)
+ACROSS = 6  # of them beside each other: of twelve, none could be made out in a card
+STRIP_SIDES: Sides = (64, 80)
+LAPSE_SIDES: Sides = (64, 80)
 SECONDS = 15.0  # of a time-lapse at most, but for its last frame
 SHORTEST, LONGEST, LAST = 0.05, 0.8, 2.0  # seconds a frame
-BETWEEN = 8  # pixels between cells, on JPEG's raster
-NAMES = 120  # width of the column of names at most
-FRAME = 3  # pixels of the frame around a wrong one, between the cells: no heat lies under it
 FRAMES = int(SECONDS / SHORTEST)  # of a time-lapse at most
-LEGEND = f"{HEAT}  ·  framed: wrong prediction"
 
 
 def filmstrip(scene: Scene, sights: Sequence[Sight], layer: str, highest: Floats | None = None) -> Image.Image:
-    """Draw a row an image and target, a column an epoch; wrong predictions are framed.
+    """Draw what an image's, and target's, maps were at each look, in lines of six; wrong predictions are framed.
 
     Args:
         scene: the images.
@@ -52,32 +47,121 @@ def filmstrip(scene: Scene, sights: Sequence[Sight], layer: str, highest: Floats
         layer: its name, for the header.
         highest: (N, T) peaks that maps are drawn as shares of; without them each is scaled by itself.
     """
-    pictures = scene.at(STRIP_SIDES)
-    width, height = (side + BETWEEN for side in cell_size(pictures[0]))
-    targets = sights[0].maps.shape[1]
-    names = _row_names(scene, targets)
-    left, top = GAP + _width(names), HEADER + LINE
-    page = Image.new(
-        "RGB", (left + (1 + len(sights)) * width + GAP, top + len(pictures) * targets * height + GAP), PAPER
-    )
-    draw = ImageDraw.Draw(page)
-    first, last = sights[0].step, sights[-1].step
-    draw_header(draw, page.width, layer, f"{scene.unit}s {first} to {last}  ·  {scene.about}  ·  {LEGEND}")
-    for column, sight in enumerate(sights, start=1):
-        _write(draw, (left + column * width, HEADER, width), f"{scene.unit} {sight.step}", FAINT)
-    for row, lines in enumerate(names):
-        at = top + row * height
-        for line, name in enumerate(lines):
-            _write(draw, (GAP, at + height // 2 - 9 * len(lines) + 18 * line, left - GAP - 8), name, INK)
-        page.paste(Image.fromarray(pictures[row // targets]), (left, at))
-    for column, sight in enumerate(sights, start=1):
-        for row, cell in enumerate(_cells(sight, pictures, highest)):
-            _paste(page, cell, (left + column * width, top + row * height))
+    strip = Strip(scene, sights)
+    page = Image.new("RGB", (strip.type.width, strip.top_of(len(scene.pictures) - 1, strip.targets) + MARGIN), PAPER)
+    facts = f"{scene.unit}s {sights[0].step} to {sights[-1].step}  ·  {scene.counted}"
+    strip.header.draw(page, layer, facts)
+    for image in range(len(scene.pictures)):
+        strip.draw_words(page, image)
+    for place in range(len(sights)):
+        strip.draw_look(page, place, highest)
     return page
 
 
+@dataclass(frozen=True)
+class Strip:
+    """Where what lies in a film strip.
+
+    What is said of an image stands over its maps, and over each map its epoch: so that any part can be read alone.
+
+    Attributes:
+        scene: the images.
+        sights: the looks that are drawn.
+    """
+
+    scene: Scene
+    sights: Sequence[Sight]
+
+    @cached_property
+    def pictures(self) -> list[Pixels]:
+        """As they are shown."""
+        return self.scene.at(STRIP_SIDES)
+
+    @cached_property
+    def slot(self) -> int:
+        """From one cell to the next."""
+        return max(SLOT, cell_size(self.pictures[0])[0]) + BETWEEN
+
+    @cached_property
+    def type(self) -> Type:
+        """How large words are."""
+        cells = 1 + min(len(self.sights), ACROSS)
+        return Type(max(NARROWEST, 2 * MARGIN + cells * self.slot - BETWEEN))
+
+    @cached_property
+    def header(self) -> Header:
+        """Of the page."""
+        key = "truth → last answer; ✗, dashed: wrong" if any(self.scene.truths) else "the last answer"
+        return Header(self.type, self.scene.about, key)
+
+    @property
+    def targets(self) -> int:
+        """Maps an image."""
+        return len(self.sights[0].states[0])
+
+    @property
+    def number(self) -> int:
+        """How high what stands over a cell is."""
+        return self.type.lines(1) + BETWEEN
+
+    @cached_property
+    def line(self) -> int:
+        """From one line of cells to the next: the epochs' numbers, the cells, and the room for a frame."""
+        return self.number + cell_size(self.pictures[0])[1] + BETWEEN
+
+    @cached_property
+    def block(self) -> int:
+        """From one target to the next: its name, where there are several, and its lines."""
+        name = self.type.lines(1) if self.targets > 1 else 0
+        return name + math.ceil(len(self.sights) / ACROSS) * self.line
+
+    def top_of(self, image: int, target: int) -> int:
+        """Where an image's target begins."""
+        words = self.type.lines(2)
+        return self.header.height + image * (words + self.targets * self.block + MARGIN) + words + target * self.block
+
+    def corner(self, image: int, target: int, place: int) -> tuple[int, int]:
+        """Left and top of a look's cell; the image itself is at place -1."""
+        line, column = divmod(max(0, place), ACROSS)
+        below = self.top_of(image, target + 1) - math.ceil(len(self.sights) / ACROSS) * self.line
+        top = below + line * self.line + self.number
+        return MARGIN + (0 if place < 0 else 1 + column) * self.slot, top
+
+    def draw_words(self, page: Image.Image, image: int) -> None:
+        """The image, and what is said of it at the last look."""
+        draw, font, width = ImageDraw.Draw(page), self.type.caption(), page.width - 2 * MARGIN
+        top, words = self.top_of(image, 0), self.type.lines(2)
+        draw_caption(page, self.sights[-1].captions[image], (MARGIN, top - words, width, words), self.type, 1)
+        for target in range(self.targets):
+            if self.targets > 1:
+                name = shortened(f"for {self.scene.columns[target]}", font, width)
+                draw.text((MARGIN, self.top_of(image, target)), name, font=font, fill=FAINT)
+            page.paste(Image.fromarray(self.pictures[image]), self.corner(image, target, -1))
+            for place in range(0, len(self.sights), ACROSS):
+                self._write(draw, (MARGIN, self.corner(image, target, place)[1]), self.scene.unit, FAINT)
+
+    def draw_look(self, page: Image.Image, place: int, highest: Floats | None) -> None:
+        """One look's maps of all images, its number over each."""
+        sight, draw = self.sights[place], ImageDraw.Draw(page)
+        (height, width), size = self.pictures[0].shape[:2], self.type.caption().size
+        heat = sight.heat((height, width), highest)
+        for image, (picture, caption) in enumerate(zip(self.pictures, sight.captions, strict=True)):
+            for target, state in enumerate(sight.states[image].tolist()):
+                corner = self.corner(image, target, place)
+                page.paste(heated(picture, heat[image, target], state, size), corner)
+                number = f"{sight.step} ✗" if caption.wrong else str(sight.step)
+                self._write(draw, corner, number, WRONG if caption.wrong else INK)
+                if caption.wrong:
+                    draw_frame(page, (*corner, width, height))
+
+    def _write(self, draw: ImageDraw.ImageDraw, corner: tuple[int, int], text: str, ink: tuple[int, int, int]) -> None:
+        """A short text over a cell."""
+        font = fitting(text, self.type.caption().size, self.slot - BETWEEN)
+        draw.text((corner[0], corner[1] - BETWEEN), text, font=font, fill=ink, anchor="ld")
+
+
 def timelapse(scene: Scene, sights: Sequence[Sight], layer: str, highest: Floats | None = None) -> bytes:
-    """Encode an animated WebP of the images with their maps, a frame a look: 300 take about 15 seconds.
+    """Encode an animated WebP of the images beside their maps, a frame a look: 300 take about 15 seconds.
 
     No epoch is invented between two.
 
@@ -93,7 +177,8 @@ def timelapse(scene: Scene, sights: Sequence[Sight], layer: str, highest: Floats
     watched = tqdm(sights, f"time-lapse of {layer}", leave=False, delay=2, disable=None)
     frames = _frames(scene, sights, watched, layer, highest)
     first, buffer = next(frames), BytesIO()
-    options = {"duration": durations, "loop": 0, "quality": 75, "method": 2}
+    # a whole frame every 60, not every 5: between them the images, which stay, cost nothing
+    options = {"duration": durations, "loop": 0, "quality": 75, "method": 2, "kmin": 29, "kmax": 60}
     first.save(buffer, "WEBP", save_all=True, append_images=frames, **options)
     return buffer.getvalue()
 
@@ -108,60 +193,13 @@ def evenly(looks: Sequence[T], most: int) -> list[T]:
 def _frames(
     scene: Scene, sights: Sequence[Sight], watched: Iterable[Sight], layer: str, highest: Floats | None
 ) -> Iterator[Image.Image]:
-    pictures = scene.at(LAPSE_SIDES)
-    width, height = (side + BETWEEN for side in cell_size(pictures[0]))
-    names = [" ".join(lines) for lines in _row_names(scene, sights[0].maps.shape[1])]
-    across = min(len(names), max(2, math.ceil(math.sqrt(1.5 * len(names)))))
-    down = math.ceil(len(names) / across)
-    size = (2 * GAP + max(across * width, 2 * NAMES), HEADER + down * (height + LINE) + GAP)
-    corners = [(GAP + n % across * width, HEADER + n // across * (height + LINE)) for n in range(len(names))]
-    empty = Image.new("RGB", size, PAPER)
-    for name, (left, top) in zip(names, corners, strict=True):
-        _write(ImageDraw.Draw(empty), (left, top + height - BETWEEN + 2, width), name, INK)
+    sheet = Sheet(scene, sights[0].maps.shape[1], LAPSE_SIDES)
+    empty = sheet.empty()
     for sight in watched:
         page = empty.copy()
-        draw = ImageDraw.Draw(page)
-        draw_header(draw, page.width, f"{scene.unit} {sight.step}", f"{layer}  ·  {scene.about}  ·  {LEGEND}")
-        passed = sight.step / max(1, sights[-1].step)
-        draw.rectangle((GAP, HEADER - 6, GAP + passed * (page.width - 2 * GAP), HEADER - 4), fill=FAINT)
-        for corner, cell in zip(corners, _cells(sight, pictures, highest), strict=True):
-            _paste(page, cell, corner)
+        sheet.header.draw(page, f"{scene.unit} {sight.step}", f"{layer}  ·  {scene.counted}")
+        passed = sight.step / max(1, sights[-1].step) * (page.width - 2 * MARGIN)
+        top = sheet.header.height - MARGIN / 2 - FRAME
+        ImageDraw.Draw(page).rectangle((MARGIN, top, MARGIN + passed, top + 2), fill=FAINT)
+        sheet.fill(page, sight, highest)
         yield page
-
-
-def _paste(page: Image.Image, cell: "_Cell", corner: tuple[int, int]) -> None:
-    """A cell, and around it the frame of what is wrong."""
-    picture, is_wrong = cell
-    page.paste(picture, corner)
-    if is_wrong:
-        left, top = corner
-        frame = (left - FRAME, top - FRAME, left + picture.width + FRAME - 1, top + picture.height + FRAME - 1)
-        ImageDraw.Draw(page).rectangle(frame, outline=WRONG, width=FRAME)
-
-
-_Cell = tuple[Image.Image, bool]  # whether its prediction is wrong
-
-
-def _cells(sight: Sight, pictures: Sequence[Pixels], highest: Floats | None) -> Iterator[_Cell]:
-    """One look's overlays, image by image and target by target."""
-    heat = sight.heat((pictures[0].shape[0], pictures[0].shape[1]), highest)
-    rows = zip(pictures, heat, sight.states.tolist(), sight.captions, strict=True)
-    for picture, of_picture, states, caption in rows:
-        for heatmap, state in zip(of_picture, states, strict=True):
-            yield heated(picture, heatmap, state), caption.wrong
-
-
-def _row_names(scene: Scene, targets: int) -> list[list[str]]:
-    """What each row is: the image's truth, and with several targets the target."""
-    columns = scene.columns if targets > 1 else [""]
-    return [[name for name in (truth, column) if name] for truth in scene.truths for column in columns]
-
-
-def _width(names: Sequence[Sequence[str]]) -> int:
-    widest = max((font_of(13).getlength(line) for lines in names for line in lines), default=0)
-    return math.ceil(min(widest + 12, NAMES) / BLOCK) * BLOCK  # on JPEG's raster, as the cells are
-
-
-def _write(draw: ImageDraw.ImageDraw, place: tuple[int, int, int], text: str, colour: tuple[int, int, int]) -> None:
-    left, top, width = place
-    draw.text((left, top + 3), shortened(text, font_of(13), width), font=font_of(13), fill=colour)

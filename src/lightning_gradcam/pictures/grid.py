@@ -1,55 +1,37 @@
-"""One look in one picture: a labelled grid of all images and their heatmaps."""
+"""One look in one picture: all images beside their heatmaps, and what is said of each."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from lightning_gradcam.pictures.looks import Caption, Scene, Sight
-from lightning_gradcam.pictures.render import (
-    FAINT,
-    GAP,
-    HEADER,
-    HEAT,
-    INK,
-    LINE,
-    PAPER,
-    WRONG,
-    Floats,
-    Pixels,
-    Sides,
-    cell_size,
-    draw_header,
-    font_of,
+from lightning_gradcam.pictures.choosing import MOST_TARGETS
+from lightning_gradcam.pictures.looks import TRUE, Scene, Sight
+from lightning_gradcam.pictures.page import (
+    BETWEEN,
+    LEADING,
+    MARGIN,
+    NARROWEST,
+    SLOT,
+    Header,
+    Type,
+    draw_caption,
+    draw_frame,
     heated,
-    shortened,
 )
+from lightning_gradcam.pictures.render import FAINT, INK, PAPER, Floats, Pixels, Sides, cell_size
+from lightning_gradcam.pictures.words import fitting, shortened, wrapped
 
-GRID_SIDES: Sides = (160, 256)  # captions stay legible, grids stay small
-
-
-@dataclass(frozen=True)
-class Tile:
-    """One image with its overlays.
-
-    Attributes:
-        picture: (H, W, 3) uint8, as large as it is shown.
-        heatmaps: (T, H, W) in 0..1.
-        states: (T,) the maps' states: what is blank or not finite is said, not drawn.
-        caption: what stands below.
-    """
-
-    picture: Pixels
-    heatmaps: Floats
-    states: NDArray[np.uint8]
-    caption: Caption
+GRID_SIDES: Sides = (112, 120)
+SIDES_OF_SEVERAL: Sides = (84, 112)  # with several targets
+_LETTERS = 16  # of a target's name, where targets are too many to be read in a card
+_WIDE = 2  # times as wide as high: one image across
+_CARDS = 16  # images of a page that is two across; of more, which nobody reads in a card, it is wider
 
 
 def grid(scene: Scene, sight: Sight, layer: str, when: str = "", highest: Floats | None = None) -> Image.Image:
-    """Draw a layer's maps over the images.
+    """Draw a layer's maps over the images, all that are given.
 
     Args:
         scene: the images.
@@ -58,60 +40,135 @@ def grid(scene: Scene, sight: Sight, layer: str, when: str = "", highest: Floats
         when: the epoch, for the header.
         highest: (N, T) peaks that maps are drawn as shares of; without them each is scaled by itself.
     """
-    pictures = scene.at(GRID_SIDES)
-    heat = sight.heat((pictures[0].shape[0], pictures[0].shape[1]), highest)
-    parts = zip(pictures, heat, sight.states, sight.captions, strict=True)
-    subtitle = "  ·  ".join(part for part in (when, scene.about, HEAT) if part)
-    return draw_grid([Tile(*part) for part in parts], layer, subtitle, scene.columns)
-
-
-def draw_grid(tiles: Sequence[Tile], title: str, subtitle: str, columns: Sequence[str] = ()) -> Image.Image:
-    """Draw every image beside its overlays, in as many columns as make a landscape page.
-
-    Args:
-        tiles: one an image, all of one size.
-        title: the layer, in bold.
-        subtitle: epoch, target and the like.
-        columns: with several targets, the name of each; stands under its overlay.
-
-    Returns:
-        An RGB picture; sides are multiples of 8.
-    """
-    width, height = cell_size(tiles[0].picture)
-    overlays = len(tiles[0].heatmaps)
-    tile_width = (1 + overlays) * width
-    tile_height = height + LINE * (2 if columns else 1)
-    across = min(len(tiles), max(1, round(math.sqrt(len(tiles) * 1.5 * (tile_height + GAP) / (tile_width + GAP)))))
-    down = math.ceil(len(tiles) / across)
-    page_width = GAP + across * (tile_width + GAP)
-    page = Image.new("RGB", (page_width, HEADER + down * (tile_height + GAP)), PAPER)
-    draw_header(ImageDraw.Draw(page), page_width, title, subtitle)
-    for number, tile in enumerate(tiles):
-        row, column = divmod(number, across)
-        corner = (GAP + column * (tile_width + GAP), HEADER + row * (tile_height + GAP))
-        _draw_tile(page, tile, corner, (width, height), columns)
+    sheet = Sheet(scene, sight.maps.shape[1], GRID_SIDES if sight.maps.shape[1] == 1 else SIDES_OF_SEVERAL)
+    page = sheet.empty()
+    facts = "  ·  ".join(part for part in (when, scene.counted) if part)
+    sheet.header.draw(page, layer, facts)
+    sheet.fill(page, sight, highest)
     return page
 
 
-def _draw_tile(
-    page: Image.Image, tile: Tile, corner: tuple[int, int], cell: tuple[int, int], columns: Sequence[str]
-) -> None:
-    (left, top), (width, height) = corner, cell
-    page.paste(Image.fromarray(tile.picture), (left, top))
-    for number, (heatmap, state) in enumerate(zip(tile.heatmaps, tile.states, strict=True), start=1):
-        cell_left = left + number * width
-        page.paste(heated(tile.picture, heatmap, int(state)), (cell_left, top))
-        if columns:
-            name = shortened(columns[number - 1], font_of(13), width)
-            ImageDraw.Draw(page).text((cell_left + 2, top + height + 4), name, font=font_of(13), fill=FAINT)
-    below = top + height + (LINE if columns else 0)
-    _draw_caption(ImageDraw.Draw(page), tile.caption, (left, below), (1 + len(tile.heatmaps)) * width)
+@dataclass(frozen=True)
+class Sheet:
+    """A page of images beside their maps; where what lies does not depend on the look.
 
+    A tile is an image with all its maps in a row, and below what is said of it. Two images are across, so that they
+    can be made out in TensorBoard's card; one with several targets, whose names stand on top once.
 
-def _draw_caption(draw: ImageDraw.ImageDraw, caption: Caption, corner: tuple[int, int], width: int) -> None:
-    left, top = corner
-    font = font_of(14, bold=caption.wrong)
-    if caption.wrong:  # told by the colour, and by the sign for those who do not see it
-        draw.rectangle((left, top + 1, left + width - 1, top + LINE - 2), fill=(252, 232, 230))
-    text = shortened(f"✗ {caption.text}" if caption.wrong else caption.text, font, width - 8)
-    draw.text((left + 4, top + 3), text, font=font, fill=WRONG if caption.wrong else INK)
+    Attributes:
+        scene: the images.
+        targets: maps an image.
+        sides: between which a picture's longer side is shown.
+    """
+
+    scene: Scene
+    targets: int
+    sides: Sides
+
+    @cached_property
+    def pictures(self) -> list[Pixels]:
+        """As they are shown."""
+        return self.scene.at(self.sides)
+
+    @cached_property
+    def slot(self) -> int:
+        """From one cell of a tile to the next."""
+        return cell_size(self.pictures[0])[0] + BETWEEN
+
+    @property
+    def height(self) -> int:
+        """Of a cell."""
+        return cell_size(self.pictures[0])[1]
+
+    @property
+    def width(self) -> int:
+        """Of a tile."""
+        return max(2 * SLOT, (1 + self.targets) * self.slot) - BETWEEN
+
+    @property
+    def across(self) -> tuple[int, int]:
+        """How many tiles stand beside each other, and of how many the page is as wide as a card."""
+        is_wide = self.slot > _WIDE * self.height
+        readable = 1 if self.targets > 1 or is_wide or len(self.pictures) == 1 else 2
+        return min(len(self.pictures), readable * math.ceil(math.sqrt(len(self.pictures) / _CARDS))), readable
+
+    @cached_property
+    def type(self) -> Type:
+        """How large words are."""
+        width = min(self.width, (1 + MOST_TARGETS) * self.slot - BETWEEN)
+        return Type(max(NARROWEST, MARGIN + min(self.across) * (width + MARGIN)))
+
+    @cached_property
+    def header(self) -> Header:
+        """Of the page."""
+        key = "below: truth → answer (✗, dashed: wrong)" if any(self.scene.truths) else "below: the answer"
+        return Header(self.type, self.scene.about, key)
+
+    @cached_property
+    def lines(self) -> int:
+        """Of a truth and of an answer each: two where a truth needs them."""
+        font = self.type.caption()
+        return 1 + any(len(wrapped(truth.removeprefix(TRUE), font, self.width, 2)) > 1 for truth in self.scene.truths)
+
+    @cached_property
+    def name_lines(self) -> int:
+        """Of the targets' names: one where each fits over its cells, or there are too many, else one a name."""
+        font, names = self.type.caption(), self.scene.columns if self.targets > 1 else ()
+        fit = all(font.getlength(name) <= self.slot - BETWEEN for name in names)
+        return min(1, len(names)) if fit or len(names) > MOST_TARGETS else len(names)
+
+    @cached_property
+    def top(self) -> int:
+        """Of the first tile."""
+        return self.header.height + (self.type.lines(self.name_lines) + BETWEEN if self.name_lines else 0)
+
+    def corner(self, number: int) -> tuple[int, int]:
+        """Left and top of a tile."""
+        row, column = divmod(number, self.across[0])
+        below = BETWEEN + self.type.lines(2 * self.lines) + MARGIN
+        return MARGIN + column * (self.width + MARGIN), self.top + row * (self.height + below)
+
+    def empty(self) -> Image.Image:
+        """Return the page with the images, and the targets' names, without maps."""
+        across = self.across[0]
+        width = max(NARROWEST, MARGIN + across * (self.width + MARGIN))
+        rows = math.ceil(len(self.pictures) / across)
+        page = Image.new("RGB", (width, self.corner(rows * across)[1]), PAPER)
+        for number, picture in enumerate(self.pictures):
+            page.paste(Image.fromarray(picture), self.corner(number))
+        if self.name_lines:
+            for column in range(across):
+                self._draw_names(ImageDraw.Draw(page), self.corner(column)[0])
+        return page
+
+    def fill(self, page: Image.Image, sight: Sight, highest: Floats | None) -> None:
+        """Draw a look's maps and captions into a page that is empty of them."""
+        (height, width), size = self.pictures[0].shape[:2], self.type.caption().size
+        heat = sight.heat((height, width), highest)
+        for number, picture in enumerate(self.pictures):
+            left, top = self.corner(number)
+            for target, state in enumerate(sight.states[number].tolist()):
+                cell = heated(picture, heat[number, target], state, size)
+                page.paste(cell, (left + (1 + target) * self.slot, top))
+            caption, below = sight.captions[number], top + self.height + BETWEEN
+            draw_caption(
+                page, caption, (left, below, self.width, self.type.lines(2 * self.lines)), self.type, self.lines
+            )
+            if caption.wrong:
+                draw_frame(page, (left, top, self.targets * self.slot + width, height))
+
+    def _draw_names(self, draw: ImageDraw.ImageDraw, left: int) -> None:
+        """Each name ends over its cell; where they are long each stands on a line of its own, with a line down."""
+        font, bottom = self.type.caption(), self.top - BETWEEN
+        step = font.size * LEADING
+        for target, name in enumerate(self.scene.columns):
+            start = left + (1 + target) * self.slot
+            if self.name_lines == 1:
+                cut = name if len(name) <= _LETTERS else f"{name[: _LETTERS - 1]}…"
+                fits = fitting(cut, font.size, self.slot - BETWEEN)
+                draw.text((start, bottom - step / 4), cut, font=fits, fill=INK, anchor="ls")
+                continue
+            end, top = start + self.slot - BETWEEN, bottom - (target + 1) * step
+            text = shortened(name, font, end - left - font.size / 2)
+            draw.text((end - font.size / 2, top), text, font=font, fill=INK, anchor="ra")
+            draw.line((end - font.size / 4, top + step / 2, end - font.size / 4, bottom), fill=FAINT, width=2)

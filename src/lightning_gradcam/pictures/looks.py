@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from lightning_gradcam.pictures.render import Floats, Pixels, Sides, fitted
 
+TRUE, PREDICTED = "true ", "predicted "  # what captions begin with
 _GUARD = 1e-7  # against dividing by zero, as in `cam.maps.scaled`
 
 
@@ -24,6 +25,11 @@ class Caption:
         """All of it in a line."""
         return " · ".join(part for part in (self.truth, self.answer) if part)
 
+    @property
+    def short(self) -> tuple[str, str]:
+        """The truth and the answer without the words that every picture's header says once."""
+        return self.truth.removeprefix(TRUE), self.answer.removeprefix(PREDICTED)
+
 
 @dataclass(frozen=True)
 class Scene:
@@ -35,6 +41,7 @@ class Scene:
         about: what the maps are of: target, method, task.
         columns: with several targets, their names.
         unit: what looks are counted in, "epoch" or "step".
+        total: how many images there are, of which these may be some; 0 where these are all.
     """
 
     pictures: Sequence[Pixels]
@@ -42,6 +49,13 @@ class Scene:
     about: str
     columns: Sequence[str] = ()
     unit: str = "epoch"
+    total: int = 0
+
+    @property
+    def counted(self) -> str:
+        """How many images are drawn, and of how many."""
+        drawn = len(self.pictures)
+        return f"{drawn} of {self.total} images" if drawn < self.total else f"{drawn} image{'s' * (drawn != 1)}"
 
     def at(self, sides: Sides) -> list[Pixels]:
         """Return the pictures with their longer side brought between two sizes."""
@@ -49,8 +63,15 @@ class Scene:
 
     def of(self, rows: Sequence[int]) -> "Scene":
         """Return some of the images."""
-        chosen = [self.pictures[row] for row in rows], [self.truths[row] for row in rows]
-        return Scene(*chosen, self.about, self.columns, self.unit)
+        pictures, truths = [self.pictures[row] for row in rows], [self.truths[row] for row in rows]
+        return replace(self, pictures=pictures, truths=truths, total=self.total or len(self.pictures))
+
+    def of_targets(self, most: int) -> "Scene":
+        """Return the first of the targets; `about` then says so."""
+        if len(self.columns) <= most:
+            return self
+        about = f"{most} of {len(self.columns)} targets are drawn  ·  {self.about}"
+        return replace(self, columns=self.columns[:most], about=about)
 
 
 @dataclass(frozen=True)
@@ -71,11 +92,11 @@ class Sight:
     captions: Sequence[Caption]
     peaks: Floats | None = None
 
-    def of(self, rows: Sequence[int]) -> "Sight":
-        """Return some images' maps."""
-        peaks = None if self.peaks is None else self.peaks[list(rows)]
+    def of(self, rows: Sequence[int], targets: int) -> "Sight":
+        """Return some images' maps of so many targets at most, the first."""
+        chosen = list(rows), slice(targets)
+        peaks = None if self.peaks is None else self.peaks[chosen]
         captions = [self.captions[row] for row in rows]
-        chosen = list(rows)
         return replace(self, maps=self.maps[chosen], states=self.states[chosen], captions=captions, peaks=peaks)
 
     def heat(self, size: tuple[int, int], highest: Floats | None = None) -> Floats:

@@ -1,17 +1,13 @@
-"""What all pictures are drawn with: heat over an image, sizes, colours, fonts, JPEG."""
+"""What all pictures are drawn with: heat over an image, sizes, colours, JPEG."""
 
 import math
 from functools import cache
 from io import BytesIO
-from pathlib import Path
 
-import matplotlib
 import numpy as np
 from matplotlib import colormaps
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
-
-from lightning_gradcam.cam.states import BLANK, SHOWN
+from PIL import Image
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.floating]
@@ -19,10 +15,6 @@ Floats = NDArray[np.floating]
 # JPEG codes blocks of 8x8 pixels: on this raster no block holds two cells, so a picture is the same pixels each epoch.
 BLOCK = 8
 Sides = tuple[int, int]  # the smallest and the largest that a picture's longer side is shown at
-LINE = 24
-HEADER = 64
-GAP = 16
-HEAT = "yellow: strongest evidence"  # of `_blend`'s colours, in words
 INK, FAINT, WRONG, PAPER = (33, 33, 33), (112, 112, 112), (197, 34, 31), (255, 255, 255)
 
 
@@ -39,29 +31,6 @@ def to_jpeg(picture: Image.Image) -> bytes:
     buffer = BytesIO()
     picture.save(buffer, "JPEG", quality=88, subsampling=0)
     return buffer.getvalue()
-
-
-def draw_header(draw: ImageDraw.ImageDraw, width: int, title: str, subtitle: str) -> None:
-    """Draw the layer in bold and a line below it, shortened to the page."""
-    bold, plain = font_of(17, bold=True), font_of(14)
-    draw.text((GAP, 12), shortened(title, bold, width - 2 * GAP), font=bold, fill=INK)
-    draw.text((GAP, 36), shortened(subtitle, plain, width - 2 * GAP), font=plain, fill=FAINT)
-
-
-def heated(picture: Pixels, heatmap: Floats, state: int) -> Image.Image:
-    """Return the picture with its heatmap over it, or gray with the reason where the map, by its state, shows none."""
-    if state == SHOWN:
-        return Image.fromarray(overlay(picture, heatmap))
-    return _no_heat(picture, "blank: no evidence" if state == BLANK else "not finite")
-
-
-def _no_heat(picture: Pixels, reason: str) -> Image.Image:
-    """The picture, pale and gray, with the reason on it."""
-    cell = Image.fromarray(np.repeat(picture.mean(2, keepdims=True) * 0.35 + 150, 3, axis=2).astype(np.uint8))
-    font = font_of(13, bold=True)
-    text = shortened(reason, font, cell.width - 4)
-    ImageDraw.Draw(cell).text((cell.width / 2, cell.height / 2), text, font=font, fill=INK, anchor="mm")
-    return cell
 
 
 def fitted(picture: Pixels, sides: Sides) -> Pixels:
@@ -92,19 +61,3 @@ def _blend() -> tuple[Floats, Floats]:
     heat = np.linspace(0, 1, 256, dtype=np.float32)
     weight = (0.8 * heat**0.75)[:, None]
     return 1 - weight, weight * np.float32(255) * colormaps["plasma"](heat)[:, :3].astype(np.float32)
-
-
-@cache
-def font_of(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
-    """Return DejaVu Sans, which has most scripts, at a size in pixels."""
-    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name), size)
-
-
-def shortened(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
-    """Return as much of a text as fits in a width."""
-    if font.getlength(text) <= width:
-        return text
-    while text and font.getlength(f"{text}…") > width:
-        text = text[:-1]
-    return f"{text}…"

@@ -53,19 +53,20 @@ class ShownImages:
         truths = [to_truth(self.task, truth, self.class_names) for truth in self.truths]
         return Scene(self.pictures, truths, self.about, self.column_names, self.unit)
 
-    def sight(self, found: Maps, step: int = 0) -> Sight:
-        """One look at them, as it is drawn."""
+    def sight(self, found: Maps, step: int = 0, rows: Sequence[int] | None = None) -> Sight:
+        """One look at them, or at the images in some rows, whose maps these then are, as it is drawn."""
         peaks = found.peaks.numpy() if isinstance(found, Cams) else None
-        return Sight(step, found.maps.float().numpy(), found.states.numpy(), self.captions(found), peaks)
+        return Sight(step, found.maps.float().numpy(), found.states.numpy(), self.captions(found, rows), peaks)
 
-    def captions(self, found: Maps) -> list[Caption]:
-        """Return each image's truth and the model's answer."""
+    def captions(self, found: Maps, rows: Sequence[int] | None = None) -> list[Caption]:
+        """Return each image's truth and the model's answer, where `rows` is given of the images in these."""
+        rows = range(len(self.pictures)) if rows is None else rows
         answers = map(Answer, found.predictions.tolist(), found.scores.tolist(), found.targets[:, 0].tolist())
-        known = zip(self.truths, self.unknown or [()] * len(self.truths), answers, strict=True)
+        known = ((self.truths[row], self.unknown[row] if self.unknown else ()) for row in rows)
         labelled = any(map(len, self.truths))
         return [
             to_caption(self.task, truth, answer, self.class_names, labelled and answer.prediction not in unknown)
-            for truth, unknown, answer in known
+            for (truth, unknown), answer in zip(known, answers, strict=True)
         ]
 
     @property

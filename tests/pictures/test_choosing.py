@@ -1,0 +1,67 @@
+"""Which of many images are drawn."""
+
+from collections import Counter
+
+import pytest
+
+from lightning_gradcam.pictures.choosing import MOST_MAPS, drawn, spread
+
+
+def test_few_images_are_all_drawn() -> None:
+    """In their order."""
+    assert spread(["a", "b"] * 8) == list(range(16))
+    assert spread([]) == []
+    assert spread(["a"], 16, first=[0]) == [0]
+
+
+def test_without_truths_they_are_spread_over_all() -> None:
+    """From the middles of equal stretches."""
+    assert spread([""] * 32, 4) == [4, 12, 20, 28]
+
+
+@pytest.mark.parametrize("count", [17, 100, 256, 1000])
+@pytest.mark.parametrize("classes", [1, 2, 3, 7, 16, 40])
+def test_classes_are_as_even_as_they_come(count, classes) -> None:
+    """Sixteen different rows, in order; none of two classes has two images more than the other."""
+    truths = [row * row % classes for row in range(count)]
+    chosen = spread(truths)
+    assert chosen == sorted(set(chosen))
+    assert len(chosen) == 16
+    seen, there = Counter(truths[row] for row in chosen), Counter(truths)
+    full = [number for of, number in seen.items() if number < there[of]]
+    assert max(seen.values()) - min(full, default=99) <= 1
+    assert spread(truths) == chosen
+
+
+def test_a_rare_class_is_there() -> None:
+    """One image of a thousand; its room is no other's."""
+    truths = ["often"] * 999
+    truths.insert(500, "rare")
+    chosen = spread(truths)
+    assert 500 in chosen
+    assert len(chosen) == 16
+    assert chosen[0] < 100
+    assert chosen[-1] > 900
+
+
+def test_within_a_class_they_are_spread() -> None:
+    """Two classes behind each other: four from each, a quarter apart."""
+    assert spread([0] * 40 + [1] * 40, 8) == [5, 15, 25, 35, 45, 55, 65, 75]
+
+
+def test_given_rows_are_among_them() -> None:
+    """In order, none twice; of their class there are then fewer others."""
+    truths = [0] * 40 + [1] * 40
+    chosen = spread(truths, 8, first=[39, 38, 37, 39])
+    assert {37, 38, 39} <= set(chosen)
+    assert len(chosen) == 8
+    assert Counter(truths[row] for row in chosen) == {0: 4, 1: 4}
+    assert spread(truths, 3, first=[70, 60, 50, 40]) == [50, 60, 70]
+
+
+@pytest.mark.parametrize("targets", [1, 2, 3, 5, 16, 17, 1000])
+def test_a_run_draws_as_many_maps_as_a_strip_has_room_for(targets) -> None:
+    """Sixteen images, or 48 maps."""
+    rows = drawn([""] * 500, targets)
+    assert len(rows) == {1: 16, 2: 16, 3: 16, 5: 9}.get(targets, 3)
+    assert len(rows) * min(targets, 16) <= MOST_MAPS
