@@ -9,6 +9,7 @@ SOURCES = Path(__file__).parents[1] / "src" / "lightning_gradcam"
 NAME = SOURCES.name
 FLOORS = ["values", "errors", "cam", "timeline", "pictures", "logs", "training"]  # above are the ways in
 WAYS_IN = {"callback", "comparison", "explanation", "reading"}
+COMMAND = ["commands", "command", "__main__"]  # goes through the ways in, a floor on top of the other
 ROOMS = {f"{NAME}." + ".".join(path.relative_to(SOURCES).with_suffix("").parts): path for path in SOURCES.rglob("*.py")}
 
 
@@ -39,6 +40,14 @@ def test_every_import_points_down() -> None:
         assert {wing(other) for other in imports(room)} <= set(below), room
 
 
+def test_the_command_is_on_top() -> None:
+    """Its wings know those below each; nothing else in the house knows it."""
+    for room in ROOMS:
+        known = {wing(other) for other in imports(room)} & set(COMMAND)
+        below = COMMAND[: COMMAND.index(wing(room)) + 1] if wing(room) in COMMAND else []
+        assert known <= set(below), room
+
+
 def test_there_is_no_circle() -> None:
     """Also not within a wing."""
     assert len(list(TopologicalSorter({room: imports(room) for room in ROOMS}).static_order())) == len(ROOMS)
@@ -55,7 +64,7 @@ def test_the_tab_knows_the_layout_alone() -> None:
 
 def test_the_ways_in_and_the_wings_are_all_there_is() -> None:
     """A new wing gets a floor."""
-    assert {wing(room) for room in ROOMS} == {*FLOORS, *WAYS_IN, "dashboard", "__init__"}
+    assert {wing(room) for room in ROOMS} == {*FLOORS, *WAYS_IN, *COMMAND, "dashboard", "__init__"}
 
 
 def test_no_room_goes_through_the_front_door() -> None:

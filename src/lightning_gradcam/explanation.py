@@ -72,6 +72,11 @@ class Explanation:
     _found: Maps = field(repr=False)
     _remove: Callable[[Maps, Sequence[float]], tuple[Tensor, Tensor]] = field(repr=False)
 
+    @property
+    def answers(self) -> list[str]:
+        """What the model says of each image, in words, as the grid has it."""
+        return [caption.answer for caption in self._images.captions(self._found)]
+
     def overlays(self) -> list[Image.Image]:
         """Return each image with its heatmap over it, at the size the model saw; of several targets the first."""
         pairs = zip(self._images.pictures, self._found.heatmaps(self._images.size)[:, 0].numpy(), strict=True)

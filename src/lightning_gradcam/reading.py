@@ -259,7 +259,7 @@ class AttentionLog:
             import pandas
         except ImportError as error:
             raise SettingError("to_frame needs pandas: pip install pandas") from error
-        return pandas.DataFrame(_joined([_rows(log) for log in self])).infer_objects()
+        return pandas.DataFrame(columns_of(self)).infer_objects()
 
     def to_tensors(self) -> "dict[str, torch.Tensor]":
         """Return steps, maps, states, scores, predictions, wrong, targets and each number, by name, as tensors."""
@@ -437,6 +437,11 @@ def read_log(folder: str | PathLike[str]) -> AttentionLog:
     if log.notes:
         logger.warning("%s: %s", given, "; ".join(log.notes))
     return log
+
+
+def columns_of(log: AttentionLog) -> dict[str, Array]:
+    """Return the columns of `AttentionLog.to_frame`, as NumPy has them."""
+    return _joined([_rows(one) for one in log])
 
 
 def _moved(maps: Array) -> Array:

@@ -1,0 +1,1 @@
+"""What the command `lightning-gradcam` does, a room a task."""

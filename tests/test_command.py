@@ -1,0 +1,604 @@
+"""The command says and writes what `read_log`, `explain` and `compare` give; what is wrong is told in a sentence."""
+
+import csv
+import importlib
+import io
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from pytorch_lightning.loggers import TensorBoardLogger
+from torch.utils.data import DataLoader, TensorDataset
+from torchvision import models
+
+from lightning_gradcam import GradCAMCallback, compare, explain, read_log
+from lightning_gradcam.command import main
+from lightning_gradcam.commands import lines
+from lightning_gradcam.commands.files import apart, safe
+from lightning_gradcam.logs import schema
+
+from .conftest import Classifier, make_pairs, small_cnn
+from .dashboard.test_plugin import MAPS, look_record, write_parts, write_run
+from .test_reading import event_file, flip, record_starts
+
+NETWORK = "tests.conftest:small_cnn"
+
+
+@pytest.fixture(scope="module")
+def logs(tmp_path_factory) -> Path:
+    """Two runs of two layers, with masks and a caution; of three and of two epochs."""
+    from pytorch_lightning import Trainer, seed_everything
+
+    folder = tmp_path_factory.mktemp("fits") / "logs"
+    images, labels = make_pairs().tensors
+    val = DataLoader(TensorDataset(images, labels, (images[:, 0] > 1).long()), batch_size=8)
+    for version, epochs in (("version_2", 3), ("version_10", 2)):
+        seed_everything(0, verbose=False)
+        callback = GradCAMCallback(["network.0", "network.5"], images=4, trust=True, class_names=["cat", "dog", "owl"])
+        trainer = Trainer(
+            max_epochs=epochs,
+            accelerator="cpu",
+            devices=1,
+            logger=TensorBoardLogger(folder, name="", version=version),
+            callbacks=[callback],
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+        )
+        trainer.fit(Classifier(), DataLoader(TensorDataset(images, labels), batch_size=8), val)
+    return folder
+
+
+@pytest.fixture
+def images(tmp_path) -> Path:
+    """A folder of three pictures of noise, and of what is none."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for place in (1, 2, 10):
+        pixels = np.random.default_rng(place).integers(0, 256, (20, 24, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"image{place}.png")
+    (folder / "notes.txt").write_text("none")
+    return folder
+
+
+def told(capsys, *args: object) -> list[str]:
+    """What the command prints, where it works."""
+    capsys.readouterr()
+    code = main([str(arg) for arg in args])
+    out, err = capsys.readouterr()
+    assert code == 0, err
+    return out.splitlines()
+
+
+def refused(capsys, *args: object) -> str:
+    """What the command says on stderr where it refuses: one line, and nothing on stdout."""
+    capsys.readouterr()
+    assert main([str(arg) for arg in args]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    said = [line for line in err.splitlines() if line.startswith("lightning-gradcam: ")]
+    assert said[-1:] == err.splitlines()[-1:]
+    return said[-1].removeprefix("lightning-gradcam: ")
+
+
+def cells_of(printed: list[str], name: str, names: set[str]) -> list[list[str]]:
+    """The rows of a number's columns, without the one of chance."""
+    [head] = [place for place, line in enumerate(printed) if name in line.split() and set(line.split()) <= names]
+    group = printed[head].split().index(name)
+    rows = printed[head + 2 :]
+    rows = rows[: next(place for place, row in enumerate(rows) if row.startswith("by chance"))]
+    return [row.split()[2 + 3 * group :][:3] for row in rows]
+
+
+def test_the_numbers_shown_are_those_of_the_log(logs, capsys) -> None:
+    """Of each run and layer, in natural order, at the first look that has one and at the last."""
+    printed, whole = told(capsys, "show", logs), read_log(logs)
+    names = set(next(iter(whole)).numbers)
+    for name in ("drift", "focus", "border", "peak", "in_mask", "faithfulness", "learned"):
+        for cells, log in zip(cells_of(printed, name, names), whole, strict=True):
+            means = log.mean(name)[np.isfinite(log.mean(name))]
+            expected = [lines.number(means[0]), lines.number(means[-1]), lines.change(means[-1] - means[0])]
+            assert cells == expected, name
+    rows = [line.split() for line in printed if line.startswith("version_")][:4]
+    assert [row[:2] for row in rows] == [[log.run, log.layer] for log in whole]
+    assert [row[2:4] for row in rows] == [["multiclass", "epoch"]] * 4
+    assert [row[4:] for row in rows] == [["4", "0", "3", "4", "1"]] * 2 + [["3", "0", "2", "4", "1"]] * 2
+
+
+def test_what_is_shown_fits_and_tells_where_attention_moved(logs, capsys) -> None:
+    """In 100 columns, with the cautions, and without notes where all can be read."""
+    printed = told(capsys, "show", logs)
+    assert max(map(lines.width, printed)) <= 100
+    text = " ".join(" ".join(printed).split())
+    for log in read_log(logs):
+        drift, border, inside = (log.mean(name) for name in ("drift", "border", "in_mask"))
+        top = int(np.nanargmax(drift))
+        assert (
+            f"{log.run}, {log.layer}: it moved most at epoch {log.steps[top]} (drift {drift[top]:.3f}, at the last "
+            f"look {drift[-1]:.3f}); its share in the border went from {border[0]:.3f} to {border[-1]:.3f} (0.36 by "
+            f"chance); its share on the thing went from {inside[0]:.3f} to {inside[-1]:.3f}"
+        ) in text
+        assert f"{log.run}, {log.layer}: {log.caution}" in text
+    assert "Notes" not in printed
+    assert "The images are not the same" not in text
+
+
+def test_one_run_and_one_layer_can_be_shown_alone(logs, capsys) -> None:
+    """Of the others nothing is said."""
+    printed = "\n".join(told(capsys, "show", logs, "--run", "version_2", "--layer", "network.5"))
+    assert "version_10" not in printed
+    assert "network.0" not in printed
+    assert "1 run, 1 layer" in printed
+
+
+def test_json_has_the_means_of_the_log(logs, capsys) -> None:
+    """None where there is none, and nothing that JSON does not have."""
+    found = json.loads("\n".join(told(capsys, "show", logs, "--json")), parse_constant=pytest.fail)
+    whole = read_log(logs)
+    assert (found["runs"], found["layers"], found["notes"]) == (list(whole.runs), list(whole.layers), [])
+    for one, log in zip(found["logs"], whole, strict=True):
+        assert (one["run"], one["layer"], one["steps"]) == (log.run, log.layer, log.steps.tolist())
+        assert (one["caution"], one["about"], one["fingerprints"]) == (log.caution, log.about, log.fingerprints)
+        assert one["numbers"].keys() == log.numbers.keys()
+        for name, number in one["numbers"].items():
+            means = [math.nan if mean is None else mean for mean in number["means"]]
+            assert means == pytest.approx(log.mean(name).tolist(), nan_ok=True)
+            assert number["says"] == log.metrics[name]["says"]
+        assert one["numbers"]["drift"]["means"][0] is None
+        assert one["numbers"]["drift"]["first"] == pytest.approx(log.mean("drift")[1])
+
+
+def test_what_cannot_be_read_is_shown_once(tmp_path, capsys) -> None:
+    """Among the lines that are asked for; stderr has nothing."""
+    write_run(tmp_path / "a", 4)
+    write_run(tmp_path / "b", 1, first=5)
+    file = event_file(tmp_path / "a")
+    flip(file, record_starts(file)[-2] + 1)
+    assert main(["show", str(tmp_path)]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    text = " ".join(out.split())
+    [note] = read_log(tmp_path).notes
+    assert "".join(note.split()) in "".join(out[out.index("Notes") :].split())
+    assert "The images are not the same in all of them" in text
+    assert "b, network.6: its share in the border" not in text  # of one look
+
+
+def test_names_that_a_terminal_would_obey_are_shown_as_they_are_written(tmp_path, capsys) -> None:
+    """And two long ones that are cut alike are told apart."""
+    write_run(tmp_path / "red\x1b[31m\nrun", 1)
+    for end in "ab":
+        write_run(tmp_path / f"{'long' * 10}{end}{'name' * 10}", 1)
+    printed = told(capsys, "show", tmp_path)
+    assert "\x1b" not in "".join(printed)
+    assert any(line.startswith(r"red\x1b[31m\nrun") for line in printed)
+    assert max(map(lines.width, printed)) <= 100
+    firsts = [line.split("  ")[0] for line in printed if line.startswith("long") or re.match(r"\d:long", line)]
+    assert len(set(firsts)) == 2
+
+
+def test_arrays_are_read_back_equal(logs, tmp_path, capsys) -> None:
+    """Without pickle; a file a run and layer."""
+    printed = told(capsys, "export", logs, "--npz", "--out", tmp_path / "new" / "out")
+    assert len(printed) == 4
+    for path, log in zip(printed, read_log(logs), strict=True):
+        assert Path(path) == tmp_path / "new" / "out" / f"{log.run}-{log.layer}.npz"
+        with np.load(path) as found:
+            names = ("steps", "maps", "states", "scores", "predictions", "wrong", "answers", "targets")
+            for name in (*names, "fingerprints", "said"):
+                assert found[name].tolist() == np.asarray(getattr(log, name)).tolist(), name
+            for name in ("steps", "maps", "states", "scores", "predictions", "wrong", "targets"):
+                assert found[name].dtype == getattr(log, name).dtype, name
+            assert set(found) == {*names, "fingerprints", "said", *log.numbers}
+            for name, values in log.numbers.items():
+                assert np.array_equal(found[name], values, equal_nan=True), name
+
+
+def test_the_table_is_what_pandas_writes(logs, tmp_path, capsys, monkeypatch) -> None:
+    """Byte for byte; and without pandas."""
+    pytest.importorskip("pandas")
+    expected = read_log(logs).to_frame().to_csv(index=False)
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    assert told(capsys, "export", logs, "--csv", "--out", tmp_path) == [str(tmp_path / "numbers.csv")]
+    assert (tmp_path / "numbers.csv").read_bytes().decode() == expected
+
+
+def test_looks_and_images_can_be_chosen(logs, tmp_path, capsys) -> None:
+    """By their steps, and by their places."""
+    told(capsys, "export", logs, "--npz", "--csv", "--out", tmp_path, "--epochs", "2,0", "--images", "3,1")
+    log = read_log(logs).of("version_2", "network.5")
+    with np.load(tmp_path / "version_2-network.5.npz") as found:
+        assert found["steps"].tolist() == [2, 0]
+        assert (found["maps"] == log.maps[[2, 0]][:, [3, 1]]).all()
+        assert np.array_equal(found["drift"], log.numbers["drift"][[2, 0]][:, [3, 1]], equal_nan=True)
+        assert found["fingerprints"].tolist() == [log.fingerprints[3], log.fingerprints[1]]
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "numbers.csv").read_text())))
+    assert {(row["step"], row["image"]) for row in rows} == {(step, image) for step in "02" for image in "13"}
+    assert len(rows) == 4 * 4
+
+
+def test_pictures_are_those_of_the_log(logs, tmp_path, capsys) -> None:
+    """A film strip, a time-lapse and a figure a run and layer."""
+    alone = ["--run", "version_2", "--layer", "network.5", "--images", "1,0"]
+    names = ["filmstrip.png", "timelapse.webp", "figure.pdf"]
+    printed = told(capsys, "export", logs, "--film", "--lapse", "--pdf", "--out", tmp_path, *alone, "--epochs", "0,3")
+    assert printed == [str(tmp_path / f"version_2-network.5-{name}") for name in names]
+    log = read_log(logs).of("version_2", "network.5")
+    film = np.asarray(Image.open(printed[0]).convert("RGB"))
+    assert (film == np.asarray(log.filmstrip([0, 3], [1, 0]).convert("RGB"))).all()
+    assert Path(printed[1]).read_bytes() == log.timelapse([0, 3], [1, 0])
+    assert Image.open(printed[1]).n_frames >= 2
+    assert Path(printed[2]).read_bytes().startswith(b"%PDF")
+
+
+def test_files_are_in_the_folder_whatever_runs_are_called(tmp_path, capsys) -> None:
+    """No two are the same, also where a file system knows no capitals; and nothing is written elsewhere."""
+    source, out = tmp_path / "source", tmp_path / "deep" / "er" / "out"
+    for run in ("a/b", "a_b", "A_b", "..evil", "-rf", "x" * 250, "nul\n", "été"):
+        write_run(source / run, 1)
+    for layer in ("../../escape", "/etc/passwd", "b-c", "..", "", "é" * 300):
+        write_parts(source / "a", schema.part_tag(schema.grid_tag(layer), schema.MAPS), look_record())
+    printed = told(capsys, "export", source, "--npz", "--out", out)
+    written = [path for path in tmp_path.rglob("*") if path.is_file() and source not in path.parents]
+    assert sorted(map(str, written)) == sorted(printed)
+    assert {path.parent for path in written} == {out}
+    assert len({path.name.casefold() for path in written}) == len(read_log(source)) == 14
+    assert all(len(path.name.encode()) < 255 and path.name[0] not in ".-" for path in written)
+    ends = {path.name.removeprefix("a_b-network.6") for path in written} & {".npz", "-2.npz", "-3.npz"}
+    assert ends == {"-2.npz", "-3.npz"}  # the first is A_b's
+
+
+def test_a_name_is_the_same_file_whichever_are_chosen(tmp_path, capsys) -> None:
+    """The number that tells it from another is not the first's once that is left out."""
+    for run in ("a/b", "a_b"):
+        write_run(tmp_path / "logs" / run, 1)
+    every = told(capsys, "export", tmp_path / "logs", "--npz", "--out", tmp_path)
+    again = [
+        *told(capsys, "export", tmp_path / "logs", "--npz", "--out", tmp_path, "--force", "--run", "a/b"),
+        *told(capsys, "export", tmp_path / "logs", "--npz", "--out", tmp_path, "--force", "--run", "a_b"),
+    ]
+    assert sorted(again) == sorted(every)
+    [alone] = told(capsys, "export", tmp_path / "logs" / "a_b", "--npz", "--out", tmp_path / "alone")
+    assert Path(alone).name == "a_b-network.6.npz"
+
+
+def test_safe_names() -> None:
+    """Letters and digits of any script stay."""
+    assert [safe(name) for name in ("layer4.1", "../x", "a b/c", "", "..", "日本", "a\udcff", "-v")] == [
+        *("layer4.1", "_x", "a_b_c", "_", "_", "日本", "a_", "v")
+    ]
+    assert apart(["a", "A", "a-2", "a"]) == ["a", "A-2", "a-2-2", "a-3"]
+
+
+def test_what_is_there_is_written_over_by_force_alone(tmp_path, capsys) -> None:
+    """Nothing is written where one is there; a link is replaced, and what it leads to stays."""
+    write_run(tmp_path / "logs" / "run", 1)
+    out, other = tmp_path / "out", tmp_path / "other"
+    out.mkdir()
+    other.write_text("mine")
+    (out / "numbers.csv").symlink_to(other)
+    options = ["export", tmp_path / "logs", "--npz", "--csv", "--out", out]
+    said = refused(capsys, *options)
+    assert said == f"{str(out / 'numbers.csv')!r} is there already, and not written over; --force writes over it"
+    assert [path.name for path in out.iterdir()] == ["numbers.csv"]
+    assert len(told(capsys, *options, "--force")) == 2
+    assert other.read_text() == "mine"
+    assert not (out / "numbers.csv").is_symlink()
+    assert sorted(path.name for path in out.iterdir()) == ["numbers.csv", "run-network.6.npz"]
+
+
+def test_numbers_named_as_other_arrays_and_images_that_are_unknown(tmp_path, capsys) -> None:
+    """Neither is lost, and neither stops the others."""
+    head, *rest = look_record(M=2)
+    told_of = json.loads(head) | {"metrics": ["maps", "../file"]}
+    write_parts(tmp_path / "logs", MAPS, [json.dumps(told_of).encode(), *rest])
+    [path] = told(capsys, "export", tmp_path / "logs", "--npz", "--out", tmp_path, "--images", "0")
+    with np.load(path) as found:
+        assert found["maps"].shape == (1, 1, 1, 2, 2)
+        assert found["number_maps"].shape == found["number_.._file"].shape == (1, 1, 1)
+        assert found["said"].tolist() == []
+
+
+WRONG_LOGS = {  # by the arguments behind the log's folder: what the sentence has
+    ("export",): "export is not told what to write; accepted are --npz, --csv, --film, --lapse and --pdf",
+    ("show", "--run", "verson_2"): "run='verson_2' is not there; did you mean 'version_2'",
+    ("show", "--layer", "network"): "layer='network' is not there; did you mean 'network.5' or 'network.0'?; there are",
+    ("export", "--npz", "--epochs", "0,9"): "--epochs 9: run 'version_2', layer 'network.0' has no such look, the "
+    "nearest is 3; accepted are 0, 1, 2, 3",
+    ("export", "--npz", "--images", "4"): "--images 4: run 'version_2', layer 'network.0' has 4; accepted are 0 to 3",
+    ("export", "--npz", "--epochs", "0;9"): "argument --epochs: '0;9' is not accepted: it takes whole numbers",
+    ("export", "--npy"): "'--npy' is nothing that lightning-gradcam export takes; did you mean '--npz' or ",
+    ("export", "--npz", "--epoch", "1"): "did you mean '--epochs'?",
+}
+
+
+@pytest.mark.parametrize("args", WRONG_LOGS)
+def test_what_is_wrong_is_told_in_a_sentence(logs, capsys, args) -> None:
+    """With what was given, what is accepted, and the nearest; exit code 2."""
+    assert WRONG_LOGS[args] in refused(capsys, args[0], logs, *args[1:])
+
+
+def test_commands_that_are_none_and_folders_that_are_not_there(tmp_path, capsys) -> None:
+    """Also an output folder that is a file."""
+    write_run(tmp_path / "logs", 1)
+    (tmp_path / "file").write_text("")
+    assert (
+        refused(capsys, "shwo")
+        == "'shwo' is no command; did you mean 'show'?; accepted are show, export, explain, compare"
+    )
+    assert refused(capsys).startswith("no command is given; accepted are show, ")
+    assert "arguments are required: LOGDIR" in refused(capsys, "show")
+    assert f"{str(tmp_path / 'logs')!r} is one" in refused(capsys, "show", tmp_path / "lgs")
+    assert refused(capsys, "export", tmp_path / "logs", "--csv", "--out", tmp_path / "file").startswith(
+        f"{str(tmp_path / 'file')!r}: "
+    )
+
+
+def test_help_is_shown_without_torch_and_says_each_option(tmp_path) -> None:
+    """So are show and export; only a model needs it."""
+    write_run(tmp_path / "logs", 2)
+    code = (
+        "import sys; from lightning_gradcam.command import main\n"
+        "calls = '--help', 'explain -h', 'show logs', 'export logs --npz --csv'\n"
+        "print([main(call.split()) for call in calls], {'torch', 'pandas', 'tensorflow'} & set(sys.modules))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert ran.stdout.splitlines()[-1] == "[0, 0, 0, 0] set()"
+    assert all(option in ran.stdout for option in ("--weights", "--checkpoint", "--classes", "--trust", "COMMAND"))
+    assert ran.stderr == ""
+
+
+def test_a_closed_pipe_and_a_terminal_of_few_letters_end_quietly(tmp_path) -> None:
+    """As `| head` closes it; a run's name that cannot be encoded is escaped."""
+    for place in range(20):
+        write_run(tmp_path / "logs" / f"été{place}", 1)
+    command = [sys.executable, "-m", "lightning_gradcam", "show", "logs"]
+    read, write = os.pipe()
+    os.close(read)
+    ran = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    os.close(write)
+    assert (ran.returncode, ran.stderr) == (141, "")
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    ran = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert r"\xe9t\xe919" in ran.stdout
+
+
+def test_an_interrupt_ends_quietly_and_leaves_no_part_of_a_file(tmp_path, capsys, monkeypatch) -> None:
+    """With 130, as a shell has it."""
+    write_run(tmp_path / "logs", 1)
+
+    def interrupted(*args: object, **arrays: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(np, "savez_compressed", interrupted)
+    assert main(["export", str(tmp_path / "logs"), "--npz", "--out", str(tmp_path / "out")]) == 130
+    assert capsys.readouterr() == ("", "")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_the_entry_in_pyproject_is_main() -> None:
+    """And `python -m lightning_gradcam` runs it."""
+    text = (Path(__file__).parents[1] / "pyproject.toml").read_text()
+    [(room, name)] = re.findall(r'^lightning-gradcam = "([\w.]+):(\w+)"$', text, re.MULTILINE)
+    assert getattr(importlib.import_module(room), name) is main
+
+
+def test_explain_writes_the_grid_and_says_a_line_an_image(images, tmp_path, capsys) -> None:
+    """Random weights are said; images are in natural order; the same as `explain` gives of them."""
+    out = tmp_path / "grid.png"
+    assert main(["explain", "resnet18", str(images), "--size", "32", "--out", str(out), "--classes", "5"]) == 0
+    printed, err = capsys.readouterr()
+    assert "resnet18 has RANDOM WEIGHTS" in err
+    torch.manual_seed(0)
+    paths = [images / f"image{place}.png" for place in (1, 2, 10)]
+    found = explain(models.resnet18(num_classes=5), paths, size=32)
+    said, head, *rows, last = printed.splitlines()
+    assert said == f"layer {found.layer}, method {found.method}"
+    assert head.split() == ["image", "answer", "score", *found.metrics]
+    for place, (row, path) in enumerate(zip(rows, paths, strict=True)):
+        numbers = [lines.number(float(values[place])) for values in found.metrics.values()]
+        score = float(found.scores[place])
+        predicted = f"predicted {found.predictions[place]} ({score:.0%})"
+        assert row.split() == [str(path), *predicted.split(), lines.number(score), *numbers]
+    assert last == str(out)
+    assert (np.asarray(Image.open(out).convert("RGB")) == np.asarray(found.grid().convert("RGB"))).all()
+
+
+def test_explain_takes_pretrained_weights_with_their_transforms(images, tmp_path, capsys, monkeypatch) -> None:
+    """As torchvision's own preset makes them; classes have names."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    weights = models.ResNet18_Weights.DEFAULT
+    model = models.resnet18().eval()
+    place = tmp_path / "hub" / "checkpoints" / Path(weights.url).name
+    place.parent.mkdir(parents=True)
+    torch.save(model.state_dict(), place)  # where a download would be
+    image = images / "image1.png"
+    _, head, row, _ = told(capsys, "explain", "resnet18", image, "--weights", "DEFAULT", "--out", tmp_path / "g.png")
+    with torch.no_grad():
+        scores = model(weights.transforms()(Image.open(image))[None]).softmax(1)[0]
+    assert "class" in head.split()
+    assert f"predicted {int(scores.argmax())} ({float(scores.max()):.0%})" in row
+    assert lines.number(float(scores.max())) in row.split()
+    assert weights.meta["categories"][int(scores.argmax())] in row
+
+
+def test_weights_that_cannot_be_had_are_told(images, tmp_path, capsys, monkeypatch) -> None:
+    """In one sentence, without a network."""
+    from torch import hub
+
+    def unreachable(*args: object, **options: object) -> None:
+        raise OSError("Name or service not known")
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(hub, "urlopen", unreachable)
+    said = refused(capsys, "explain", "resnet18", images, "--weights", "DEFAULT", "--out", tmp_path / "g.png")
+    assert said.startswith("--weights 'DEFAULT' of resnet18 cannot be had: OSError: Name or service not known")
+
+
+def test_explain_takes_timm_and_several_targets(images, tmp_path, capsys) -> None:
+    """At timm's own size; a line an image and target."""
+    pytest.importorskip("timm")
+    options = ["--target", "1,2", "--trust", "--classes", "4", "--out", tmp_path / "g.webp"]
+    _, head, *rows, last = told(capsys, "explain", "timm/resnet10t", images / "image1.png", *options)
+    assert [row.split()[4] for row in rows] == ["1", "2"]
+    assert {"faithfulness", "class_sensitivity"} <= set(head.split())
+    assert Image.open(last).format == "WEBP"
+
+
+def test_a_checkpoint_of_a_module_is_loaded_without_its_prefix(make_trainer, loader, images, tmp_path, capsys) -> None:
+    """As Lightning saved it, with a callback's own state; and a plain state dict."""
+    module = Classifier()
+    trainer = make_trainer(GradCAMCallback(images=2), max_epochs=1)
+    trainer.fit(module, loader, loader)
+    trainer.save_checkpoint(tmp_path / "one.ckpt")
+    torch.save(module.network.state_dict(), tmp_path / "plain.pt")
+    found = explain(module.network, [images / "image2.png"], mean=0.4, std=0.2)
+    for file in ("one.ckpt", "plain.pt"):
+        options = ["--checkpoint", tmp_path / file, "--mean", "0.4", "--std", "0.2", "--out", tmp_path / f"{file}.png"]
+        _, _, row, path = told(capsys, "explain", NETWORK, images / "image2.png", *options)
+        assert f"predicted {found.predictions[0]} ({found.scores[0]:.0%})" in row
+        assert row.split()[4:] == [
+            lines.number(float(value)) for value in (found.scores[0], *(one[0] for one in found.metrics.values()))
+        ]
+        assert (np.asarray(Image.open(path).convert("RGB")) == np.asarray(found.grid().convert("RGB"))).all()
+
+
+def test_what_does_not_fit_of_a_checkpoint_is_told_with_its_keys(images, tmp_path, capsys) -> None:
+    """Missing, other, and of another shape; with a word where it is the number of classes."""
+    state = small_cnn().state_dict()
+    more = {f"model.{key}": value for key, value in (state | {"head.x": torch.ones(1)}).items()}
+    less = {key: value for key, value in state.items() if key != "9.bias"}
+    shapes = "9.weight is (3, 8) there and (4, 8) in the model, 9.bias is (3,) there and (4,) in the model)"
+    cases = {
+        "missing": (less, [], "1 of 11 keys of the model are not there (9.bias)"),
+        "other": (more, [], "behind the prefix 'model.': 1 of 12 keys there are not the model's (head.x)"),
+        "shape": (state, ["--classes", "4"], f"{shapes}; is it --classes 3?"),
+        "none": ({"epoch": 3}, [], "has a dict of epoch; accepted is a state dict, or one as 'state_dict' in a dict"),
+        "unsafe": (small_cnn(), [], "beside weights it holds torch.nn."),
+    }
+    for name, (saved, options, words) in cases.items():
+        torch.save(saved, tmp_path / f"{name}.pt")
+        said = refused(capsys, "explain", NETWORK, images, "--checkpoint", tmp_path / f"{name}.pt", *options)
+        assert words in said, name
+    said = refused(capsys, "explain", NETWORK, images, "--checkpoint", tmp_path / "shpe.pt")
+    assert "is not there; did you mean 'shape.pt'" in said
+    assert "cannot be read" in refused(capsys, "explain", NETWORK, images, "--checkpoint", images / "notes.txt")
+
+
+def test_of_two_models_in_a_checkpoint_the_first_is_taken_and_said(images, tmp_path, capsys) -> None:
+    """As of a student and its teacher."""
+    state = {f"{who}.{key}": value for who in ("student", "teacher") for key, value in small_cnn().state_dict().items()}
+    torch.save({"state_dict": state}, tmp_path / "two.ckpt")
+    options = ["--checkpoint", str(tmp_path / "two.ckpt"), "--out", str(tmp_path / "g.png")]
+    assert main(["explain", NETWORK, str(images), *options]) == 0
+    assert (
+        "the weights behind 'student.', 'teacher.' fit alike; those behind 'student.' are taken"
+        in capsys.readouterr().err
+    )
+
+
+def failing_model() -> None:
+    raise RuntimeError("no such file\nof mine")
+
+
+WRONG_MODELS = {
+    ("resnt18",): "MODEL 'resnt18' is none that is known; did you mean 'resnet18'",
+    ("vit_tiny_patch16_224",): "did you mean 'timm/vit_tiny_patch16_224'",
+    ("timm/resnet10",): "MODEL 'timm/resnet10' is none that timm knows; did you mean 'timm/resnet10t'",
+    ("resnet18", "--weights", "IMAGNET1K_V1"): "did you mean 'IMAGENET1K_V1'?; accepted are IMAGENET1K_V1, DEFAULT",
+    ("resnet18", "--weights", "DEFAULT", "--classes", "3"): "--classes 3: pretrained weights have classes of their own",
+    ("resnet18", "--classes", "0"): "argument --classes: '0' is not accepted: it takes a number of classes, as 10",
+    ("nowhere.there:model",): "MODEL 'nowhere.there:model' cannot be imported: ModuleNotFoundError: No module named",
+    ("tests.conftest:smal_cnn",): "tests.conftest has no 'smal_cnn'; did you mean 'small_cnn'",
+    ("tests.conftest:",): "MODEL 'tests.conftest:' is no path to what makes a module",
+    ("tests.conftest:make_pairs",): "returns a TensorDataset; accepted is a torch module",
+    ("tests.test_command:failing_model",): "cannot be had: RuntimeError: no such file of mine (test_command.py:",
+    (NETWORK, "--layer", "66"): "target_layer='66' is not a layer of the model",
+    (NETWORK, "--method", "gradcan"): "method='gradcan' is unknown; did you mean 'gradcam'",
+    (NETWORK, "--target", "3"): "target=3 is no class of this model, which has 3 (0 to 2)",
+    (NETWORK, "--target", "cat"): "argument --target: 'cat' is not accepted: it takes predicted, a class's number",
+    (NETWORK, "--size", "3,4,5"): "argument --size: '3,4,5' is not accepted: it takes a height and a width",
+    (NETWORK, "--mean", "0.5"): "mean=0.5 and std=None: accepted are both or neither",
+    (NETWORK, "--size", "1"): f"MODEL '{NETWORK}' cannot be asked of these images: RuntimeError: ",
+    (NETWORK, "--out", "grid.pn"): "--out 'grid.pn' does not end as a picture; did you mean",
+    (NETWORK, "nothing.png"): "IMAGES 'nothing.png' is not there",
+}
+
+
+@pytest.mark.parametrize("args", WRONG_MODELS)
+def test_models_and_settings_that_cannot_work_are_told_in_a_sentence(images, capsys, args, monkeypatch) -> None:
+    """With what was given, what is accepted, and the nearest; no picture is written."""
+    assert WRONG_MODELS[args] in refused(capsys, "explain", args[0], images, *args[1:])
+    assert not Path("grid.png").exists()
+
+
+def test_images_that_cannot_be_read_are_told_by_name(images, tmp_path, capsys) -> None:
+    """Broken, none at all, or in an empty folder."""
+    whole = (images / "image1.png").read_bytes()
+    (images / "image3.png").write_bytes(whole[:300])
+    assert f"image {str(images / 'image3.png')!r} is broken: " in refused(capsys, "explain", NETWORK, images)
+    assert "notes.txt' is no picture; accepted are .png, " in refused(capsys, "explain", NETWORK, images / "notes.txt")
+    (tmp_path / "empty").mkdir()
+    assert "has no picture in it" in refused(capsys, "explain", NETWORK, tmp_path / "empty")
+    assert "did you mean 'image1.png'" in refused(capsys, "explain", NETWORK, images / "imag1.png")
+
+
+def test_a_picture_that_is_there_is_not_written_over(images, tmp_path, capsys) -> None:
+    """It is told before the model is asked; --force writes."""
+    out = tmp_path / "grid.png"
+    out.write_text("mine")
+    options = ["explain", NETWORK, images / "image1.png", "--out", out]
+    assert refused(capsys, *options).startswith(f"{str(out)!r} is there already")
+    assert out.read_text() == "mine"
+    told(capsys, *options, "--force")
+    assert Image.open(out).format == "PNG"
+
+
+def test_compare_prints_the_table_and_saves_its_picture(images, tmp_path, capsys) -> None:
+    """The rows are `compare`'s, of masks that are named as the images; the timings are of their own."""
+    torch.save(small_cnn().state_dict(), tmp_path / "weights.pt")
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    things = np.zeros((3, 20, 24), np.uint8)
+    things[:, 5:15, 6:12] = 1
+    for thing, place in zip(things, (1, 2, 10), strict=True):
+        Image.fromarray(thing).save(masks / f"image{place}.bmp")
+    options = ["--checkpoint", tmp_path / "weights.pt", "--methods", "gradcam, layercam", "--layers", "0,6"]
+    options += ["--mean", "0.5", "--std", "0.5", "--masks", masks, "--out", tmp_path / "picture.png"]
+    printed = told(capsys, "compare", NETWORK, images, *options)
+    model = small_cnn()
+    model.load_state_dict(torch.load(tmp_path / "weights.pt"))
+    paths = [images / f"image{place}.png" for place in (1, 2, 10)]
+    found = compare(model, paths, None, ["0", "6"], ["gradcam", "layercam"], masks=things > 0, mean=0.5, std=0.5)
+    without_cost = [line.rsplit(None, 1)[0].split() for line in str(found).splitlines()]
+    assert [line.rsplit(None, 1)[0].split() for line in printed[:-1]] == without_cost
+    assert len(printed) == 2 + 4 + 1
+    assert (np.asarray(Image.open(printed[-1]).convert("RGB")) == np.asarray(found.picture().convert("RGB"))).all()
+    (masks / "image2.bmp").unlink()
+    said = refused(capsys, "compare", NETWORK, images, *options, "--force")
+    assert said == f"--masks {str(masks)!r} has no picture for 'image2.png'; accepted is one, as 'image2.png'"
+
+
+def test_what_a_model_prints_is_not_among_what_was_asked_for(images, tmp_path, capsys, monkeypatch) -> None:
+    """It goes to stderr."""
+    (tmp_path / "loud.py").write_text(
+        "from tests.conftest import small_cnn\nprint('imported')\n\n"
+        "def make():\n    print('made')\n    return small_cnn()\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    assert main(["explain", "loud:make", str(images), "--out", "g.png"]) == 0
+    out, err = capsys.readouterr()
+    assert "imported" not in out
+    assert "made" not in out
+    assert {"imported", "made"} <= set(err.splitlines())
