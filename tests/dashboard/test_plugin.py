@@ -25,7 +25,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.tensorboard import SummaryWriter
 
-from lightning_gradcam import GradCAMCallback
+from lightning_gradcam import GradCAMCallback, read_log
 from lightning_gradcam.cam.maps import Cams
 from lightning_gradcam.cam.states import SHOWN
 from lightning_gradcam.cam.tasks import Task
@@ -216,6 +216,38 @@ def test_a_fit_of_300_epochs_has_300_in_the_tab(make_trainer, loader, pairs, tmp
         assert peaks[drawn, 0].tolist() == history.looks[place].peaks[drawn, 0].tolist()
         assert np.isnan(peaks[~drawn]).all()
     assert len(probe["said"]) == 2
+
+
+@LOADERS
+def test_the_tab_is_given_what_a_log_is_read_as(make_trainer, loader, pairs, tmp_path) -> None:
+    """Of two targets with trust: every array of every look, the images, what is said of them, and the caution."""
+    from torch.utils.data import DataLoader
+
+    data = DataLoader(pairs, batch_size=24)
+    callback = GradCAMCallback(images=5, target=[0, 2], trust=True)
+    make_trainer(callback, max_epochs=3, num_sanity_val_steps=0).fit(Classifier(), data, data)
+    log = read_log(tmp_path)
+    with serving(tmp_path, loader) as url:
+        whole = fetch_when(url, "looks", lambda body: looks(body)[0]["caution"], run="run", tag=MAPS)
+        told, found = looks(whole)
+        probe = json.loads(fetch(url, "probe", run="run", tag=MAPS))
+        seen = maps(url, "run", MAPS, told)
+        asked = {"run": "run", "tag": MAPS, "set": probe["probe_set"]}
+        pictures = [fetch(url, "picture", image=image, **asked) for image in range(5)]
+    assert [one["step"] for one in told["looks"]] == log.steps.tolist() == [0, 1, 2, 3]
+    assert (np.stack(seen) / np.float32(255) == log.maps).all()
+    for name in ("states", "scores", "predictions", "targets", "wrong"):
+        assert (np.stack([one[name] for one in found]) == getattr(log, name)).all(), name
+    assert [json.loads(one["answers"].tobytes()) for one in found] == log.answers.tolist()
+    for place, (one, arrays) in enumerate(zip(told["looks"], found, strict=True)):
+        for name, values in zip(one["metrics"], arrays["numbers"], strict=True):
+            assert np.array_equal(values, log.numbers[name][place], equal_nan=True), name
+        assert {name for name in log.numbers if np.isfinite(log.numbers[name][place]).any()} <= set(one["metrics"])
+    assert told["caution"] == log.caution
+    for name in ("fingerprints", "truths", "said", "columns", "about", "unit", "task", "metrics"):
+        assert probe[name] == getattr(log, name), name
+    for encoded, picture in zip(pictures, log.pictures, strict=True):
+        assert (np.asarray(Image.open(io.BytesIO(encoded))) == picture).all()
 
 
 @LOADERS
