@@ -160,6 +160,8 @@ def test_a_checkpoint_tells_callbacks_apart_by_what_they_look_at_and_how() -> No
         {},
         {"images": 4},
         {"images": [4]},
+        {"images": list(range(100))},
+        {"images": list(range(1, 101))},
         {"image_key": "x"},
         {"scale": "run"},
         {"every_n_epochs": 2},
@@ -293,6 +295,7 @@ def test_a_checkpoint_is_small_whatever_was_seen(make_trainer, tmp_path) -> None
     callback = GradCAMCallback(images=200)
     trainer = make_trainer(callback, limit_train_batches=1)
     trainer.fit(Classifier(), loader, loader)
+    assert len(GradCAMCallback(images=list(range(20_000))).state_key) < 1000
     torch.save(callback.state_dict(), tmp_path / "with")
     assert (tmp_path / "with").stat().st_size < 20_000
     assert len(pickle.dumps(Memory("x").state_dict())) < 200

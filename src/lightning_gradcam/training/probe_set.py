@@ -29,6 +29,7 @@ from lightning_gradcam.values import plain
 logger = logging.getLogger(__name__)
 
 _SAID = 12  # indices that a message names
+_MOST_SAID = 200  # letters of a list of them
 
 Images = int | Sequence[int] | Tensor | tuple[Tensor, Tensor]
 
@@ -164,8 +165,10 @@ def asked_for(images: Images, keys: Keys) -> str:
     given = given_probe_set(images)
     if given is not None:
         return f"tensor {fingerprint_of_set(fingerprints(given.images))}"
-    which = images if isinstance(images, int) else list(images)
-    return ", ".join([str(which), *(f"{role}_key={key!r}" for role, key in vars(keys).items() if key is not None)])
+    which = str(images if isinstance(images, int) else list(images))
+    if len(which) > _MOST_SAID:  # it is in each checkpoint, and in the name of the callback's state there
+        which = f"indices {fingerprint_of_set([which])}"
+    return ", ".join([which, *(f"{role}_key={key!r}" for role, key in vars(keys).items() if key is not None)])
 
 
 def read_probe_set(
