@@ -308,6 +308,20 @@ def test_numbers_named_as_other_arrays_and_images_that_are_unknown(tmp_path, cap
         assert found["said"].tolist() == []
 
 
+def test_pictures_that_cannot_be_drawn_do_not_stop_the_others(tmp_path, capsys) -> None:
+    """They are told at the end, and there is no file of them."""
+    write_parts(tmp_path / "logs" / "a", MAPS, look_record())
+    write_run(tmp_path / "logs" / "b", 2)
+    assert main(["export", str(tmp_path / "logs"), "--film", "--out", str(tmp_path / "out")]) == 2
+    out, err = capsys.readouterr()
+    assert out.splitlines() == [str(tmp_path / "out" / "b-network.6-filmstrip.png")]
+    assert err.splitlines()[-1].startswith(
+        f"lightning-gradcam: {str(tmp_path / 'out' / 'a-network.6-filmstrip.png')!r} is not written: filmstrip: the "
+        "images of 'network.6' in run 'a' cannot be read"
+    )
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["b-network.6-filmstrip.png"]
+
+
 WRONG_LOGS = {  # by the arguments behind the log's folder: what the sentence has
     ("export",): "export is not told what to write; accepted are --npz, --csv, --film, --lapse and --pdf",
     ("show", "--run", "verson_2"): "run='verson_2' is not there; did you mean 'version_2'",

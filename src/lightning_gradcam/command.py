@@ -158,7 +158,13 @@ def _add_model(parser: _Parser) -> None:
     )
     weights.add_argument("--checkpoint", metavar="FILE", help="a state dict, or what Lightning saved")
     parser.add_argument("--classes", metavar="N", type=_count, help="of a named model, if other than its own")
-    parser.add_argument("--target", metavar="CLASS", type=_target, default="predicted", help="the predicted (default)")
+    parser.add_argument(
+        "--target",
+        metavar="CLASS",
+        type=_target,
+        default="predicted",
+        help="a class by its number (default: predicted)",
+    )
     parser.add_argument("--size", metavar="H,W", type=_sizes, help="that images are brought to, or one for both sides")
     parser.add_argument("--mean", metavar="M,M,M", type=_numbers, help="what normalising subtracts, in units of 0..1")
     parser.add_argument("--std", metavar="S,S,S", type=_numbers, help="what it divides by")
@@ -176,7 +182,7 @@ def _add_explain(parser: _Parser) -> None:
 def _add_compare(parser: _Parser) -> None:
     _add_model(parser)
     parser.add_argument("--layers", metavar="A,B", type=_names, help="dotted names; else the candidates")
-    parser.add_argument("--methods", metavar="A,B", type=_names, help="by name; else all that need no grad-cam")
+    parser.add_argument("--methods", metavar="A,B", type=_names, help="by name; else all but grad-cam's own")
     parser.add_argument("--masks", metavar="FOLDER", help="of pictures, named as the images, above 0 on the thing")
     parser.add_argument("--out", metavar="FILE", default="picture.png", help="the first image by all (picture.png)")
 

@@ -81,11 +81,23 @@ def exported(args: argparse.Namespace) -> Iterator[str]:
     if args.csv:
         jobs.append((Path(args.out) / "numbers.csv", lambda file: _write_csv(log, choice, file)))
     check_free([path for path, _ in jobs], args.force)
+    yield from _written(jobs)
+
+
+def _written(jobs: Sequence[tuple[Path, Write]]) -> Iterator[str]:
+    """Write each file; those that cannot be made, as pictures of images that cannot be read, do not stop the others."""
+    failed = []
     with tqdm(jobs, desc="export", unit="file", disable=None, leave=False, delay=1) as bar:
         for path, job in bar:
-            written = write(path, job)
+            try:
+                written = write(path, job)
+            except SettingError as error:
+                failed.append(f"{str(path)!r} is not written: {error}")
+                continue
             bar.clear()  # the line that follows is not to stand in it
             yield written
+    if failed:
+        raise SettingError("; ".join(failed))
 
 
 def _few(steps: Sequence[int], most: int = 12) -> str:

@@ -101,16 +101,21 @@ def _of_torchvision(args: Namespace) -> Network:
         options["weights_backbone"] = None  # they would be downloaded
     weights = by_name.get(args.weights)
     model = _made(args, lambda: models.get_model(name, weights=weights, **options))
-    usual = weights or by_name.get("DEFAULT")
-    preset: Any = None if usual is None else usual.transforms()
+    return _as_preset(Network(model), weights, by_name.get("DEFAULT"))
+
+
+def _as_preset(network: Network, weights: Any, usual: Any) -> Network:
+    """With its weights' own transforms; without weights at the size of those that are usual."""
+    kind = weights or usual
+    preset: Any = None if kind is None else kind.transforms()
     resize, sides = (_side(getattr(preset, part, None)) for part in ("resize_size", "crop_size"))
     if weights is None:
-        return Network(model, sides or resize or _USUAL)
-    found = Network(model, mean=getattr(preset, "mean", None), std=getattr(preset, "std", None))
-    found = replace(found, categories=weights.meta.get("categories", ()))
+        return replace(network, size=sides or resize or _USUAL)
+    mean, std = (getattr(preset, part, None) for part in ("mean", "std"))
+    network = replace(network, mean=mean, std=std, categories=weights.meta.get("categories", ()))
     if not resize or not sides:
-        return replace(found, size=resize or _USUAL)
-    return replace(found, crop=(resize, (sides, sides)), interpolation=preset.interpolation)
+        return replace(network, size=resize or _USUAL)
+    return replace(network, crop=(resize, (sides, sides)), interpolation=preset.interpolation)
 
 
 def _side(given: Any) -> int | None:
@@ -124,15 +129,7 @@ def _of_timm(args: Namespace) -> Network:
         timm: Any = importlib.import_module("timm")
     except ImportError as error:
         raise SettingError(f"MODEL {quoted(args.model)} needs timm: pip install timm") from error
-    name = args.model.removeprefix(_TIMM)
-    if name.split(".")[0] not in timm.list_models():
-        near = nearest(args.model, _timm_names())
-        raise SettingError(f"MODEL {quoted(args.model)} is none that timm knows{near}; {_ACCEPTED}")
-    tags = [one.split(".", 1)[1] for one in timm.list_pretrained(f"{name.split('.')[0]}.*") if "." in one]
-    if args.weights and args.weights not in ("DEFAULT", *tags):
-        raise _no_weights(args, ["DEFAULT", *tags])
-    if args.weights and args.weights != "DEFAULT":
-        name = f"{name.split('.')[0]}.{args.weights}"
+    name = _timm_name(args, timm)
     options: dict[str, Any] = {} if args.classes is None else {"num_classes": args.classes}
     model = _made(args, lambda: timm.create_model(name, pretrained=bool(args.weights), **options))
     config = timm.data.resolve_model_data_config(model)
@@ -142,6 +139,19 @@ def _of_timm(args: Namespace) -> Network:
     resize = int(min(height, width) / config["crop_pct"])
     how = InterpolationMode(config["interpolation"])
     return Network(model, None, (resize, (height, width)), how, list(config["mean"]), list(config["std"]))
+
+
+def _timm_name(args: Namespace, timm: Any) -> str:
+    """The model's name as timm has it, behind a dot that of its weights."""
+    name: str = args.model.removeprefix(_TIMM)
+    kind = name.split(".")[0]
+    if kind not in timm.list_models():
+        near = nearest(args.model, _timm_names())
+        raise SettingError(f"MODEL {quoted(args.model)} is none that timm knows{near}; {_ACCEPTED}")
+    tags = [one.split(".", 1)[1] for one in timm.list_pretrained(f"{kind}.*") if "." in one]
+    if args.weights and args.weights not in ("DEFAULT", *tags):
+        raise _no_weights(args, ["DEFAULT", *tags])
+    return name if args.weights in (None, "DEFAULT") else f"{kind}.{args.weights}"
 
 
 def _timm_names() -> list[str]:
@@ -162,31 +172,37 @@ def _no_weights(args: Namespace, known: Iterable[str]) -> SettingError:
 
 
 def _of_path(args: Namespace) -> Network:
-    """What a path's callable returns; packages are looked for here too, as Python does with -m."""
-    room, _, name = args.model.partition(":")
-    if not room or not name:
-        raise SettingError(f"MODEL {quoted(args.model)} is no path to what makes a module; {_ACCEPTED}")
+    """What a path's callable returns."""
     if args.weights:
         raise SettingError(
             f"--weights {quoted(args.weights)}: {args.model} gives a model with weights of its own; accepted with it "
             "is --checkpoint FILE"
         )
+    make = _callable(args)
+    model = _made(args, lambda: make(**_classes(make, args)))
+    if not isinstance(model, nn.Module):
+        raise SettingError(f"MODEL {quoted(args.model)} returns a {type(model).__name__}; accepted is a torch module")
+    return Network(model)
+
+
+def _callable(args: Namespace) -> Callable[..., object]:
+    """What a path leads to; packages are looked for here too, as Python does with -m."""
+    room, _, name = args.model.partition(":")
+    if not room or not name:
+        raise SettingError(f"MODEL {quoted(args.model)} is no path to what makes a module; {_ACCEPTED}")
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     with failing(f"MODEL {quoted(args.model)} cannot be imported"):
         module = importlib.import_module(room)
     try:
-        make = operator.attrgetter(name)(module)
+        found: object = operator.attrgetter(name)(module)
     except AttributeError:
         there = [one for one, value in vars(module).items() if callable(value) and not one.startswith("_")]
         near = nearest(name, there)
         raise SettingError(f"MODEL {quoted(args.model)}: {room} has no {quoted(name)}{near}; {_ACCEPTED}") from None
-    if not callable(make) or isinstance(make, nn.Module):
-        raise SettingError(f"MODEL {quoted(args.model)} is a {type(make).__name__}; accepted is what returns a module")
-    model = _made(args, lambda: make(**_classes(make, args)))
-    if not isinstance(model, nn.Module):
-        raise SettingError(f"MODEL {quoted(args.model)} returns a {type(model).__name__}; accepted is a torch module")
-    return Network(model)
+    if not callable(found) or isinstance(found, nn.Module):
+        raise SettingError(f"MODEL {quoted(args.model)} is a {type(found).__name__}; accepted is what returns a module")
+    return found
 
 
 def _classes(make: Callable[..., object], args: Namespace) -> dict[str, int]:
