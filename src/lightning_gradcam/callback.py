@@ -171,11 +171,11 @@ class GradCAMCallback(_Callback):
         return self._state_key
 
     def state_dict(self) -> dict[str, Any]:
-        """The images and all their maps so far, in plain tensors: a resumed run shows the same images and goes on."""
+        """Where the images and their maps so far are to be found: a resumed run shows the same images and goes on."""
         return self._memory.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the images and maps of the run that is resumed, if they still are what the arguments ask for.
+        """Go on from the looks of the run that is resumed, if its images still are what the arguments ask for.
 
         Of a checkpoint that is evaluated only the weights are wanted: what the last fit saw stays.
         """
