@@ -394,11 +394,30 @@ def test_a_folder_whose_looks_are_all_broken_says_so(tmp_path) -> None:
 
 
 def test_links_are_followed_and_lead_nowhere_twice(tmp_path) -> None:
-    """A link to a run is a run, as in TensorBoard; one that leads back up is none."""
-    write_run(tmp_path / "run", 1)
-    os.symlink(tmp_path / "run", tmp_path / "latest")
-    os.symlink(tmp_path, tmp_path / "run" / "up")
-    assert read_log(tmp_path).runs == ("latest", "run")
+    """To runs elsewhere; another name of a run that is there would count it twice, and one may lead back up."""
+    write_run(tmp_path / "logs" / "run", 1)
+    write_run(tmp_path / "elsewhere", 1)
+    os.symlink(tmp_path / "logs" / "run", tmp_path / "logs" / "latest")
+    os.symlink(tmp_path / "logs", tmp_path / "logs" / "run" / "up")
+    os.symlink(tmp_path / "elsewhere", tmp_path / "logs" / "other")
+    os.symlink(tmp_path / "elsewhere", tmp_path / "logs" / "same")
+    assert read_log(tmp_path / "logs").runs == ("other", "run")
+    os.symlink(tmp_path / "logs", tmp_path / "link")
+    assert read_log(tmp_path / "link").runs == ("other", "run")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_folder_that_must_not_be_read_is_told(tmp_path) -> None:
+    """And the others are read."""
+    write_run(tmp_path / "good", 1)
+    write_run(tmp_path / "bad", 1)
+    (tmp_path / "bad").chmod(0o644)
+    try:
+        log = read_log(tmp_path)
+    finally:
+        (tmp_path / "bad").chmod(0o755)
+    assert log.runs == ("good",)
+    assert any("bad" in note for note in log.notes)
 
 
 def test_a_table_has_a_row_for_each_map(tmp_path) -> None:

@@ -28,11 +28,13 @@ def test_a_look_is_laid_out_as_version_3_has_it() -> None:
     assert json.loads(header) == {
         "version": 3,
         "probe_set": "a set",
-        "sizes": {"M": 1, "N": 1, "S": 1, "A": 9, "T": 2, "h": 1, "w": 2},
-        "metrics": ["focus"],
+        "sizes": {"M": 2, "N": 1, "S": 1, "A": 9, "T": 2, "h": 1, "w": 2},
+        "metrics": ["focus", "peak"],  # which is a part of maps, whatever could be measured of them
+        "id": look.id,
+        "before": [],
     }
     arrays = [np.frombuffer(zlib.decompress(part), dtype) for part, dtype in zip(parts, LAYOUT, strict=True)]
-    assert np.array_equal(arrays[0], [1, np.nan], equal_nan=True)
+    assert np.array_equal(arrays[0], [1, np.nan, 2, np.nan], equal_nan=True)
     assert [array.tolist() for array in arrays[1:]] == [
         [0.5],
         [7],

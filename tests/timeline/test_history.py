@@ -107,3 +107,21 @@ def test_a_training_that_goes_back_keeps_the_raster() -> None:
     assert again.before is None
     assert again.highest.tolist() == [[500]]
     assert [look.step for look in again.with_look(502, cams(torch.ones(1, 1, 2, 2))).looks][-2:] == [501, 502]
+
+
+def test_a_look_is_told_from_those_of_any_other_line() -> None:
+    """By all that was seen and by what came before; it names eight of these, the nearest first."""
+    maps = torch.rand(10, 1, 1, 2, 2)
+    lines = [History("layer"), History("layer")]
+    for step, one in enumerate(maps):
+        lines = [line.with_look(step, cams(one / one.max())) for line in lines]
+    assert [look.id for look in lines[0].looks] == [look.id for look in lines[1].looks]
+    ids = [look.id for look in lines[0].looks]
+    assert len(set(ids)) == 10
+    assert lines[0].looks[-1].before == tuple(reversed(ids[1:9]))
+    other = History("layer").with_look(0, cams(maps[1] / maps[1].max()))
+    for step, one in enumerate(maps[1:], start=1):
+        other = other.with_look(step, cams(one / one.max()))
+    assert not set(ids) & {look.id for look in other.looks}  # though all but the first saw the same
+    back = lines[0].with_look(5, cams(maps[5] / maps[5].max()))
+    assert back.last.id == ids[5]

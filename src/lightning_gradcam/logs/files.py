@@ -6,7 +6,7 @@ our data carry checks of their own, which `unpacking` heeds.
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -36,21 +36,28 @@ def find_runs(folder: Path, faults: list[str]) -> Files:
     def told(error: OSError) -> None:
         faults.append(_fault(error.filename, error))
 
-    for place, folders, names in os.walk(folder, onerror=told, followlinks=True):
-        if os.path.realpath(place) in map(os.path.realpath, Path(place).parents):  # a link that leads back up
+    root, seen = os.path.realpath(folder), set[str]()
+    for place, folders, _ in os.walk(folder, onerror=told, followlinks=True):
+        real = os.path.realpath(place)
+        is_there_anyway = place != str(folder) and os.path.islink(place) and f"{real}/".startswith(f"{root}/")
+        if is_there_anyway or real in seen:  # a link to another run, or back up
             folders.clear()
             continue
-        if files := event_files(Path(place), names):
+        seen.add(real)
+        folders.sort()
+        if files := event_files(Path(place), faults):
             runs[Path(place).relative_to(folder).as_posix()] = files
     return runs
 
 
-def event_files(folder: Path, names: Iterable[str] | None = None) -> list[Path]:
-    """Return the event files in a folder, of the names in it if these are known; none where it is not there."""
-    if names is None:
-        names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-    files = (folder / name for name in sorted(names) if "tfevents" in name)
-    return [file for file in files if file.is_file()]
+def event_files(folder: Path, faults: list[str]) -> list[Path]:
+    """Return the event files in a folder; none where it cannot be read, which is added to `faults`, a sentence."""
+    try:
+        files = (folder / name for name in sorted(os.listdir(folder)) if "tfevents" in name)
+        return [file for file in files if file.is_file()]
+    except OSError as error:
+        faults.append(_fault(folder, error))
+        return []
 
 
 @dataclass

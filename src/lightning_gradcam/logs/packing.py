@@ -5,9 +5,11 @@ from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 
+from lightning_gradcam.cam.states import SHOWN
 from lightning_gradcam.logs.schema import LOOK, VERSION, deflated
 from lightning_gradcam.pictures.captions import name_of, to_truth
 from lightning_gradcam.pictures.looks import Caption
@@ -43,11 +45,13 @@ def pack_look(look: Look, values: Mapping[str, Tensor], captions: Sequence[Capti
         captions: what is said of each image.
         probe_set: the fingerprint of the images that it is of.
     """
+    values = _with_peaks(look, values)
     images, targets, height, width = look.maps.shape
     answers = _json([caption.answer for caption in captions])
     sizes = {"M": len(values), "N": images, "S": look.scores.shape[1], "T": targets, "h": height, "w": width}
     sizes["A"] = len(answers)
     header = {"version": VERSION, "probe_set": probe_set, "sizes": sizes, "metrics": list(values)}
+    header |= {"id": look.id, "before": look.before}
     numbers = [value.numpy() for value in values.values()]
     arrays = {
         "numbers": np.stack(numbers) if numbers else np.zeros((0, images, targets)),
@@ -81,6 +85,13 @@ def pack_images(images: ShownImages, known: Sequence[str]) -> list[bytes]:
         "metrics": {name: metric.words for name, metric in METRICS.items()},
     }
     return [_json(header), *(to_jpeg(Image.fromarray(picture)) for picture in images.scene.at((1, MAX_SIDE)))]
+
+
+def _with_peaks(look: Look, values: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """How strong maps are is a part of them, whatever could be measured of them."""
+    if look.peaks is None or "peak" in values:
+        return values
+    return {**values, "peak": torch.where(look.states == SHOWN, look.peaks, torch.nan)}
 
 
 def pack_caution(told: str) -> list[bytes]:

@@ -3,7 +3,8 @@
 The Attention tab's data are string tensors of plugin `gradcam`, a part a string, the first a header in JSON:
 
 - `gradcam/[{name}/]{layer}/maps`, one a look. The header has `version`; `probe_set`, the fingerprint of the images that
-  it is of; `sizes`, how long each axis is; `metrics`, the names along axis M. Then a part a field of `LOOK`,
+  it is of; `sizes`, how long each axis is; `metrics`, the names along axis M; `id`, which tells the look from others,
+  and `before`, the ids of those that came before it, the nearest first. Then a part a field of `LOOK`,
   `deflated`.
 - `gradcam/[{name}/]{layer}/caution`, one a fit, at its end, with `trust=True`. The header has `version` and `told`, a
   sentence.

@@ -30,6 +30,8 @@ class LookRecord:
         head: what is told of it: `probe_set`, `sizes` and `metrics`.
         numbers: the bytes of `NUMBERS`, one behind the other.
         packed: the maps.
+        id: what tells it from any other look; "" where that was not written.
+        before: the ids of those that came before it, the nearest first.
     """
 
     step: int
@@ -37,6 +39,8 @@ class LookRecord:
     head: dict[str, Any]
     numbers: bytes
     packed: bytes
+    id: str = ""
+    before: tuple[str, ...] = ()
 
     def arrays(self) -> dict[str, Any]:
         """Return the look's arrays by name, but for the maps."""
@@ -163,7 +167,9 @@ def look_of(parts: Data, step: int, written: float) -> LookRecord | None:
     if not _are(answers, str) or len(answers) != sizes["N"]:
         return None
     head = {"probe_set": probe_set, "sizes": sizes, "metrics": metrics}
-    return LookRecord(step, written, head, b"".join(arrays.values()), packed["maps"])
+    own, before = header.get("id"), header.get("before")
+    line = (own, tuple(before or ())) if isinstance(own, str) and _are(before, str) else ("", ())
+    return LookRecord(step, written, head, b"".join(arrays.values()), packed["maps"], *line)
 
 
 def _refuse(constant: str) -> None:

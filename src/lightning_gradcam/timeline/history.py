@@ -1,7 +1,8 @@
 """A layer's looks in the order of time, of a size that does not grow with them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from hashlib import blake2b
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from lightning_gradcam.cam.maps import Cams, Heatmaps, Maps, unlike
 from lightning_gradcam.timeline.metrics import View
 
 MAX_PLACES = 28  # along a side of a kept map; maps at image size, and of early layers, have more
+LINKS = 8  # looks that each knows before it
 MOST_LOOKS = 600  # that are kept of the images that are drawn: a film has 300
 
 
@@ -26,6 +28,8 @@ class Look:
         predictions: (N,) int32.
         targets: (N, T) int32.
         peaks: (N, T) float32; None where maps have none.
+        id: what tells it from any other look, by all that was seen and by what came before; "" before it is in a line.
+        before: the ids of those that came before, the nearest first: several, since one may be lost on its way.
     """
 
     step: int
@@ -35,6 +39,8 @@ class Look:
     predictions: Tensor
     targets: Tensor
     peaks: Tensor | None
+    id: str = ""
+    before: tuple[str, ...] = ()
 
     @classmethod
     def at(cls, step: int, found: Maps) -> "Look":
@@ -53,6 +59,14 @@ class Look:
         """Return the maps as they were, to a 255th."""
         known = (self.maps.float() / 255, self.scores, self.predictions.long(), self.targets.long(), layer)
         return Heatmaps(*known, self.states) if self.peaks is None else Cams(*known, self.peaks)
+
+    def behind(self, other: "Look | None") -> "Look":
+        """Return the look in the line that another one ends, or at the beginning of one."""
+        before = (other.id, *other.before)[:LINKS] if other else ()
+        digest = blake2b(f"{before[:1]} {self.step}".encode(), digest_size=8)
+        for tensor in (self.maps, self.states, self.scores, self.predictions, self.targets, self.peaks):
+            digest.update(b"" if tensor is None else tensor.contiguous().numpy().tobytes())
+        return replace(self, id=digest.hexdigest(), before=before)
 
     def of(self, rows: Sequence[int] | None) -> "Look":
         """Return some images' maps; all where `rows` is None."""
@@ -101,8 +115,11 @@ class History:
 
     def followed_by(self, look: Look, beside: bool = False) -> "History":
         """Return the history with one look more, at all images; as `with_look`."""
+        kind = _kind(look.of(self.rows))
+        earlier = [one for one in self.looks if (beside or one.step < look.step) and _kind(one) == kind]
+        if not look.id:
+            look = look.behind(earlier[-1] if earlier else None)
         drawn = look.of(self.rows)
-        earlier = [one for one in self.looks if (beside or one.step < look.step) and _kind(one) == _kind(drawn)]
         is_whole = len(earlier) == len(self.looks)
         count = self.count if is_whole else (len(earlier) - 1) * _apart(self.count) + 1 if earlier else 0
         whole = [one for one in (self.first, self.before, self.last) if one and earlier]

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from weakref import ref
 
@@ -13,12 +13,12 @@ from lightning_gradcam.cam.maps import Maps
 from lightning_gradcam.logs.run_log import RunLog
 from lightning_gradcam.timeline.history import History
 from lightning_gradcam.training.probe_set import ProbeSet
-from lightning_gradcam.training.resumed import histories_in
+from lightning_gradcam.training.resumed import Line, histories_in
 
 logger = logging.getLogger(__name__)
 
-_INDICES = 20_000  # that a checkpoint names; of more images those are taken that are asked for
-_FOLDERS = 100  # of a run that was resumed again and again, the last ones
+_INDICES = 10_000  # that a checkpoint names; of more images those are taken that are asked for
+_FOLDERS = 30  # of a run that was resumed again and again, the last ones
 
 
 @dataclass(frozen=True)
@@ -29,25 +29,26 @@ class Seen:
         probe_set: the fingerprint of their images.
         indices: where in the data set these are; None where they have no places, or too many.
         folders: where the looks were logged, the first run's first.
-        steps: the last look's, by the tag of its grids.
+        lines: the looks, by the tag of their grids.
     """
 
     probe_set: str
     indices: Sequence[int] | None
     folders: Sequence[str]
-    steps: Mapping[str, int]
+    lines: Mapping[str, Line]
 
     def state_dict(self) -> dict[str, Any]:
         """Return it in plain words and numbers."""
-        indices = None if self.indices is None else torch.tensor(self.indices, dtype=torch.int32)
-        return vars(self) | {"indices": indices, "folders": list(self.folders), "steps": dict(self.steps)}
+        indices = None if self.indices is None else torch.tensor(self.indices)
+        lines = {tag: line._asdict() for tag, line in self.lines.items()}
+        return vars(self) | {"indices": indices, "folders": list(self.folders), "lines": lines}
 
     @classmethod
     def of_state(cls, state: Mapping[str, Any]) -> "Seen":
         """Return what `state_dict` was of."""
         indices = state["indices"]
-        folders, steps = state["folders"], {str(tag): int(step) for tag, step in state["steps"].items()}
-        return cls(state["probe_set"], None if indices is None else indices.tolist(), folders, steps)
+        lines = {str(tag): Line(**line) for tag, line in state["lines"].items()}
+        return cls(state["probe_set"], None if indices is None else indices.tolist(), state["folders"], lines)
 
 
 class Memory:
@@ -80,8 +81,9 @@ class Memory:
         if self.probe_set is None and self._earlier and self._earlier.is_of(probe_set):
             self.histories = dict(self._earlier.histories)
         if self.resumed:
-            self._take_up(self.resumed, probe_set, log)
-        so_far = self.histories.get(tag, History(found.layer, log.rows))
+            resumed, self.resumed = self.resumed, None
+            self._take_up(resumed, probe_set, log)
+        so_far = replace(self.histories.get(tag, History(found.layer, log.rows)), layer=found.layer)
         history = so_far.with_look(step, found, beside=self._earlier is not None)
         self.histories[tag] = history
         self.probe_set = probe_set
@@ -90,20 +92,18 @@ class Memory:
 
     def _take_up(self, seen: Seen, probe_set: ProbeSet, log: RunLog) -> None:
         """Go on from the looks that a checkpoint's run has logged, if they are at these images."""
-        self.resumed = None
         if seen.probe_set != probe_set.fingerprint:
             logger.warning(
                 "images: the data's are other ones than the checkpoint's; what was seen of those is left out"
             )
             return
         self._folders = [*seen.folders]
-        folders = dict.fromkeys([*seen.folders, log.folder])
-        self.histories = histories_in([*folders], seen.probe_set, seen.steps, log.rows)
-        if lost := seen.steps.keys() - self.histories.keys():
-            logger.warning(
-                "the checkpoint's looks at %s are in none of the logs that it names (%s): film and drift begin anew",
-                *(", ".join(sorted(lost)), ", ".join(folders)),
-            )
+        folders = [*dict.fromkeys([*seen.folders, log.folder])]
+        self.histories = histories_in(folders, seen.probe_set, seen.lines, log.rows)
+        begins = [history.first.step for history in self.histories.values() if history.first]
+        if self.from_scratch and 0 not in begins:
+            self.from_scratch = False
+            logger.warning("trust=True: `learned` is not logged: the maps of before the training are in no log")
 
     def branch(self) -> "Memory":
         """Return a memory that begins with this one's looks if its images are the same, and leaves this one alone."""
@@ -130,13 +130,17 @@ class Memory:
         if self.probe_set is None:
             return self.resumed
         indices = None if self.probe_set.indices is None else self.probe_set.indices.tolist()
-        steps = {tag: history.last.step for tag, history in self.histories.items() if history.last}
+        lines = {tag: Line.of(history) for tag, history in self.histories.items() if history.last}
         fits = indices is not None and len(indices) <= _INDICES
-        return Seen(self.probe_set.fingerprint, indices if fits else None, self._folders[-_FOLDERS:], steps)
+        return Seen(self.probe_set.fingerprint, indices if fits else None, self._folders[-_FOLDERS:], lines)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return where all of it can be found again: at most 200 kB, whatever was seen."""
-        seen = self.seen.state_dict() if self.seen else None
+        """Return where all of it can be found again, which does not grow with what was seen."""
+        try:
+            seen = self.seen.state_dict() if self.seen else None
+        except Exception as fault:  # no reason not to write the checkpoint
+            logger.warning("the checkpoint does not say where its images and maps are: %r", fault)
+            seen = None
         return {"images": self.asked, "from_scratch": self.from_scratch, "seen": seen}
 
     def begin_from(self, key: str, states: Mapping[str, Any]) -> None:

@@ -1,85 +1,113 @@
 """What a resumed run finds again: the looks that the runs before it have logged."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 
 from lightning_gradcam.cam.states import NOT_FINITE, SHOWN
 from lightning_gradcam.logs.files import EventReader, event_files
-from lightning_gradcam.logs.schema import MAPS, layer_of, part_tag
-from lightning_gradcam.logs.unpacking import LookRecord, Series
+from lightning_gradcam.logs.schema import MAPS, part_tag
+from lightning_gradcam.logs.unpacking import LookRecord, look_of
 from lightning_gradcam.timeline.history import History, Look
 
 logger = logging.getLogger(__name__)
 
+Records = dict[str, dict[str, LookRecord]]  # by tag, and by what tells each from others
+
+
+class Line(NamedTuple):
+    """The looks at a layer, by what tells them from those of any other training.
+
+    Attributes:
+        step: of the last.
+        length: how many there were.
+        ids: of the last ones, the latest first: one may not have been written.
+    """
+
+    step: int
+    length: int
+    ids: tuple[str, ...]
+
+    @classmethod
+    def of(cls, history: History) -> "Line":
+        """Return the line of a history."""
+        _, last = history.ends
+        return cls(last.step, history.count, (last.id, *last.before))
+
 
 def histories_in(
-    folders: Sequence[str], probe_set: str, steps: Mapping[str, int], rows: tuple[int, ...] | None
+    folders: Sequence[str], probe_set: str, lines: Mapping[str, Line], rows: tuple[int, ...] | None
 ) -> dict[str, History]:
-    """Return the looks that were logged in some folders, by the tag of their grids; those that are lost are missing.
+    """Return the looks that were logged in some folders, by the tag of their grids, as far as they are there.
+
+    What is missing is told. Each look names those before it: others that a folder has, as of a training that went
+    another way from there, are none of this one's.
 
     Args:
-        folders: of event files, that of the first run first.
+        folders: of event files.
         probe_set: the fingerprint of the images that they have to be at.
-        steps: the last look's, by tag: what was logged later, a training that is resumed takes back.
+        lines: of the looks that are wanted, by tag.
         rows: the images that are drawn; None for all.
     """
-    logged = [_series_in(folder) for folder in folders]
+    records, faults = _records_in(folders, probe_set, {part_tag(tag, MAPS) for tag in lines})
     found = {}
-    for tag, last in steps.items():
-        maps_tag = part_tag(tag, MAPS)
-        looks = (look for series in logged if maps_tag in series for look in series[maps_tag].looks)
-        ours = _one_line([one for one in looks if one.head["probe_set"] == probe_set and one.step <= last])
-        history = History(layer_of(maps_tag), rows)
-        for look in filter(None, map(_look_of, ours)):
+    for tag, line in lines.items():
+        ours = _followed(records[part_tag(tag, MAPS)], line)
+        history = History(tag, rows)
+        for look in filter(None, map(_look_of, reversed(ours))):
             history = history.followed_by(look)
-        if history.last and history.last.step == last:
+        if history.last:
             found[tag] = history
+        if history.count < line.length:
+            lost = line.length - history.count
+            faults.append(f"{lost} of {line.length} looks at {tag} are in none of the logs {', '.join(folders)}")
+    if faults:
+        logger.warning("of the run that is resumed, %s; film and drift go on from what is there", "; ".join(faults))
     return found
 
 
-def _series_in(folder: str) -> dict[str, Series]:
+def _records_in(folders: Sequence[str], probe_set: str, tags: set[str]) -> tuple[Records, list[str]]:
+    """The looks at some images under some tags, and what could not be read."""
+    found: Records = defaultdict(dict)
     reader = EventReader()
-    records = reader.read(event_files(Path(folder)))
-    if reader.faults:
-        logger.warning("of the log that is resumed, %s", "; ".join(reader.faults))
-    return {tag: Series.of(found) for tag, found in records.items() if tag.endswith(f"/{MAPS}")}
+    for folder in folders:
+        for tag, records in reader.read(event_files(Path(folder), faults=reader.faults)).items():
+            looks = (look_of(parts, step, written) for step, written, parts in records if tag in tags)
+            found[tag] |= {look.id: look for look in looks if look and look.head["probe_set"] == probe_set}
+    return found, reader.faults
 
 
-def _one_line(looks: Iterable[LookRecord]) -> list[LookRecord]:
-    """In the order of their steps: a later run takes back what an earlier one saw behind the step that it began at."""
-    line: list[LookRecord] = []
-    for look in looks:
-        while line and line[-1].step >= look.step:
-            line.pop()
-        line.append(look)
-    return line
+def _followed(records: Mapping[str, LookRecord], line: Line) -> list[LookRecord]:
+    """A line from its end, each look by the nearest of those before it that is there."""
+    found: list[LookRecord] = []
+    wanted = line.ids
+    while record := next((records[one] for one in wanted if one in records), None):
+        if found and record.step >= found[-1].step:  # no training goes there
+            break
+        found.append(record)
+        wanted = record.before
+    return found
 
 
 def _look_of(record: LookRecord) -> Look | None:
     """A look as it was kept; None where its maps are broken."""
-    maps, arrays, sizes = record.maps(), record.arrays(), record.head["sizes"]
+    maps, arrays = record.maps(), record.arrays()
     if not maps:
         return None
-    shape = [sizes[axis] for axis in "NThw"]
+    shape = [record.head["sizes"][axis] for axis in "NThw"]
+    unpacked = torch.frombuffer(bytearray(maps), dtype=torch.uint8).reshape(shape)
     named = {name: torch.tensor(arrays[name]) for name in ("states", "scores", "predictions", "targets")}
-    return Look(
-        record.step,
-        torch.frombuffer(bytearray(maps), dtype=torch.uint8).reshape(shape),
-        **named,
-        peaks=_peaks(record, arrays),
-    )
+    return Look(record.step, unpacked, **named, peaks=_peaks(record, arrays), id=record.id, before=record.before)
 
 
-def _peaks(record: LookRecord, arrays: Mapping[str, np.ndarray]) -> torch.Tensor | None:
+def _peaks(record: LookRecord, arrays: Mapping[str, Any]) -> torch.Tensor | None:
     """As maps have them: 0 of a blank one, which has no number, and none of other kinds of maps."""
     if "peak" not in record.head["metrics"]:
         return None
-    logged, states = (
-        torch.tensor(arrays["numbers"][record.head["metrics"].index("peak")]),
-        torch.tensor(arrays["states"]),
-    )
+    place, states = record.head["metrics"].index("peak"), torch.tensor(arrays["states"])
+    logged = torch.tensor(arrays["numbers"][place])
     return torch.where(states == SHOWN, logged, torch.where(states == NOT_FINITE, torch.nan, 0.0))
