@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
+from pytorch_lightning.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
 from lightning_gradcam import GradCAMCallback, read_log
@@ -81,7 +83,7 @@ def test_a_page_for_print_has_vectors_and_every_look_that_was_chosen(fitted, tmp
     figure.savefig(tmp_path / "page.pdf")
     assert (tmp_path / "page.pdf").read_bytes().startswith(b"%PDF")
     words = {text.get_text() for text in figure.texts}
-    assert {"no evidence", "strongest evidence", "dashed frame: wrong prediction"} <= words
+    assert {"no evidence", "strongest evidence", "framed: wrong"} <= words
     log = read_log(fitted)
     frames = [len(axes.patches) for axes in figure.axes[1:4]]
     assert frames == [int(log.wrong[step, 0]) for step in (0, 1, 3)]
@@ -97,7 +99,7 @@ def test_a_curve_is_the_means_with_their_errors(tmp_path) -> None:
     log = read_log(tmp_path)
     figure = log.curve("focus")
     (axes,) = figure.axes
-    assert [line.get_label() for line in axes.lines] == ["first", "second"]
+    assert [line.get_label() for line in axes.lines] == [" first", " second"]
     for line, alone in zip(axes.lines, log, strict=True):
         assert line.get_xdata().tolist() == alone.steps.tolist()
         assert line.get_ydata().tolist() == alone.mean("focus").tolist()
@@ -154,3 +156,83 @@ def test_many_images_cost_the_pictures_nothing(make_trainer, tmp_path) -> None:
     assert log._one("").drawing([0], log._places("", None)).scene.counted == "16 of 40 images"
     drawn = Events(tmp_path / "run").pictures(TAG)[-1]
     assert log.grid().size == (drawn.shape[1], drawn.shape[0])
+
+
+@pytest.mark.parametrize("chosen", [lambda steps: steps[:1], lambda steps: steps[::2], lambda steps: range(2)])
+def test_looks_and_images_may_be_arrays(fitted, chosen) -> None:
+    """As `steps` itself is one, and what NumPy sorts; also those that hold a 0 alone."""
+    log = read_log(fitted)
+    epochs = chosen(log.steps)
+    listed = [int(step) for step in epochs]
+    assert (np.asarray(log.filmstrip(epochs=epochs)) == np.asarray(log.filmstrip(epochs=listed))).all()
+    assert (np.asarray(log.grid(images=np.arange(1))) == np.asarray(log.grid(images=[0]))).all()
+    assert Image.open(io.BytesIO(log.timelapse(epochs=epochs))).n_frames == len(listed)
+    for call, told in (
+        (lambda: log.filmstrip(epochs=[]), r"epochs=\[\] names no look"),
+        (lambda: log.grid(images=3), "images=3; accepted are places"),
+    ):
+        with pytest.raises(SettingError, match=told):
+            call()
+
+
+@pytest.mark.parametrize(("height", "width"), [(32, 160), (160, 32), (64, 64)])
+def test_a_page_holds_all_that_is_on_it(tmp_path, height, width) -> None:
+    """It is no larger than a paper's, and no word or frame is cut off by its rim, whatever the names and the images."""
+    names = [f"Genus species, a rather long common name number {place}, $ and _" for place in range(10)]
+    write_run(tmp_path / "run", 3, images=6, names=names)
+    log = read_log(tmp_path)
+    alone = log._one("")
+    pictures = [np.full((height, width, 3), 128, np.uint8)] * 6
+    object.__setattr__(alone, "decoded", pictures)
+    figure = log.figure()
+    wide, tall = figure.get_size_inches()
+    assert wide <= 6.75 + 1e-6
+    assert tall <= 9 + 1e-6
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    whole = figure.bbox
+    things = [*figure.texts, *(text for axes in figure.axes for text in (*axes.texts, axes.title))]
+    things += [patch for axes in figure.axes for patch in axes.patches]
+    assert any(text.get_text().startswith("true Genus") for axes in figure.axes for text in axes.texts)
+    for thing in things:
+        box = thing.get_window_extent(canvas.get_renderer())
+        assert box.x0 >= whole.x0 - 1, thing
+        assert box.x1 <= whole.x1 + 1, thing
+        assert box.y1 <= whole.y1 + 1, thing
+    frames = [patch.get_window_extent() for axes in figure.axes for patch in axes.patches]
+    titles = [axes.title.get_window_extent() for axes in figure.axes if axes.get_title()]
+    assert frames
+    assert not any(frame.overlaps(title) for frame in frames for title in titles)
+
+
+def test_names_are_no_mathematics(tmp_path) -> None:
+    """And a run whose name begins as matplotlib's own do is in the legend."""
+    for run in ("_baseline", "cost $5 of $9", "good"):
+        write_run(tmp_path / run, 2, names=[r"$\frac$"] * 10)
+    log = read_log(tmp_path)
+    log.of(run="good").figure().savefig(tmp_path / "figure.pdf")
+    curve = log.curve("focus")
+    curve.savefig(tmp_path / "curve.pdf")
+    legend = curve.axes[0].get_legend()
+    assert [text.get_text().strip() for text in legend.get_texts()] == ["_baseline", "cost $5 of $9", "good"]
+
+
+def test_a_grid_of_a_run_is_as_strong_as_the_run_drew_it(make_trainer, loader, tmp_path) -> None:
+    """By the peaks so far, of which later looks may have higher ones."""
+    make_trainer(GradCAMCallback(images=4, scale="run"), max_epochs=3).fit(Classifier(lr=0.5), loader, loader)
+    log, drawn = read_log(tmp_path), Events(tmp_path / "run").pictures(TAG)
+    for step, picture in enumerate(drawn):
+        assert np.abs(np.asarray(log.grid(step)).astype(int) - picture.astype(int)).mean() < 4
+
+
+def test_a_run_that_began_in_another_log_says_so(make_trainer, loader, tmp_path) -> None:
+    """It has its own looks alone."""
+    trainer = make_trainer(GradCAMCallback(images=4), max_epochs=1)
+    trainer.fit(Classifier(), loader, loader)
+    trainer.save_checkpoint(tmp_path / "at 1.ckpt")
+    logger = TensorBoardLogger(tmp_path, name="", version="second")
+    again = make_trainer(GradCAMCallback(images=4), max_epochs=2, logger=logger)
+    again.fit(Classifier(), loader, loader, ckpt_path=tmp_path / "at 1.ckpt")
+    log = read_log(tmp_path)
+    assert log.of(run="second").steps.tolist() == [2]
+    assert any("goes on from looks in another log; its first is at 2" in note for note in log.notes)

@@ -51,11 +51,12 @@ def _run(given: list[str]) -> int:
         args = _parsed(given)
         for line in args.work(args):
             print(line)
+        code = 0
     except SystemExit as done:  # argparse has shown its help
-        sys.stdout.flush()
-        return int(done.code or 0)
-    sys.stdout.flush()  # here, where a closed pipe is caught
-    return 0
+        code = int(done.code or 0)
+    if sys.stdout:  # none where it was closed before the start
+        sys.stdout.flush()  # here, where a closed pipe is caught
+    return code
 
 
 def _closed() -> int:

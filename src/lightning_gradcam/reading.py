@@ -24,9 +24,10 @@ from lightning_gradcam.logs.files import EventReader, find_runs
 from lightning_gradcam.logs.layer_log import Drawing, LayerLog, natural, read_layers
 from lightning_gradcam.logs.schema import MAPS
 from lightning_gradcam.logs.unpacking import LookRecord
-from lightning_gradcam.pictures.choosing import MOST, spread
+from lightning_gradcam.pictures.choosing import MOST, most_drawn, spread
 from lightning_gradcam.pictures.film import COLUMNS, FRAMES, evenly, filmstrip, timelapse
 from lightning_gradcam.pictures.grid import grid
+from lightning_gradcam.values import plain
 
 if TYPE_CHECKING:
     import pandas
@@ -281,7 +282,7 @@ class AttentionLog:
         Raises:
             SettingError: there is no such look or image, or the images cannot be read.
         """
-        drawing = self._drawing("grid", [int(self.steps[-1]) if step is None else step], images)
+        drawing = self._drawing("grid", None if step is None else [step], images, 1, until_there=True)
         scene, (sight,) = drawing.scene, drawing.sights
         return grid(scene, sight, self.layer, f"{self.unit} {sight.step}", drawing.highest)
 
@@ -295,7 +296,7 @@ class AttentionLog:
         Raises:
             SettingError: as `grid`.
         """
-        drawing = self._drawing("filmstrip", epochs or evenly(self.steps.tolist(), COLUMNS), images)
+        drawing = self._drawing("filmstrip", epochs, images, COLUMNS)
         return filmstrip(drawing.scene, drawing.sights, self.layer, drawing.highest)
 
     def timelapse(self, epochs: Sequence[int] | None = None, images: Chosen = None) -> bytes:
@@ -308,7 +309,7 @@ class AttentionLog:
         Raises:
             SettingError: as `grid`.
         """
-        drawing = self._drawing("timelapse", epochs or evenly(self.steps.tolist(), FRAMES), images)
+        drawing = self._drawing("timelapse", epochs, images, FRAMES)
         return timelapse(drawing.scene, drawing.sights, self.layer, drawing.highest)
 
     def figure(self, epochs: Sequence[int] | None = None, images: Chosen = None) -> "Figure":
@@ -321,9 +322,9 @@ class AttentionLog:
         Raises:
             SettingError: as `grid`.
         """
-        from lightning_gradcam.pictures.paper import ACROSS, DOWN, strip_figure
+        from lightning_gradcam.pictures.paper import IMAGES, LOOKS, strip_figure
 
-        drawing = self._drawing("figure", epochs or evenly(self.steps.tolist(), ACROSS), images, DOWN)
+        drawing = self._drawing("figure", epochs, images, LOOKS, IMAGES)
         return strip_figure(drawing.scene, drawing.sights, self.layer, drawing.highest)
 
     def curve(self, number: str) -> "Figure":
@@ -362,9 +363,13 @@ class AttentionLog:
         if not scene.pictures:
             raise SettingError(f"{name}: the images of {self.layer!r} in run {self.run!r} cannot be read")
         if images is None or isinstance(images, str):
+            most = min(most, most_drawn(self.states.shape[2]))
             return spread(scene.truths, most, self._first(images)[: most // 2])
-        places = [place for place in images if not 0 <= place < count]
-        if places or not images:
+        if not isinstance(images, (list, tuple, range)) or not all(isinstance(place, int) for place in images):
+            raise SettingError(
+                f"images={quoted(images)}; accepted are places of 0 to {count - 1}, 'moved', 'wrong' or None"
+            )
+        if not images or not all(0 <= place < count for place in images):
             raise SettingError(f"images={quoted(list(images))}; accepted are places of 0 to {count - 1}, at least one")
         return list(images)
 
@@ -380,13 +385,26 @@ class AttentionLog:
             raise SettingError(f"images={quoted(images)}; accepted are places, 'moved', 'wrong' or None")
         return [int(place) for place in np.argsort(-most, kind="stable") if most[place] > 0]
 
-    def _drawing(self, name: str, steps: Sequence[int], images: Chosen, most: int = MOST) -> Drawing:
-        alone, rows = self._one(name), self._places(name, images, most)
+    def _drawing(
+        self,
+        name: str,
+        steps: Sequence[int] | None,
+        images: Chosen,
+        looks: int,
+        most: int = MOST,
+        until_there: bool = False,
+    ) -> Drawing:
+        """What is drawn: the looks that are named, else so many; the images that are, else so many at most."""
+        alone, rows = self._one(name), self._places(name, plain(images), most)
         known = {int(step): place for place, step in enumerate(self.steps)}
-        if missing := [step for step in steps if step not in known]:
-            told = f"there are {self.unit}s {quoted(list(known))}"
-            raise SettingError(f"{self.unit} {missing[0]} has no look; {told}")
-        return alone.drawing([known[step] for step in steps], rows)
+        last = [*known][-1:] if looks == 1 else evenly([*known], looks)
+        wanted = last if steps is None else plain(list(steps))
+        missing = [step for step in wanted if step not in known]
+        if missing or not wanted:
+            told = f"{self.unit} {missing[0]} has no look" if missing else "epochs=[] names no look"
+            raise SettingError(f"{told}; there are {self.unit}s {quoted(list(known))}")
+        places = [known[step] for step in wanted]
+        return alone.drawing(places, rows, places[-1] if until_there else None)
 
     def _one(self, name: str) -> LayerLog:
         """The only layer's records, which `name` is asked of."""

@@ -33,7 +33,14 @@ def load_checkpoint(model: nn.Module, name: str) -> None:
     if wrong := _misfits(found, own):
         behind = f" behind the prefix {prefix!r}" if prefix else ""
         raise SettingError(f"--checkpoint {quoted(name)} does not fit the model{behind}: {wrong}")
-    model.load_state_dict(found)
+    if strange := [key for key, value in found.items() if _is_complex(value) and not _is_complex(own[key])]:
+        raise SettingError(f"--checkpoint {quoted(name)} does not fit the model: {_few(strange)} are complex numbers")
+    try:
+        model.load_state_dict(found)
+    except Exception as error:  # sparse, quantized, or on no device
+        raise SettingError(
+            f"--checkpoint {quoted(name)} does not fit the model: {' '.join(str(error).split())[:300]}"
+        ) from error
     if len(found) < len(state):
         logger.warning("of %s what is behind %r is taken: %d of %d keys", name, prefix, len(found), len(state))
 
@@ -123,8 +130,12 @@ def _meant(shapes: Sequence[tuple[tuple[int, ...], tuple[int, ...]]]) -> str:
     return f"; is it --classes {counts.pop()[0]}?" if is_head else ""
 
 
+def _is_complex(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.is_complex()
+
+
 def _shape(value: Any) -> tuple[int, ...]:
-    return tuple(value.shape) if isinstance(value, Tensor) else ()
+    return tuple(value.shape) if isinstance(value, Tensor) else (-1,)
 
 
 def _few(words: Iterable[str]) -> str:

@@ -19,7 +19,7 @@ from lightning_gradcam.logs.files import EventReader, Files
 from lightning_gradcam.logs.schema import MAPS, caution_of, layer_of, probe_set_of
 from lightning_gradcam.logs.unpacking import Data, LookRecord, Record, Series, header_of, probe_of
 from lightning_gradcam.pictures.choosing import MOST_TARGETS
-from lightning_gradcam.pictures.looks import Caption, Scene, Sight, highest_peaks
+from lightning_gradcam.pictures.looks import Caption, Scene, Sight
 from lightning_gradcam.pictures.render import Floats, Pixels
 
 logger = logging.getLogger(__name__)
@@ -70,8 +70,9 @@ class LayerLog:
     @property
     def scene(self) -> Scene:
         """The images as they are drawn."""
-        told = self.told
-        return Scene(self.decoded, told["said"], told["about"], told["columns"] or [], told["unit"])
+        told, targets = self.told, self.looks[-1].head["sizes"]["T"]
+        columns = told["columns"] or [f"target {target}" for target in range(targets) if targets > 1]
+        return Scene(self.decoded, told["said"], told["about"], columns, told["unit"])
 
     def sight(self, place: int) -> Sight:
         """One look as it is drawn; where its maps cannot be read they are not finite."""
@@ -82,18 +83,25 @@ class LayerLog:
         answers = json.loads(arrays["answers"].tobytes())
         known = zip(self.told["said"], answers, arrays["wrong"].tolist(), strict=True)
         captions = [Caption(truth, answer, bool(wrong)) for truth, answer, wrong in known]
-        metrics = look.head["metrics"]
-        peaks = arrays["numbers"][metrics.index("peak")] if "peak" in metrics else None
-        return Sight(look.step, values, states if maps else np.full_like(states, NOT_FINITE), captions, peaks)
+        states = states if maps else np.full_like(states, NOT_FINITE)
+        return Sight(look.step, values, np.minimum(states, NOT_FINITE), captions, _peaks(look))
 
-    def drawing(self, places: Sequence[int], rows: Sequence[int]) -> "Drawing":
-        """What is drawn of some looks and images; strong as the run's own pictures are."""
+    def drawing(self, places: Sequence[int], rows: Sequence[int], until: int | None = None) -> "Drawing":
+        """What is drawn of some looks and images, as strong as in the run's own pictures, which know looks so far."""
         of = rows, MOST_TARGETS
         sights = [self.sight(place).of(*of) for place in places]
-        by_run = "scale: run" in self.told["about"]
-        highest = highest_peaks([self.sight(place).of(*of) for place in range(len(self.looks))]) if by_run else None
+        known = self.looks[: None if until is None else until + 1] if "scale: run" in self.told["about"] else []
+        peaks = [peaks[list(rows), :MOST_TARGETS] for look in known if (peaks := _peaks(look)) is not None]
+        highest = np.max([np.nan_to_num(one, nan=0, posinf=0) for one in peaks], axis=0) if peaks else None
         scene = self.scene.of(rows).of_targets(MOST_TARGETS)
         return Drawing(scene, sights, highest)
+
+
+def _peaks(look: LookRecord) -> Floats | None:
+    """Each map's maximum before it was divided by it, (N, T): NaN where nothing is shown; None of other maps."""
+    metrics = look.head["metrics"]
+    peaks: Floats | None = look.arrays()["numbers"][metrics.index("peak")] if "peak" in metrics else None
+    return peaks
 
 
 class Drawing(NamedTuple):
@@ -131,9 +139,13 @@ def _layer(run: str, tag: str, records: Records, faults: Sequence[str], notes: l
     told, pictures = _images(records.get(probe_set_of(tag), []), looks[-1])
     blurred = sum(not look.maps() for look in looks)
     lost = [f"the maps of {blurred} of {len(looks)} looks at {place} cannot be read"] if blurred else []
+    is_begun = looks[0].before and looks[0].step > 0
+    begun = [f"{place} goes on from looks in another log; its first is at {looks[0].step}"] if is_begun else []
     unseen = [] if pictures else [f"the images that the looks at {place} are of cannot be read"]
     caution = _caution(records.get(caution_of(tag), []))
-    return LayerLog(run, layer_of(tag), looks, told, pictures, caution, [*faults, *unread, *left_out, *lost, *unseen])
+    return LayerLog(
+        run, layer_of(tag), looks, told, pictures, caution, [*faults, *unread, *left_out, *lost, *unseen, *begun]
+    )
 
 
 def _alike(looks: Sequence[LookRecord], place: str) -> tuple[list[LookRecord], list[str]]:
@@ -159,17 +171,21 @@ def _images(records: list[Record], look: LookRecord) -> tuple[dict[str, Any], Da
     for *_, parts in reversed(records):
         told = probe_of(parts)
         is_its = told is not None and told["probe_set"] == look.head["probe_set"]
-        if told and is_its and len(parts) == 1 + look.head["sizes"]["N"] and all(map(_is_picture, parts[1:])):
-            return told, parts[1:]
+        if (
+            told
+            and is_its
+            and len(parts) == 1 + look.head["sizes"]["N"]
+            and len({_size(part) for part in parts[1:]}) == 1
+        ):
+            return (told, parts[1:]) if _size(parts[1]) else (_UNKNOWN, [])
     return _UNKNOWN, []
 
 
-def _is_picture(part: bytes) -> bool:
-    """Whether it begins as a JPEG of a size that can be shown: few bytes may stand for very many."""
-    widest = _WIDEST + 1
+def _size(part: bytes) -> tuple[int, int] | None:
+    """The size of what begins as a JPEG that can be shown: few bytes may stand for very many. None of anything else."""
     with suppress(Exception), Image.open(BytesIO(part), formats=["JPEG"]) as picture:
-        widest = max(picture.size)
-    return widest <= _WIDEST
+        return picture.size if max(picture.size) <= _WIDEST else None
+    return None
 
 
 def _caution(records: list[Record]) -> str:

@@ -28,7 +28,12 @@ def spread(truths: Sequence[object], most: int = MOST, first: Sequence[int] = ()
 
 def drawn(truths: Sequence[object], targets: int) -> list[int]:
     """Return the rows of the images that a run draws: few enough for a strip of all their targets."""
-    return spread(truths, max(1, min(MOST, MOST_MAPS // min(targets, MOST_TARGETS))))
+    return spread(truths, most_drawn(targets))
+
+
+def most_drawn(targets: int) -> int:
+    """How many images of so many targets each."""
+    return max(1, min(MOST, MOST_MAPS // min(targets, MOST_TARGETS)))
 
 
 def _shares(counts: Sequence[int], left: Sequence[int], room: int) -> list[int]:

@@ -121,19 +121,6 @@ class Sight:
         return _scaled(_enlarged(_scaled(self.maps), size))
 
 
-def highest_peaks(sights: Sequence[Sight]) -> Floats:
-    """Return each map's highest finite peak of all looks, (N, T).
-
-    Raises:
-        TypeError: the maps have no peaks.
-    """
-    peaks = [np.nan_to_num(sight.peaks, nan=0, posinf=0) for sight in sights if sight.peaks is not None]
-    if not peaks:
-        raise TypeError("maps without peaks cannot be drawn as shares of them")
-    highest: Floats = np.max(peaks, axis=0)
-    return highest
-
-
 def _scaled(maps: Floats) -> Floats:
     lowest = maps.min((2, 3), keepdims=True)
     scaled: Floats = (maps - lowest) / (_GUARD + maps.max((2, 3), keepdims=True) - lowest)

@@ -23,7 +23,7 @@ FRAME, DASH = 3, 12  # pixels: the frames of two neighbours have room in the spa
 NO_HEAT, MOST_HEAT = "no evidence", "strongest evidence"
 SLOT = 72  # pixels that words need at least, where a tall image takes less
 _FROM_LEFT = "\u200e"  # a sign stands before a name of any script
-_SHADE = 205  # of the legend's image
+SHADE = 205  # of the legend's image
 
 
 def on_raster(length: float) -> int:
@@ -104,7 +104,7 @@ def draw_legend(page: Image.Image, type_: Type, top: int) -> None:
     draw.text((MARGIN, top), NO_HEAT, font=font, fill=INK)
     draw.text((right + size // 2, top), MOST_HEAT, font=font, fill=INK)
     ramp = np.broadcast_to(np.linspace(0, 1, right - left), (size, right - left))
-    page.paste(Image.fromarray(overlay(np.full((*ramp.shape, 3), _SHADE, np.uint8), ramp)), (left, top + size // 8))
+    page.paste(Image.fromarray(overlay(np.full((*ramp.shape, 3), SHADE, np.uint8), ramp)), (left, top + size // 8))
 
 
 def draw_caption(page: Image.Image, caption: Caption, box: Box, type_: Type, each: int) -> None:
@@ -158,9 +158,15 @@ def heated(picture: Pixels, heatmap: Floats, state: int, size: float) -> Image.I
     return _no_heat(picture, ("blank",) if state == BLANK else ("not", "finite"), size)
 
 
+def pale(picture: Pixels) -> Pixels:
+    """The picture in gray, as that which has no heat to be shown."""
+    gray: Pixels = np.repeat(picture.mean(2, keepdims=True) * 0.35 + 150, 3, axis=2).astype(np.uint8)
+    return gray
+
+
 def _no_heat(picture: Pixels, words: tuple[str, ...], size: float) -> Image.Image:
     """The picture, pale and gray, with words on it, along its longer side where it is slim."""
-    cell = Image.fromarray(np.repeat(picture.mean(2, keepdims=True) * 0.35 + 150, 3, axis=2).astype(np.uint8))
+    cell = Image.fromarray(pale(picture))
     is_slim = cell.height > 2 * cell.width
     lying = cell.rotate(90, expand=True) if is_slim else cell
     lines = (" ".join(words),) if lying.width > 2 * lying.height else words

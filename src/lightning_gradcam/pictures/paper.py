@@ -13,18 +13,22 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from lightning_gradcam.cam.states import SHOWN
+from lightning_gradcam.cam.states import NOT_FINITE, SHOWN
+from lightning_gradcam.pictures import render
 from lightning_gradcam.pictures.looks import Scene, Sight
+from lightning_gradcam.pictures.page import MOST_HEAT, NO_HEAT, SHADE, pale
 from lightning_gradcam.pictures.render import Floats, Pixels, overlay
 
-ACROSS, DOWN = 6, 6  # looks and images that a page holds
-WIDTH = 6.75  # inches: two columns of a paper
-NAMES = 1.25  # inches: what stands left of the rows
+LOOKS, IMAGES = 6, 6  # that a page holds
+WIDTH, HEIGHT = 6.75, 9.0  # inches, at most: two columns of a paper, and its page
+NAMES, TOP, BOTTOM, EDGE = 1.35, 0.5, 0.3, 0.05  # inches: left of the rows, above and below them, and the page's rim
 SMALL, USUAL = 7, 8  # points
-OUT = 0.02  # of a cell: how far outside of it a frame lies
-INK, WRONG = "#212121", "#c5221f"
+SPACE, OUT = 0.09, 0.02  # of a cell: between two, and how far outside of it a frame lies
+INK, WRONG = (tuple(level / 255 for level in colour) for colour in (render.INK, render.WRONG))
+_LETTERS = 24  # of a name
 _WHY = ("", "blank", "not finite")
 _CURVE = (5.5, 2.8)  # inches
+_WORDS: dict[str, Any] = {"fontsize": SMALL, "color": INK, "parse_math": False}  # a name's $ is no mathematics
 
 
 class Page(Figure):
@@ -45,34 +49,37 @@ def strip_figure(scene: Scene, sights: Sequence[Sight], layer: str, highest: Flo
         layer: its name, for the title.
         highest: (N, T) peaks that maps are drawn as shares of; without them each is scaled by itself.
     """
-    images, targets = sights[0].maps.shape[:2]
-    height, width = scene.pictures[0].shape[:2]
-    cell = (WIDTH - NAMES) / (1 + len(sights))
-    tall = images * targets * cell * height / width
-    figure = Page(figsize=(WIDTH, tall + 0.75))
-    grid = figure.add_gridspec(
-        images * targets,
-        1 + len(sights),
-        left=NAMES / WIDTH,
-        right=0.998,
-        top=1 - 0.42 / (tall + 0.75),
-        bottom=0.3 / (tall + 0.75),
-        wspace=0.09,
-        hspace=0.09,
-    )
+    targets, (height, width) = sights[0].maps.shape[1], scene.pictures[0].shape[:2]
+    page, cells = _page(len(scene.pictures) * targets, 1 + len(sights), height / width)
     heat = [sight.heat((height, width), highest) for sight in sights]
-    for row in range(images * targets):
+    for row, axes in enumerate(cells):
         image, target = divmod(row, targets)
-        axes = [figure.add_subplot(grid[row, column]) for column in range(1 + len(sights))]
         _draw(axes[0], scene.pictures[image])
-        _name(axes[0], scene, image, target if targets > 1 else None)
+        words = [scene.truths[image] if target == 0 else "", scene.columns[target] if targets > 1 else ""]
+        text = "\n".join(_cut(word) for word in words if word)
+        axes[0].text(-0.08, 0.5, text, transform=axes[0].transAxes, ha="right", va="center", **_WORDS)
         for column, sight in enumerate(sights):
-            _draw_map(axes[1 + column], scene.pictures[image], heat[column][image, target], sight, (image, target))
+            place = image, target
+            _draw_map(axes[1 + column], scene.pictures[image], heat[column][place], sight, place)
             if row == 0:
-                axes[1 + column].set_title(f"{scene.unit} {sight.step}", fontsize=SMALL, pad=3, color=INK)
-    figure.suptitle(f"{layer}  ·  {scene.about}", x=0.002, y=0.998, ha="left", va="top", fontsize=USUAL, color=INK)
-    _legend(figure, tall + 0.75)
-    return figure
+                axes[1 + column].set_title(f"{scene.unit} {sight.step}", pad=5, **_WORDS)
+    wide, tall = page.get_size_inches()
+    title = f"{layer}  ·  {scene.about}"
+    page.text(EDGE / wide, 1 - EDGE / tall, title, ha="left", va="top", **_WORDS | {"fontsize": USUAL})
+    _legend(page, wide, tall)
+    return page
+
+
+def _page(rows: int, columns: int, ratio: float) -> tuple[Page, list[list[Axes]]]:
+    """A page that holds so many cells, whose height is `ratio` times their width, as large as it can be."""
+    cell = min((WIDTH - NAMES - EDGE) / columns, (HEIGHT - TOP - BOTTOM) / rows / ratio)
+    wide, tall = NAMES + columns * cell + EDGE, TOP + rows * cell * ratio + BOTTOM
+    page = Page(figsize=(max(wide, WIDTH / 2), tall))
+    wide = page.get_figwidth()
+    right = (NAMES + columns * cell) / wide
+    lies = {"left": NAMES / wide, "right": right, "top": 1 - TOP / tall, "bottom": BOTTOM / tall}
+    grid = page.add_gridspec(rows, columns, wspace=SPACE, hspace=SPACE, **lies)
+    return page, [[page.add_subplot(grid[row, column]) for column in range(columns)] for row in range(rows)]
 
 
 @dataclass(frozen=True)
@@ -101,21 +108,24 @@ def curve_figure(lines: Sequence[Line], number: str, unit: str, says: str) -> Fi
         unit: what looks are counted in.
         says: the number's meaning, for the title; "" where it is unknown.
     """
-    figure = Page(figsize=_CURVE, layout="constrained")
-    axes = figure.add_subplot()
+    page = Page(figsize=_CURVE, layout="constrained")
+    axes = page.add_subplot()
     for line in lines:
-        (drawn,) = axes.plot(line.steps, line.mean, marker="o" if len(line.steps) == 1 else "", label=line.name)
+        label = f" {line.name}"  # one that begins with "_" would be left out of the legend
+        (drawn,) = axes.plot(line.steps, line.mean, marker="o" if len(line.steps) == 1 else "", label=label)
         band = 1.96 * line.error
         axes.fill_between(line.steps, line.mean - band, line.mean + band, color=drawn.get_color(), alpha=0.18, lw=0)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_xlabel(unit, fontsize=USUAL)
-    axes.set_ylabel(f"{number.replace('_', ' ')}, mean of the images", fontsize=USUAL)
-    axes.set_title(says, fontsize=SMALL, loc="left", wrap=True)
+    axes.set_xlabel(unit, **_WORDS)
+    axes.set_ylabel(f"{number.replace('_', ' ')}, mean of the images", **_WORDS)
+    axes.set_title(says, loc="left", wrap=True, **_WORDS)
     axes.tick_params(labelsize=SMALL)
     axes.spines[["top", "right"]].set_visible(False)
     if len(lines) > 1:
-        axes.legend(fontsize=SMALL, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))  # beside the lines
-    return figure
+        legend = axes.legend(fontsize=SMALL, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+        for text in legend.get_texts():
+            text.set_parse_math(False)
+    return page
 
 
 def _draw(axes: Axes, picture: Pixels) -> None:
@@ -127,40 +137,30 @@ def _draw(axes: Axes, picture: Pixels) -> None:
 
 
 def _draw_map(axes: Axes, picture: Pixels, heat: Floats, sight: Sight, place: tuple[int, int]) -> None:
-    state, caption = int(sight.states[place]), sight.captions[place[0]]
-    _draw(axes, overlay(picture, heat) if state == SHOWN else _pale(picture))
+    state = min(int(sight.states[place]), NOT_FINITE)
+    _draw(axes, overlay(picture, heat) if state == SHOWN else pale(picture))
     if state != SHOWN:
         axes.text(0.5, 0.5, _WHY[state], transform=axes.transAxes, ha="center", va="center", fontsize=SMALL)
-    if caption.wrong:  # around it: no heat is under the frame
+    if sight.captions[place[0]].wrong:  # around it: no heat is under the frame
         options: dict[str, Any] = {"transform": axes.transAxes, "fill": False, "clip_on": False}
         frame = Rectangle((-OUT, -OUT), 1 + 2 * OUT, 1 + 2 * OUT, color=WRONG, lw=1, ls=(0, (3, 1.5)), **options)
         axes.add_patch(frame)
 
 
-def _pale(picture: Pixels) -> Pixels:
-    pale: Pixels = np.repeat(picture.mean(2, keepdims=True) * 0.35 + 150, 3, axis=2).astype(np.uint8)
-    return pale
-
-
-def _name(axes: Axes, scene: Scene, image: int, target: int | None) -> None:
-    words = [scene.truths[image] if not target else "", "" if target is None else scene.columns[target]]
-    text = "\n".join(_cut(word) for word in words if word)
-    axes.text(-0.08, 0.5, text, transform=axes.transAxes, ha="right", va="center", fontsize=SMALL, color=INK)
-
-
-def _cut(name: str, most: int = 22) -> str:
+def _cut(name: str) -> str:
     """A long name without its middle."""
-    return name if len(name) <= most else f"{name[: most // 2]}…{name[-(most // 2 - 1) :]}"
+    half = _LETTERS // 2
+    return name if len(name) <= _LETTERS else f"{name[:half]}…{name[1 - half :]}"
 
 
-def _legend(figure: Figure, height: float) -> None:
+def _legend(page: Page, wide: float, tall: float) -> None:
     """The colours of heat over gray, in words, and what a frame says."""
-    ramp = overlay(np.full((1, 256, 3), 205, np.uint8), np.linspace(0, 1, 256, dtype=np.float32)[None])
-    axes = figure.add_axes((0.13, 0.09 / height, 0.2, 0.09 / height))
+    ramp = overlay(np.full((1, 256, 3), SHADE, np.uint8), np.linspace(0, 1, 256, dtype=np.float32)[None])
+    axes = page.add_axes((0.8 / wide, 0.09 / tall, 0.6 / wide, 0.09 / tall))
     axes.imshow(np.arange(256)[None], cmap=ListedColormap(ramp[0] / 255), aspect="auto", interpolation="nearest")
     axes.set_xticks([])
     axes.set_yticks([])
-    options: dict[str, Any] = {"fontsize": SMALL, "va": "center", "color": INK}
-    figure.text(0.12, 0.135 / height, "no evidence", ha="right", **options)
-    figure.text(0.34, 0.135 / height, "strongest evidence", **options)
-    figure.text(0.998, 0.135 / height, "dashed frame: wrong prediction", ha="right", **options | {"color": WRONG})
+    middle, options = 0.135 / tall, _WORDS | {"va": "center"}
+    page.text(EDGE / wide, middle, NO_HEAT, **options)
+    page.text(1.45 / wide, middle, MOST_HEAT, **options)
+    page.text(1 - EDGE / wide, middle, "framed: wrong", ha="right", **options | {"color": WRONG})
