@@ -1,6 +1,7 @@
 """Attention over the epochs: what is kept, and the pictures drawn from it."""
 
 import io
+import weakref
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from lightning_gradcam import GradCAMCallback
 from lightning_gradcam.cam.maps import Cams, Heatmaps
 from lightning_gradcam.cam.tasks import Task
 from lightning_gradcam.logs.run_log import RunLog
+from lightning_gradcam.pictures import film
 from lightning_gradcam.pictures.film import COLUMNS, FRAMES, LAPSE_SIDES, Strip, evenly, filmstrip, timelapse
 from lightning_gradcam.pictures.grid import GRID_SIDES, Sheet, grid
 from lightning_gradcam.pictures.looks import Caption, Sight
@@ -232,6 +234,24 @@ def frames_of(encoded: bytes, *numbers: int) -> list[np.ndarray]:
         movie.seek(number)
         found.append(np.asarray(movie.convert("RGB")).astype(int))
     return found
+
+
+def test_a_time_lapse_holds_a_frame_at_a_time(monkeypatch) -> None:
+    """Of 300 each is over a megabyte."""
+    drawn, alive = [], []
+    frames = film._frames
+
+    def counted(*arguments: object):
+        for page in frames(*arguments):
+            drawn.append(weakref.ref(page))
+            alive.append(sum(one() is not None for one in drawn))
+            yield page
+            del page
+
+    monkeypatch.setattr(film, "_frames", counted)
+    movie = Image.open(io.BytesIO(lapse_of(shown(1), looks(40, 1, 2))))
+    assert (movie.n_frames, len(drawn)) == (40, 40)
+    assert max(alive) <= 3
 
 
 def test_frames_differ_as_the_maps_do() -> None:

@@ -175,12 +175,36 @@ def timelapse(scene: Scene, sights: Sequence[Sight], layer: str, highest: Floats
     durations = [round(1000 * seconds)] * (len(sights) - 1) + [round(1000 * LAST)]
     # after hundreds of epochs this takes seconds, at the end of a fit: a bar then says what is waited for
     watched = tqdm(sights, f"time-lapse of {layer}", leave=False, delay=2, disable=None)
-    frames = _frames(scene, sights, watched, layer, highest)
-    first, buffer = next(frames), BytesIO()
+    film, buffer = _Film(_frames(scene, sights, watched, layer, highest), len(sights)), BytesIO()
     # a whole frame every 60, not every 5: between them the images, which stay, cost nothing
     options = {"duration": durations, "loop": 0, "quality": 75, "method": 2, "kmin": 29, "kmax": 60}
-    first.save(buffer, "WEBP", save_all=True, append_images=frames, **options)
+    film.save(buffer, "WEBP", save_all=True, **options)
     return buffer.getvalue()
+
+
+class _Film(Image.Image):
+    """An image of several frames, each drawn when it is asked for, in their order: Pillow holds all of a list at once.
+
+    Args:
+        frames: all of one size.
+        count: how many.
+    """
+
+    def __init__(self, frames: Iterator[Image.Image], count: int) -> None:
+        super().__init__()
+        self.n_frames = count
+        self._frames, self._place = frames, 0
+        vars(self).update(vars(next(frames)))
+
+    def seek(self, frame: int) -> None:
+        """Go on to the next one; where the encoder goes back in the end, it needs none."""
+        if frame == self._place + 1:
+            self._place = frame
+            vars(self).update(vars(next(self._frames)))
+
+    def tell(self) -> int:
+        """Return the place of the frame that is there."""
+        return self._place
 
 
 def evenly(looks: Sequence[T], most: int) -> list[T]:
