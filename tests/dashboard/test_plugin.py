@@ -307,7 +307,7 @@ def parts_of(folder: Path, tag: str) -> tuple[dict, list[bytes]]:
 
 
 def test_numbers_travel_whole_whatever_their_range(tmp_path) -> None:
-    """In single precision; what a blank map has none of is told apart from 0."""
+    """In single precision; what a blank map has none of is told apart from 0. Maps' peaks are there in any case."""
     sink = SimpleNamespace(experiment=SummaryWriter(str(tmp_path)))
     shown = ShownImages([np.zeros((8, 8, 3), np.uint8)] * 3, Task("multiclass", 10), [[0]] * 3, "")
     known = fingerprints(torch.arange(3)[:, None, None, None])
@@ -318,12 +318,13 @@ def test_numbers_travel_whole_whatever_their_range(tmp_path) -> None:
     log.log_look(History(LAYER).with_look(4, cams), values, schema.grid_tag(LAYER))
     sink.experiment.close()
     header, arrays = parts_of(tmp_path, MAPS)
-    assert header["metrics"] == ["large", "rare"]
+    assert header["metrics"] == ["large", "rare", "peak"]
     assert header["probe_set"] == fingerprint_of_set(known)
-    numbers = np.frombuffer(zlib.decompress(arrays[0]), "<f4").reshape(2, 3)
+    numbers = np.frombuffer(zlib.decompress(arrays[0]), "<f4").reshape(3, 3)
     assert numbers[0].tolist() == np.float32([30.01, -7e9, 0]).tolist()
     assert np.isnan(numbers[1, 0])
     assert numbers[1, 1:].tolist() == np.float32([1e-9, 1]).tolist()
+    assert numbers[2].tolist() == [1, 1, 1]
 
 
 def test_an_array_is_unpacked_at_its_length_or_not_at_all() -> None:

@@ -213,9 +213,9 @@ def test_targets_may_become_more_within_a_run(open_tab, url) -> None:
     assert hot[0] - hot[2] > 50
     assert np.abs(np.array(cold) - 128).max() <= 1
     tab.frame.locator(".tile[data-image='1']").locator("button.open").click()
-    assert tab.frame.locator("dialog .legend li").all_inner_texts() == ["in mask 0.50"]
+    assert tab.frame.locator("dialog .legend li").all_inner_texts() == ["in mask 0.50", "peak 1.00"]
     tab.frame.locator("dialog .frame >> nth=0").click()
-    assert tab.frame.locator("dialog .legend li").all_inner_texts() == ["in mask 0.80"]
+    assert tab.frame.locator("dialog .legend li").all_inner_texts() == ["in mask 0.80", "peak 1.00"]
 
 
 def test_two_epochs_and_two_runs_side_by_side(tab) -> None:
