@@ -11,6 +11,8 @@ import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from lightning_gradcam import read_log
+
 from .conftest import Events
 
 ROOT = Path(__file__).parent.parent
@@ -90,3 +92,21 @@ def test_the_numbers_tell_the_cheat_from_its_control(train, tmp_path) -> None:
     assert found["cheat"]["gradcam/network.features/in_mask"] < found["control"]["gradcam/network.features/in_mask"]
     assert found["cheat"][accuracy] > 0.9
     assert found["cheat"]["val/accuracy"] < 0.6
+
+
+def test_the_study_ends_with_a_table_of_what_was_logged_and_pages(tmp_path) -> None:
+    """Means over three seeds each, of the last epoch, as the logs have them."""
+    pytest.importorskip("pandas")
+    short = ["--trainer.max_epochs=1", "--trainer.limit_train_batches=1", "--trainer.callbacks.images=4"]
+    quiet = ["--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
+    command = [sys.executable, "examples/study.py", str(tmp_path), *short, *quiet]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    head, _, *rows = (line.strip("| ").split(" | ") for line in ran.stdout.splitlines() if line.startswith("|"))
+    log = read_log(tmp_path)
+    assert log.runs == tuple(f"{kind}/seed {seed}" for kind in ("cheat", "control") for seed in range(3))
+    for kind, cells in ((row[0], row[1:]) for row in rows):
+        for name, cell in zip(head, cells, strict=True):
+            means = [log.of(run=f"{kind}/seed {seed}").mean(name)[-1] for seed in range(3)]
+            assert cell.split(" ± ")[0] == f"{np.mean(means):.2f}"
+    for page in ("cheat", "control", "border"):
+        assert (tmp_path / f"{page}.pdf").read_bytes().startswith(b"%PDF")
