@@ -84,24 +84,17 @@ class LayerLog:
         known = zip(self.told["said"], answers, arrays["wrong"].tolist(), strict=True)
         captions = [Caption(truth, answer, bool(wrong)) for truth, answer, wrong in known]
         states = states if maps else np.full_like(states, NOT_FINITE)
-        return Sight(look.step, values, np.minimum(states, NOT_FINITE), captions, _peaks(look))
+        return Sight(look.step, values, np.minimum(states, NOT_FINITE), captions, look.peaks())
 
     def drawing(self, places: Sequence[int], rows: Sequence[int], until: int | None = None) -> "Drawing":
         """What is drawn of some looks and images, as strong as in the run's own pictures, which know looks so far."""
         of = rows, MOST_TARGETS
         sights = [self.sight(place).of(*of) for place in places]
         known = self.looks[: None if until is None else until + 1] if "scale: run" in self.told["about"] else []
-        peaks = [peaks[list(rows), :MOST_TARGETS] for look in known if (peaks := _peaks(look)) is not None]
+        peaks = [peaks[list(rows), :MOST_TARGETS] for look in known if (peaks := look.peaks()) is not None]
         highest = np.max([np.nan_to_num(one, nan=0, posinf=0) for one in peaks], axis=0) if peaks else None
         scene = self.scene.of(rows).of_targets(MOST_TARGETS)
         return Drawing(scene, sights, highest)
-
-
-def _peaks(look: LookRecord) -> Floats | None:
-    """Each map's maximum before it was divided by it, (N, T): NaN where nothing is shown; None of other maps."""
-    metrics = look.head["metrics"]
-    peaks: Floats | None = look.arrays()["numbers"][metrics.index("peak")] if "peak" in metrics else None
-    return peaks
 
 
 class Drawing(NamedTuple):

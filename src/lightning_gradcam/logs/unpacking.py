@@ -51,6 +51,11 @@ class LookRecord:
             at += field.length(sizes)
         return found
 
+    def peaks(self) -> Any:
+        """Return each map's maximum before it was divided by it, (N, T), NaN where nothing is shown; None of others."""
+        metrics = self.head["metrics"]
+        return self.arrays()["numbers"][metrics.index("peak")] if "peak" in metrics else None
+
     def maps(self) -> bytes:
         """Unpack the maps; none where they are broken."""
         try:

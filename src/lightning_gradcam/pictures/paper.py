@@ -18,6 +18,7 @@ from lightning_gradcam.pictures import render
 from lightning_gradcam.pictures.looks import Scene, Sight
 from lightning_gradcam.pictures.page import MOST_HEAT, NO_HEAT, SHADE, pale
 from lightning_gradcam.pictures.render import Floats, Pixels, overlay
+from lightning_gradcam.pictures.words import without_middle
 
 LOOKS, IMAGES = 6, 6  # that a page holds
 WIDTH, HEIGHT = 6.75, 9.0  # inches, at most: two columns of a paper, and its page
@@ -25,7 +26,7 @@ NAMES, TOP, BOTTOM, EDGE = 1.35, 0.5, 0.3, 0.05  # inches: left of the rows, abo
 SMALL, USUAL = 7, 8  # points
 SPACE, OUT = 0.09, 0.02  # of a cell: between two, and how far outside of it a frame lies
 INK, WRONG = (tuple(level / 255 for level in colour) for colour in (render.INK, render.WRONG))
-_LETTERS = 24  # of a name
+_LETTERS = 23  # of a name that is cut; its sign takes the place of one more
 _WHY = ("", "blank", "not finite")
 _CURVE = (5.5, 2.8)  # inches
 _WORDS: dict[str, Any] = {"fontsize": SMALL, "color": INK, "parse_math": False}  # a name's $ is no mathematics
@@ -56,7 +57,7 @@ def strip_figure(scene: Scene, sights: Sequence[Sight], layer: str, highest: Flo
         image, target = divmod(row, targets)
         _draw(axes[0], scene.pictures[image])
         words = [scene.truths[image] if target == 0 else "", scene.columns[target] if targets > 1 else ""]
-        text = "\n".join(_cut(word) for word in words if word)
+        text = "\n".join(without_middle(word, _LETTERS) if len(word) > _LETTERS + 1 else word for word in words if word)
         axes[0].text(-0.08, 0.5, text, transform=axes[0].transAxes, ha="right", va="center", **_WORDS)
         for column, sight in enumerate(sights):
             place = image, target
@@ -145,12 +146,6 @@ def _draw_map(axes: Axes, picture: Pixels, heat: Floats, sight: Sight, place: tu
         options: dict[str, Any] = {"transform": axes.transAxes, "fill": False, "clip_on": False}
         frame = Rectangle((-OUT, -OUT), 1 + 2 * OUT, 1 + 2 * OUT, color=WRONG, lw=1, ls=(0, (3, 1.5)), **options)
         axes.add_patch(frame)
-
-
-def _cut(name: str) -> str:
-    """A long name without its middle."""
-    half = _LETTERS // 2
-    return name if len(name) <= _LETTERS else f"{name[:half]}…{name[1 - half :]}"
 
 
 def _legend(page: Page, wide: float, tall: float) -> None:

@@ -48,13 +48,14 @@ def wrapped(text: str, font: Font, width: float, most: int) -> tuple[str, ...]:
     match = _TAIL.fullmatch(text)
     for name, tail in (match.groups() if match else (text, ""), (text, "")):
         for kept in range(min(len(name), _LONGEST) - 1, 0, -1):
-            lines = _between_words(_without_middle(name, kept) + tail, font, width)
+            lines = _between_words(without_middle(name, kept) + tail, font, width)
             if len(lines) <= most and all(font.getlength(line) <= width for line in lines):
                 return tuple(lines)
     return ()
 
 
-def _without_middle(name: str, kept: int) -> str:
+def without_middle(name: str, kept: int) -> str:
+    """Return so many letters of a name, from both its ends."""
     return f"{name[: (kept + 1) // 2].rstrip()}…{name[len(name) - kept // 2 :].lstrip()}"
 
 

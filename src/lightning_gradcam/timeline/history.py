@@ -115,8 +115,8 @@ class History:
 
     def followed_by(self, look: Look, beside: bool = False) -> "History":
         """Return the history with one look more, at all images; as `with_look`."""
-        kind = _kind(look.of(self.rows))
-        earlier = [one for one in self.looks if (beside or one.step < look.step) and _kind(one) == kind]
+        stays = self.last is not None and _kind(self.last) == _kind(look)  # all looks here are of one kind
+        earlier = [one for one in self.looks if stays and (beside or one.step < look.step)]
         if not look.id:
             look = look.behind(earlier[-1] if earlier else None)
         drawn = look.of(self.rows)

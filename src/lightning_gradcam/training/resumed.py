@@ -4,7 +4,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 
@@ -101,13 +101,12 @@ def _look_of(record: LookRecord) -> Look | None:
     shape = [record.head["sizes"][axis] for axis in "NThw"]
     unpacked = torch.frombuffer(bytearray(maps), dtype=torch.uint8).reshape(shape)
     named = {name: torch.tensor(arrays[name]) for name in ("states", "scores", "predictions", "targets")}
-    return Look(record.step, unpacked, **named, peaks=_peaks(record, arrays), id=record.id, before=record.before)
+    return Look(record.step, unpacked, **named, peaks=_peaks(record), id=record.id, before=record.before)
 
 
-def _peaks(record: LookRecord, arrays: Mapping[str, Any]) -> torch.Tensor | None:
+def _peaks(record: LookRecord) -> torch.Tensor | None:
     """As maps have them: 0 of a blank one, which has no number, and none of other kinds of maps."""
-    if "peak" not in record.head["metrics"]:
+    if (logged := record.peaks()) is None:
         return None
-    place, states = record.head["metrics"].index("peak"), torch.tensor(arrays["states"])
-    logged = torch.tensor(arrays["numbers"][place])
-    return torch.where(states == SHOWN, logged, torch.where(states == NOT_FINITE, torch.nan, 0.0))
+    states = torch.tensor(record.arrays()["states"])
+    return torch.where(states == SHOWN, torch.tensor(logged), torch.where(states == NOT_FINITE, torch.nan, 0.0))
