@@ -101,7 +101,7 @@ def tab(open_tab, url) -> Tab:
 
 def test_the_slider_has_all_epochs_and_the_pixels_follow_it(tab) -> None:
     """The heat is where the map of the epoch is."""
-    assert tab.frame.locator("#epoch").get_attribute("max") == "4"
+    expect(tab.frame.locator("#epoch")).to_have_attribute("max", "4")
     for step in (1, 2, 3, 4, 0):
         tab.slide("epoch", step)
         for image in range(3):
@@ -195,7 +195,7 @@ def test_the_chart_has_every_number_of_0_to_1(known) -> None:
     for image in range(3):
         known.frame.locator(f".tile[data-image='{image}']").locator("button.open").click()
         drawn[image] = large.locator(".legend li").all_inner_texts()
-        assert large.locator("polyline.line").count() == len(drawn[image]) - 2
+        expect(large.locator("polyline.line")).to_have_count(len(drawn[image]) - 2)
         known.page.keyboard.press("Escape")
     assert drawn == {
         0: ["in mask 0.50", "zeal of all 0.20", "drift 0.25", "peak 2", "odd 30"],
@@ -213,9 +213,9 @@ def test_targets_may_become_more_within_a_run(open_tab, url) -> None:
     assert hot[0] - hot[2] > 50
     assert np.abs(np.array(cold) - 128).max() <= 1
     tab.frame.locator(".tile[data-image='1']").locator("button.open").click()
-    assert tab.frame.locator("dialog .legend li").all_inner_texts() == ["in mask 0.50", "peak 1.00"]
+    expect(tab.frame.locator("dialog .legend li")).to_have_text(["in mask 0.50", "peak 1.00"])
     tab.frame.locator("dialog .frame >> nth=0").click()
-    assert tab.frame.locator("dialog .legend li").all_inner_texts() == ["in mask 0.80", "peak 1.00"]
+    expect(tab.frame.locator("dialog .legend li")).to_have_text(["in mask 0.80", "peak 1.00"])
 
 
 def test_two_epochs_and_two_runs_side_by_side(tab) -> None:
@@ -229,7 +229,7 @@ def test_two_epochs_and_two_runs_side_by_side(tab) -> None:
     assert (tab.canvas(0, 0) == tab.canvas(0, 1)).all()
     tab.slide("epoch", 1)
     assert (tab.canvas(0, 0) != tab.canvas(0, 1)).any()
-    assert names.all_inner_texts() == ["epoch 1", "epoch 4"]
+    expect(names).to_have_text(["epoch 1", "epoch 4"])
     tab.choose("adding", "run")
     tab.choose("run-2", "second")
     expect(canvases).to_have_count(3)
@@ -279,7 +279,7 @@ def test_the_address_brings_a_colleague_to_the_same_view(tab, open_tab, url) -> 
     other = open_tab(url, address)
     expect(other.frame.locator("dialog")).to_contain_text("image 3")
     expect(other.frame.locator("output.epoch >> nth=0")).to_have_text("2 of 4")
-    assert other.frame.locator("#opacity").input_value() == "30"
+    expect(other.frame.locator("#opacity")).to_have_value("30")
     assert (other.canvas(2) == tab.canvas(2)).all()
 
 
@@ -349,9 +349,9 @@ def test_hostile_names_are_text(open_tab, tmp_path) -> None:
         expect(tab.frame.locator(".tile[data-image='0']")).to_contain_text(f"true {HOSTILE[0]}")
         expect(tab.frame.locator(".tile[data-image='1']")).to_contain_text(f"predicted {HOSTILE[1]}")
         tab.frame.locator(".tile[data-image='0']").locator("button.open").click()
-        assert tab.frame.locator("#run").input_value() == "<img onerror=top.hacked=1>'\""
+        expect(tab.frame.locator("#run")).to_have_value("<img onerror=top.hacked=1>'\"")
         assert tab.page.evaluate("window.hacked") is None
-        assert tab.frame.locator("img, main script, header script, dialog script").count() == 0
+        expect(tab.frame.locator("img, main script, header script, dialog script")).to_have_count(0)
 
 
 def test_broken_records_are_told_with_the_run(open_tab, tmp_path) -> None:
@@ -419,7 +419,7 @@ def test_what_the_maps_were_worth_and_what_each_number_means(open_tab, tmp_path,
             expect(large.locator(".words")).to_have_text(told)
             number.click()
             expect(large.locator(".words")).to_have_count(0)
-            assert number.evaluate("e => e === document.activeElement")
+            expect(number).to_be_focused()
 
 
 def test_the_overview_has_every_epoch_and_image_and_chooses_among_them(known) -> None:
@@ -514,7 +514,7 @@ def test_an_address_that_is_pasted_is_followed(tab) -> None:
     """Into an open tab; names that JavaScript's objects have are names of nothing."""
     tab.page.evaluate("location.hash = '#gradcam&p.gradcam.run=first&p.gradcam.step=1&p.gradcam.colour=viridis'")
     expect(tab.frame.locator("output.epoch >> nth=0")).to_have_text("1 of 4")
-    assert tab.frame.locator("#colour").input_value() == "viridis"
+    expect(tab.frame.locator("#colour")).to_have_value("viridis")
     tab.page.evaluate(
         "location.hash = '#gradcam&p.gradcam.run=constructor&p.gradcam.colour=__proto__&p.gradcam.sort=toString'"
     )
@@ -574,10 +574,8 @@ def test_what_changed_most_between_two_epochs_comes_first(open_tab, moves) -> No
     tab.choose("sort", "change")
     expect(tab.frame.locator("[data-coming]")).to_have_count(0)
     expect(tab.frame.locator(".tile >> nth=0")).to_have_attribute("data-image", "2")
-    assert tab.frame.locator(".tile .number").all_inner_texts() == [
-        *("", "change 1", "", "change 0.293", "", "change 0")
-    ]
-    assert tab.frame.locator(".tile >> nth=0").locator(".side").all_inner_texts() == ["epoch 1", "epoch 0"]
+    expect(tab.frame.locator(".tile .number")).to_have_text(["", "change 1", "", "change 0.293", "", "change 0"])
+    expect(tab.frame.locator(".tile >> nth=0").locator(".side")).to_have_text(["epoch 1", "epoch 0"])
 
 
 @pytest.mark.parametrize(
@@ -670,7 +668,7 @@ def test_strength_is_as_in_the_logged_pictures_until_it_is_chosen(open_tab, tmp_
     with serving(tmp_path) as url:
         tab = open_tab(url)
         expect(tab.frame.locator(".tile")).to_have_count(2)
-        assert tab.frame.locator("#scale").input_value() == "run"
+        expect(tab.frame.locator("#scale")).to_have_value("run")
         tab.choose("scale", "image")
         tab.page.wait_for_function("location.hash.includes('p.gradcam.scale=image')")
-        assert tab.frame.locator("#scale").input_value() == "image"
+        expect(tab.frame.locator("#scale")).to_have_value("image")
