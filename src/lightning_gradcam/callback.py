@@ -75,7 +75,8 @@ class GradCAMCallback(_Callback):
         class_names: a name for each class; None takes those that the data set, the data module or the model say.
         scale: "image" shows each map on its own, as Grad-CAM papers do; "run" by the highest peak the image has had so
             far, so that epochs compare; not with grad-cam's own methods and `aug_smooth`, whose maps have no peaks.
-        batch_size: images a forward pass: bounds the memory.
+        batch_size: images a forward pass: bounds the memory. None takes 32, and more of small ones: as many as hold
+            2^18 values, at most 128.
         image_key: where in a batch the images are: a key, a place, or a path with dots; None finds them in (x, y),
             (x, y, mask) or under a usual name.
         label_key: the same for labels.
@@ -110,7 +111,7 @@ class GradCAMCallback(_Callback):
         channels: Channels | None = None,
         class_names: Sequence[str] | None = None,
         scale: str = "image",
-        batch_size: int = 32,
+        batch_size: int | None = None,
         image_key: Key | None = None,
         label_key: Key | None = None,
         mask_key: Key | None = None,

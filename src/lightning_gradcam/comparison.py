@@ -125,7 +125,7 @@ def compare(
     std: Statistics | None = None,
     channels: Channels | None = None,
     size: Size | None = None,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     output: Output | None = None,
 ) -> Comparison:
     """Measure what each method says at each layer of a trained model, which is left as it was.

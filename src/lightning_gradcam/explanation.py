@@ -142,7 +142,7 @@ def explain(
     std: Statistics | None = None,
     channels: Channels | None = None,
     size: Size | None = None,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     output: Output | None = None,
     reshape_transform: Reader | None = None,
     aug_smooth: bool = False,
@@ -165,7 +165,7 @@ def explain(
         channels: which of the model's channels are red, green and blue, or the one that is gray; with (2, 1, 0) it is
             given files and PIL images as BGR.
         size: (height, width) or one number for both; None leaves images as they are, which then are of one size.
-        batch_size: images a forward pass.
+        batch_size: images a forward pass, as in `GradCAMCallback`.
         output: as in `GradCAMCallback`.
         reshape_transform: as in `GradCAMCallback`.
         aug_smooth: average over mirrored and rescaled images.

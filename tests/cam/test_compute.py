@@ -253,6 +253,25 @@ def test_a_batch_gives_the_maps_of_its_images_one_by_one(networks) -> None:
         assert torch.equal(parts.predictions, whole.predictions)
 
 
+@pytest.mark.parametrize(
+    ("shape", "asked", "passes"),
+    [
+        ((200, 3, 32, 32), None, [85, 85, 30]),
+        ((200, 3, 8, 8), None, [128, 72]),
+        ((34, 3, 96, 96), None, [32, 2]),
+        ((34, 3, 8, 8), 16, [16, 16, 2]),
+    ],
+)
+def test_small_images_are_more_in_a_pass(shape, asked, passes) -> None:
+    """Unless it is asked how many."""
+    model, seen = small_cnn(), []
+    inputs, labels = Inputs(torch.rand(shape)), None
+    plan = make_plan(model, inputs, labels, Settings("5", batch_size=asked))
+    model.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
+    compute_cams(model, inputs, plan.known(labels), plan)
+    assert seen == passes
+
+
 def test_several_classes_are_the_classes_one_by_one(networks) -> None:
     """One forward, a backward each."""
     images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(5))

@@ -34,7 +34,7 @@ def compute_cams(model: nn.Module, inputs: Inputs, known: Known, plan: Plan, row
 
     Args:
         model: a lent model.
-        inputs: N images, on any device; they are moved `batch_size` at a time, and half that when memory runs out.
+        inputs: N images, on any device; they are moved some at a time, and half of these when memory runs out.
         known: what `plan.known` gives for their labels, on the CPU.
         plan: what `make_plan` found for this model.
         rows: which of the images; None is all.
@@ -44,7 +44,7 @@ def compute_cams(model: nn.Module, inputs: Inputs, known: Known, plan: Plan, row
     """
     rows = range(len(inputs.images)) if rows is None else rows
     inputs = inputs if plan.call.needs_batch else replace(inputs, batch=None)
-    chunks = _in_chunks(lambda some: _explain(model, inputs, known, plan, some), rows, plan.at_once)
+    chunks = _in_chunks(lambda some: _explain(model, inputs, known, plan, some), rows, plan.at_once(inputs.images))
     return [joined(parts) for parts in zip(*chunks, strict=True)]
 
 
@@ -77,7 +77,7 @@ def remove(
         ]
         return torch.stack(left, dim=1).cpu()  # (N, T, P, 2)
 
-    sides = torch.cat(_in_chunks(removed, range(len(inputs.images)), plan.at_once))
+    sides = torch.cat(_in_chunks(removed, range(len(inputs.images)), plan.at_once(inputs.images)))
     return sides[..., 0], sides[..., 1]
 
 

@@ -35,6 +35,10 @@ from lightning_gradcam.cam.trees import Path
 from lightning_gradcam.cam.trust import has_rivals
 from lightning_gradcam.cam.ways import cannot_be_called, ways_to_call
 
+# Images in a forward pass where nothing is asked: 32, and of small ones, whose passes are overhead, as many as hold so
+# many values. More are slower again on processors, whose caches they leave.
+_FEWEST, _MOST, _VALUES = 32, 128, 2**18
+
 
 class Known(NamedTuple):
     """Labels, and what they say: read once for all images, since what some of them say depends on the others."""
@@ -92,11 +96,12 @@ class Plan:
         is_found = settings.method is None and settings.target_layer is None
         return is_found and any(layer.mixes for group in self.groups for layer in group)
 
-    @property
-    def at_once(self) -> int:
+    def at_once(self, images: Tensor) -> int:
         """Images in a forward pass: few where all that lies behind the first attention is kept to go back."""
+        asked, values = self.settings.batch_size, max(1, images[:1].numel())
+        size = min(max(_FEWEST, _VALUES // values), _MOST) if asked is None else asked
         goes_back = self.tokens is not None or self.is_unmixed
-        return min(self.settings.batch_size, AT_ONCE) if goes_back else self.settings.batch_size
+        return min(size, AT_ONCE) if goes_back else size
 
     def layers_of(self, model: nn.Module) -> list[list[LayerOfModel]]:
         """Return a model's own layers, group by group."""

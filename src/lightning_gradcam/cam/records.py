@@ -95,5 +95,5 @@ class _Layers:
 
 
 def _are_finite(values: Tensor) -> Tensor:
-    """Whether all of an image's values are, (N,) of (N, C, h, w); without a copy of them."""
-    return values.amax((1, 2, 3)).isfinite() & values.amin((1, 2, 3)).isfinite()
+    """Whether all of an image's values are, (N,) of (N, C, h, w), as their sum tells: one reading, and no copy."""
+    return values.sum((1, 2, 3)).isfinite()

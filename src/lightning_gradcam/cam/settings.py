@@ -28,7 +28,7 @@ class Settings:
     target_layer: LayerChoices | None = None
     target: Target = "label"
     method: str | CamClass | None = None
-    batch_size: int = 32
+    batch_size: int | None = None
     output: Output | None = None
     reshape_transform: Reader | None = None
     task: str | None = None
@@ -42,12 +42,7 @@ class Settings:
         check_target(self.target)
         check_task(self.task)
         _check_layers(self.target_layer)
-        if isinstance(self.batch_size, bool) or not isinstance(self.batch_size, int):
-            raise TypeError(
-                f"batch_size={quoted(self.batch_size)} is not an int; accepted are images a forward pass, 1 or more"
-            )
-        if self.batch_size < 1:
-            raise SettingError(f"batch_size={self.batch_size} is less than 1; accepted are images a forward pass")
+        _check_batch_size(self.batch_size)
         for name in ("reshape_transform", "output"):
             value = getattr(self, name)
             if not (value is None or callable(value) or (name == "output" and isinstance(value, str))):
@@ -163,6 +158,13 @@ def _check_relevance(settings: Settings) -> None:
                 f"{name}={quoted(value)}: method={RELEVANCE!r} is of the attention of all blocks, and of no layer; "
                 f"accepted with it is {name}={default}"
             )
+
+
+def _check_batch_size(size: int | None) -> None:
+    if isinstance(size, bool) or not isinstance(size, int | None):
+        raise TypeError(f"batch_size={quoted(size)} is not an int; accepted are images a forward pass, 1 or more")
+    if size is not None and size < 1:
+        raise SettingError(f"batch_size={size} is less than 1; accepted are images a forward pass")
 
 
 def _check_layers(choices: object, depth: int = 0) -> None:
