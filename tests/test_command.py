@@ -194,11 +194,13 @@ def test_arrays_are_read_back_equal(logs, tmp_path, capsys) -> None:
         assert Path(path) == tmp_path / "new" / "out" / f"{log.run}-{log.layer}.npz"
         with np.load(path) as found:
             names = ("steps", "maps", "states", "scores", "predictions", "wrong", "answers", "targets")
-            for name in (*names, "fingerprints", "said"):
+            names += ("fingerprints", "said", "pictures", "truths", "run", "layer", "unit", "task", "about", "columns")
+            for name in names:
                 assert found[name].tolist() == np.asarray(getattr(log, name)).tolist(), name
+            assert found["class_names"].tolist() == (log.class_names or [])
             for name in ("steps", "maps", "states", "scores", "predictions", "wrong", "targets"):
                 assert found[name].dtype == getattr(log, name).dtype, name
-            assert set(found) == {*names, "fingerprints", "said", *log.numbers}
+            assert set(found) == {*names, "class_names", *log.numbers}
             for name, values in log.numbers.items():
                 assert np.array_equal(found[name], values, equal_nan=True), name
 
@@ -298,13 +300,14 @@ def test_what_is_there_is_written_over_by_force_alone(tmp_path, capsys) -> None:
 
 def test_numbers_named_as_other_arrays_and_images_that_are_unknown(tmp_path, capsys) -> None:
     """Neither is lost, and neither stops the others."""
-    head, *rest = look_record(M=2)
-    told_of = json.loads(head) | {"metrics": ["maps", "../file"]}
+    head, *rest = look_record(M=4)
+    told_of = json.loads(head) | {"metrics": ["maps", "../file", "number_maps", "Maps"]}
     write_parts(tmp_path / "logs", MAPS, [json.dumps(told_of).encode(), *rest])
     [path] = told(capsys, "export", tmp_path / "logs", "--npz", "--out", tmp_path, "--images", "0")
     with np.load(path) as found:
         assert found["maps"].shape == (1, 1, 1, 2, 2)
-        assert found["number_maps"].shape == found["number_.._file"].shape == (1, 1, 1)
+        names = ["number_maps", "number_.._file", "number_maps-2", "Maps-2"]
+        assert [values.shape for values in map(found.get, names)] == [(1, 1, 1)] * 4
         assert found["said"].tolist() == []
 
 

@@ -1,33 +1,28 @@
 """What was logged, read back from TensorBoard's event files: maps, numbers and images as arrays; without torch."""
 
-import json
 import logging
 import os
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
-from difflib import SequenceMatcher
-from functools import cached_property
 from html import escape
 from io import BytesIO
 from itertools import chain, islice
-from math import prod
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from lightning_gradcam.errors import SettingError, nearest, quoted
-from lightning_gradcam.logs.files import EventReader, find_runs
-from lightning_gradcam.logs.layer_log import Drawing, LayerLog, natural, read_layers
-from lightning_gradcam.logs.schema import MAPS
-from lightning_gradcam.logs.unpacking import LookRecord
+from lightning_gradcam.logs.layer_log import Array, Drawing, LayerLog
+from lightning_gradcam.logs.runs import find_runs, meant, read_layers
+from lightning_gradcam.logs.table import columns_of
 from lightning_gradcam.pictures.choosing import MOST, most_drawn, spread
 from lightning_gradcam.pictures.film import COLUMNS, FRAMES, evenly, filmstrip, timelapse
 from lightning_gradcam.pictures.grid import grid
-from lightning_gradcam.values import plain
+from lightning_gradcam.values import natural, plain
 
 if TYPE_CHECKING:
     import pandas
@@ -38,12 +33,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-STATES = ("shown", "blank", "not finite")  # a map's, by its number
-Array = NDArray[Any]
 Chosen = Sequence[int] | str | None  # images: places, "moved", "wrong", or as many as are drawn
 
 _MOST = 8  # layers that are told of in a few lines
-_TRIED = 20  # folders that are looked into for one that was meant
 _ACCEPTED = "accepted is a folder with event files of GradCAMCallback, of one run or of several below it"
 
 
@@ -109,74 +101,60 @@ class AttentionLog:
         """The layer's dotted name, behind the callback's name and a "/" if it has one."""
         return self._one("layer").layer
 
-    @cached_property
+    @property
     def steps(self) -> Array:
         """(E,) int64, when each look was, in units of `unit`."""
-        return np.array([look.step for look in self._one("steps").looks], np.int64)
+        return self._one("steps").steps
 
     @property
     def unit(self) -> str:
         """What steps count: "epoch" or "step"."""
         return str(self._one("unit").told["unit"])
 
-    @cached_property
+    @property
     def maps(self) -> Array:
         """(E, N, T, h, w) float32 in 0..1, 1 at each map's peak; NaN where a look's maps cannot be read."""
-        looks = self._one("maps").looks
-        shape = [looks[0].head["sizes"][axis] for axis in "NThw"]
-        found = np.full((len(looks), *shape), np.nan, np.float32)
-        for place, look in enumerate(looks):
-            if unpacked := look.maps():
-                found[place] = np.frombuffer(unpacked, np.uint8).reshape(shape)
-        found /= 255
-        return found
+        return self._one("maps").maps
 
-    @cached_property
+    @property
     def states(self) -> Array:
-        """(E, N, T) uint8, each map's place in `STATES`: 0 shown, 1 blank, 2 not finite."""
-        return self._stacked("states")
+        """(E, N, T) uint8, 0 shown, 1 blank, 2 not finite."""
+        return self._one("states").states
 
-    @cached_property
+    @property
     def scores(self) -> Array:
         """(E, N, S) float32: what the model says of each image, as captions have it; S is 1 but of several values."""
-        return self._stacked("scores")
+        return self._one("scores").fields["scores"]
 
-    @cached_property
+    @property
     def predictions(self) -> Array:
         """(E, N) int32, the predicted class; 0 where the task has none."""
-        return self._stacked("predictions")
+        return self._one("predictions").fields["predictions"]
 
-    @cached_property
+    @property
     def wrong(self) -> Array:
         """(E, N) bool, whether the prediction is."""
-        return self._stacked("wrong").astype(bool)
+        return self._one("wrong").fields["wrong"]
 
-    @cached_property
+    @property
     def answers(self) -> Array:
         """(E, N) str: what the model says of each image, in words."""
-        words = [json.loads(arrays["answers"].tobytes()) for arrays in self._arrays_for("answers")]
-        return np.array(words, object)
+        return self._one("answers").answers
 
-    @cached_property
+    @property
     def targets(self) -> Array:
         """(E, N, T) int32, the explained class; -1 where the target is no single class."""
-        return self._stacked("targets")
+        return self._one("targets").fields["targets"]
 
-    @cached_property
+    @property
     def numbers(self) -> dict[str, Array]:
         """(E, N, T) float32 by name, as `metrics` says of each; NaN where a map, or a look, has none."""
-        looks, arrays = self._one("numbers").looks, self._arrays_for("numbers")
-        found = {name: np.full(self.states.shape, np.nan, np.float32) for name in _names(looks)}
-        for place, (look, held) in enumerate(zip(looks, arrays, strict=True)):
-            for name, values in zip(look.head["metrics"], held["numbers"], strict=True):
-                found[name][place] = values
-        return found
+        return self._one("numbers").numbers
 
     @property
     def peaks(self) -> Array | None:
         """(E, N, T) float32, each map's maximum before it was divided by it; None where maps have no strength."""
-        self._one("peaks")
-        return self.numbers.get("peak")
+        return self._one("peaks").numbers.get("peak")
 
     @property
     def pictures(self) -> list[NDArray[np.uint8]]:
@@ -251,7 +229,7 @@ class AttentionLog:
 
         Columns: `run`, `layer`, `step`, `image` (its place), `fingerprint`, `true`, `predicted` and `explained` (a
         class's name, or its number; several joined by ", "; of a task without classes the first value), `wrong`,
-        `score` (the first), `state` (of `STATES`), and each of `numbers`.
+        `score` (the first), `state` (shown, blank, not finite or unknown), and each of `numbers`.
 
         Raises:
             SettingError: pandas is not installed.
@@ -260,7 +238,11 @@ class AttentionLog:
             import pandas
         except ImportError as error:
             raise SettingError("to_frame needs pandas: pip install pandas") from error
-        return pandas.DataFrame(columns_of(self)).infer_objects()
+        return pandas.DataFrame(self.to_columns()).infer_objects()
+
+    def to_columns(self) -> dict[str, Array]:
+        """Return the columns of `to_frame` as arrays, by name, which takes no pandas."""
+        return columns_of([log._one("to_columns") for log in self])
 
     def to_tensors(self) -> "dict[str, torch.Tensor]":
         """Return steps, maps, states, scores, predictions, wrong, targets and each number, by name, as tensors."""
@@ -416,18 +398,6 @@ class AttentionLog:
             f"one layer's in one run has it, as log.of(run={first.run!r}, layer={first.layer!r})"
         )
 
-    @cached_property
-    def _arrays(self) -> list[dict[str, Array]]:
-        """Each look's arrays, but for the maps."""
-        return [look.arrays() for look in self._one("arrays").looks]
-
-    def _arrays_for(self, name: str) -> list[dict[str, Array]]:
-        self._one(name)
-        return self._arrays
-
-    def _stacked(self, name: str) -> Array:
-        return np.stack([arrays[name] for arrays in self._arrays_for(name)])
-
 
 def read_log(folder: str | PathLike[str]) -> AttentionLog:
     """Read what `GradCAMCallback` logged for the Attention tab, of one run or of all runs below a folder.
@@ -445,21 +415,16 @@ def read_log(folder: str | PathLike[str]) -> AttentionLog:
         raise SettingError(f"folder={quoted(folder)}; accepted is a path")
     given = Path(os.path.expanduser(folder))
     if not given.is_dir():
-        raise SettingError(f"folder={str(given)!r} is no folder that is there; {_ACCEPTED}{_meant(given)}")
+        raise SettingError(f"folder={str(given)!r} is no folder that is there; {_ACCEPTED}{meant(given)}")
     notes: list[str] = []
     logs = [AttentionLog(layer) for layer in read_layers(find_runs(given, notes), notes)]
     if not logs:
         told = f" ({'; '.join(notes)})" if notes else ""
-        raise SettingError(f"folder={str(given)!r} has no such data{told}; {_ACCEPTED}{_meant(given)}")
+        raise SettingError(f"folder={str(given)!r} has no such data{told}; {_ACCEPTED}{meant(given)}")
     log = AttentionLog(logs[0]._layer, notes=notes) if len(logs) == 1 else AttentionLog(None, logs, notes)
     if log.notes:
         logger.warning("%s: %s", given, "; ".join(log.notes))
     return log
-
-
-def columns_of(log: AttentionLog) -> dict[str, Array]:
-    """Return the columns of `AttentionLog.to_frame`, as NumPy has them."""
-    return _joined([_rows(one) for one in log])
 
 
 def _moved(maps: Array) -> Array:
@@ -485,71 +450,6 @@ def _line(log: AttentionLog, number: str, logs: Sequence[AttentionLog]) -> "Line
     return Line(", ".join(names), log.steps, log.mean(number), error)
 
 
-def _names(looks: Sequence[LookRecord]) -> list[str]:
-    """The numbers that any look has, the last look's first."""
-    return list(dict.fromkeys(name for look in reversed(looks) for name in look.head["metrics"]))
-
-
-def _rows(log: AttentionLog) -> dict[str, Array]:
-    """The columns of one layer's table."""
-    shape = log.states.shape
-
-    def spread(values: Any, axes: str) -> Array:
-        """Of each look (E), image (N) and target (T) along the axes that are named."""
-        index = tuple(slice(None) if axis in axes else None for axis in "ENT")
-        return np.broadcast_to(np.asarray(values)[index], shape).ravel()
-
-    first = log.scores[..., 0] if log.scores.shape[2] else np.full(shape[:2], np.nan, np.float32)
-    of_values = log.task in ("regression", "none")
-    states = np.array([*STATES, "unknown"], object)
-    columns = {
-        "run": np.full(prod(shape), log.run, object),
-        "layer": np.full(prod(shape), log.layer, object),
-        "step": spread(log.steps, "E"),
-        "image": spread(np.arange(shape[1]), "N"),
-        "fingerprint": spread(np.array(log.fingerprints or [""] * shape[1], object), "N"),
-        "true": spread(_truths(log, shape[1], of_values), "N"),
-        "predicted": spread(first if of_values else _named(log.predictions, log.class_names), "EN"),
-        "explained": spread(_named(log.targets, log.class_names), "ENT"),
-        "wrong": spread(log.wrong, "EN"),
-        "score": spread(first, "EN"),
-        "state": spread(states[np.minimum(log.states, len(STATES))], "ENT"),
-    }
-    return columns | {name: values.ravel() for name, values in log.numbers.items() if name not in columns}
-
-
-def _joined(tables: Sequence[dict[str, Array]]) -> dict[str, Array]:
-    """The columns of several tables below each other; NaN where one has no such number."""
-    names = dict.fromkeys(chain.from_iterable(tables))
-    lacking = [np.full(len(table["run"]), np.nan, np.float32) for table in tables]
-    return {
-        name: np.concatenate([table.get(name, nan) for table, nan in zip(tables, lacking, strict=True)])
-        for name in names
-    }
-
-
-def _truths(log: AttentionLog, images: int, of_values: bool) -> Array:
-    """Each image's class by name or number, several joined by ", ", or its first value; None where unknown, (N,)."""
-    found = np.full(images, None, object)
-    for place, truth in enumerate(log.truths):
-        if of_values:
-            found[place] = truth[0] if truth else np.nan
-        elif truth:
-            names = _named(np.array(truth), log.class_names).tolist()
-            found[place] = names[0] if len(names) == 1 else ", ".join(map(str, names))
-    return found
-
-
-def _named(classes: Array, names: Sequence[str] | None) -> Array:
-    """Each class's name, or its number where it has none; None for -1, which is no single class."""
-    there, places = np.unique(classes, return_inverse=True)
-    known = dict(enumerate(names or ()))
-    words = np.full(len(there), None, object)
-    words[:] = [None if one == -1 else known.get(one, one) for one in there.tolist()]
-    found: Array = words[places.reshape(classes.shape)]
-    return found
-
-
 def _chosen(logs: list[AttentionLog], name: str, wanted: str | None) -> list[AttentionLog]:
     """The logs of one layer each whose run, or layer, is the wanted one."""
     if wanted is None:
@@ -565,7 +465,7 @@ def _chosen(logs: list[AttentionLog], name: str, wanted: str | None) -> list[Att
 def _summary(alone: LayerLog) -> str:
     """One layer's log in a line."""
     first, last, sizes = alone.looks[0], alone.looks[-1], alone.looks[-1].head["sizes"]
-    numbers = ", ".join(_names(alone.looks)) or "no numbers"
+    numbers = ", ".join(alone.names) or "no numbers"
     return (
         f"run {alone.run!r}, layer {alone.layer!r}: {_counted(len(alone.looks), 'look')}, {alone.told['unit']} "
         f"{first.step} to {last.step}; {_counted(sizes['N'], 'image')}, {_counted(sizes['T'], 'target')}, "
@@ -575,21 +475,3 @@ def _summary(alone: LayerLog) -> str:
 
 def _counted(count: int, what: str) -> str:
     return f"{count} {what}{'' if count == 1 else 's'}"
-
-
-def _meant(given: Path) -> str:
-    """Say which folder near the given one has data, the one whose path is most alike; "" where none is seen."""
-    start = next((place for place in given.parents if place.is_dir()), given)
-    files = chain.from_iterable(start.glob(f"{below}*tfevents*") for below in ("", "*/", "*/*/"))
-    known = dict.fromkeys(file.parent for file in islice(files, 1000))
-    places = [place for place in known if given not in (place, *place.parents)]  # there was none
-    likely = sorted(places, key=lambda place: -SequenceMatcher(None, str(place), str(given)).ratio())
-    has_data = (place for place in likely[:_TRIED] if _has_data(place))
-    found = next(has_data, None)
-    return "" if found is None else f"; {str(found)!r} is one"
-
-
-def _has_data(folder: Path) -> bool:
-    reader = EventReader()
-    files = filter(Path.is_file, folder.glob("*tfevents*"))
-    return any(tag.endswith(f"/{MAPS}") for file in files for tag, _ in reader.stored(file))

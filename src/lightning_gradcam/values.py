@@ -1,5 +1,6 @@
-"""Settings as Python's own values, whichever library's numbers they came in."""
+"""Settings as Python's own values, whichever library's numbers they came in; names as people sort them."""
 
+import re
 from contextlib import suppress
 from typing import Any
 
@@ -18,3 +19,8 @@ def held(source: Any, name: str) -> Any:
     with suppress(Exception):
         return getattr(source, name, None)
     return None
+
+
+def natural(name: str) -> list[tuple[bool, int, str]]:
+    """What sorts names as people do: layer2 before layer10."""
+    return [(part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in re.split(r"(\d+)", name)]

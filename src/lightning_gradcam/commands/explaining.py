@@ -21,7 +21,7 @@ from lightning_gradcam.commands.networks import Network, failing, find_network
 from lightning_gradcam.comparison import compare
 from lightning_gradcam.errors import SettingError, quoted
 from lightning_gradcam.explanation import Explanation, explain
-from lightning_gradcam.logs.layer_log import natural
+from lightning_gradcam.values import natural
 
 logger = logging.getLogger(__name__)
 

@@ -15,9 +15,10 @@ from tqdm import tqdm
 from lightning_gradcam.commands.files import Write, apart, check_free, safe, write
 from lightning_gradcam.commands.showing import chosen
 from lightning_gradcam.errors import SettingError
-from lightning_gradcam.reading import Array, AttentionLog, columns_of, read_log
+from lightning_gradcam.logs.layer_log import Array
+from lightning_gradcam.reading import AttentionLog, read_log
 
-_AXES = {  # of the arrays: E looks, N images
+_AXES = {  # of the arrays: E looks, N images; none of those that are of all
     "steps": "E",
     "maps": "EN",
     "states": "EN",
@@ -26,8 +27,11 @@ _AXES = {  # of the arrays: E looks, N images
     "wrong": "EN",
     "answers": "EN",
     "targets": "EN",
-    "fingerprints": "N",
+    "pictures": "N",
+    "truths": "N",
     "said": "N",
+    "fingerprints": "N",
+    **dict.fromkeys(("run", "layer", "unit", "task", "about", "class_names", "columns"), ""),
 }
 
 
@@ -127,24 +131,29 @@ def _jobs(
 def _write_npz(log: AttentionLog, choice: Choice, file: BinaryIO) -> None:
     steps = log.steps.tolist()
     arrays: dict[str, Any] = {name: choice.of(_array(log, name), axes, steps) for name, axes in _AXES.items()}
-    arrays |= {_key(name): choice.of(values, "EN", steps) for name, values in log.numbers.items()}
+    names = apart([*arrays, *map(_key, log.numbers)])[len(arrays) :]
+    arrays |= {name: choice.of(log.numbers[own], "EN", steps) for name, own in zip(names, log.numbers, strict=True)}
     np.savez_compressed(file, **arrays)
 
 
 def _array(log: AttentionLog, name: str) -> Array:
     value = getattr(log, name)
-    return value if isinstance(value, np.ndarray) and value.dtype != object else np.array(value, str)  # without pickle
+    if name == "truths":  # as wide as the longest, behind which others are NaN
+        widest = max(map(len, value), default=0)
+        return np.array([[*truth, *[np.nan] * (widest - len(truth))] for truth in value])
+    is_array = name == "pictures" or (isinstance(value, np.ndarray) and value.dtype != object)
+    return np.asarray(value) if is_array else np.array([] if value is None else value, str)  # without pickle
 
 
 def _key(name: str) -> str:
-    """A number's name, but where it is another array's, an argument of NumPy's, or no name of a file in an archive."""
+    """A number's name, but where it is an argument of NumPy's, or no name of a file in an archive."""
     is_own = name.isidentifier() and name not in (*_AXES, "file", "allow_pickle")
     return name if is_own else safe(f"number_{name}")
 
 
 def _write_csv(log: AttentionLog, choice: Choice, file: BinaryIO) -> None:
     """As pandas writes `to_frame()`, which need not be installed."""
-    columns = columns_of(log)
+    columns = log.to_columns()
     kept = np.ones(len(columns["run"]), bool)
     for name, wanted in (("step", choice.epochs), ("image", choice.images)):
         kept &= np.isin(columns[name], wanted) if wanted is not None else True

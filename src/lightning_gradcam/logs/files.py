@@ -20,34 +20,8 @@ from tensorboard.compat.proto.types_pb2 import DataType
 from lightning_gradcam.logs.schema import CAUTION, MAPS, PLUGIN, PROBE_SET, ROOT
 from lightning_gradcam.logs.unpacking import Record
 
-Files = dict[str, list[Path]]  # by run
-
 _FRAME = 16  # bytes around a record: its length, that one's CRC, and its own
 _ENDS = tuple(f"/{part}" for part in (MAPS, CAUTION, PROBE_SET))
-
-
-def find_runs(folder: Path, faults: list[str]) -> Files:
-    """Return the event files of each run, a folder, by its path below `folder`; "." is that one itself.
-
-    What cannot be looked into is added to `faults`, a sentence each.
-    """
-    runs: Files = {}
-
-    def told(error: OSError) -> None:
-        faults.append(_fault(error.filename, error))
-
-    root, seen = os.path.realpath(folder), set[str]()
-    for place, folders, _ in os.walk(folder, onerror=told, followlinks=True):
-        real = os.path.realpath(place)
-        is_there_anyway = place != str(folder) and os.path.islink(place) and f"{real}/".startswith(f"{root}/")
-        if is_there_anyway or real in seen:  # a link to another run, or back up
-            folders.clear()
-            continue
-        seen.add(real)
-        folders.sort()
-        if files := event_files(Path(place), faults):
-            runs[Path(place).relative_to(folder).as_posix()] = files
-    return runs
 
 
 def event_files(folder: Path, faults: list[str]) -> list[Path]:
@@ -56,7 +30,7 @@ def event_files(folder: Path, faults: list[str]) -> list[Path]:
         files = (folder / name for name in sorted(os.listdir(folder)) if "tfevents" in name)
         return [file for file in files if file.is_file()]
     except OSError as error:
-        faults.append(_fault(folder, error))
+        faults.append(unreadable(folder, error))
         return []
 
 
@@ -93,7 +67,7 @@ class EventReader:
                     except DecodeError:
                         broken += 1
         except (OSError, ValueError) as error:
-            self.faults.append(_fault(file, error))
+            self.faults.append(unreadable(file, error))
         if broken:
             self.faults.append(f"{broken} of the records in {str(file)!r} cannot be read")
 
@@ -143,6 +117,7 @@ def _masked_crc(content: bytes) -> int:
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
-def _fault(place: object, error: Exception) -> str:
+def unreadable(place: object, error: Exception) -> str:
+    """Say what a file or folder could not be read for."""
     told = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return f"{str(place)!r} cannot be read to its end: {told}"

@@ -1,43 +1,28 @@
-"""What was logged of each layer in each run, read back from the event files, with what of it cannot be read."""
+"""What was logged of one layer in one run, as arrays and as it is drawn."""
 
 import json
 import logging
-import re
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from io import BytesIO
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
-from tqdm import tqdm
 
 from lightning_gradcam.cam.states import NOT_FINITE
-from lightning_gradcam.logs.files import EventReader, Files
-from lightning_gradcam.logs.schema import MAPS, caution_of, layer_of, probe_set_of
-from lightning_gradcam.logs.unpacking import Data, LookRecord, Record, Series, header_of, probe_of
+from lightning_gradcam.logs.unpacking import Data, LookRecord
 from lightning_gradcam.pictures.choosing import MOST_TARGETS
 from lightning_gradcam.pictures.looks import Caption, Scene, Sight
 from lightning_gradcam.pictures.render import Floats, Pixels
 
 logger = logging.getLogger(__name__)
 
-Records = dict[str, list[Record]]  # by tag
+Array = NDArray[Any]
 
-_WIDEST = 4096  # pixels of a picture's side: ours have 256
-_UNKNOWN: dict[str, Any] = {
-    "fingerprints": [],
-    "truths": [],
-    "said": [],
-    "class_names": None,
-    "columns": [],
-    "about": "",
-    "unit": "epoch",
-    "task": "",
-    "metrics": {},
-}
+_FIELDS = ("scores", "predictions", "wrong", "targets", "states")
 
 
 @dataclass(frozen=True)
@@ -61,6 +46,57 @@ class LayerLog:
     pictures: Data
     caution: str
     notes: Sequence[str]
+
+    @cached_property
+    def steps(self) -> Array:
+        """(E,) int64."""
+        return np.array([look.step for look in self.looks], np.int64)
+
+    @cached_property
+    def maps(self) -> Array:
+        """(E, N, T, h, w) float32 in 0..1; NaN where a look's cannot be read."""
+        shape = [self.looks[0].head["sizes"][axis] for axis in "NThw"]
+        found = np.full((len(self.looks), *shape), np.nan, np.float32)
+        for place, look in enumerate(self.looks):
+            if unpacked := look.maps():
+                found[place] = np.frombuffer(unpacked, np.uint8).reshape(shape)
+        found /= 255
+        return found
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The numbers that any look has, the last look's first."""
+        return list(dict.fromkeys(name for look in reversed(self.looks) for name in look.head["metrics"]))
+
+    @cached_property
+    def numbers(self) -> dict[str, Array]:
+        """(E, N, T) float32 by name; NaN where a map, or a look, has none."""
+        found = {name: np.full(self.states.shape, np.nan, np.float32) for name in self.names}
+        for place, (look, held) in enumerate(zip(self.looks, self._arrays, strict=True)):
+            for name, values in zip(look.head["metrics"], held["numbers"], strict=True):
+                found[name][place] = values
+        return found
+
+    @cached_property
+    def answers(self) -> Array:
+        """(E, N) str: what the model says of each image, in words."""
+        return np.array([json.loads(arrays["answers"].tobytes()) for arrays in self._arrays], object)
+
+    @cached_property
+    def fields(self) -> dict[str, Array]:
+        """What all looks have alike, (E, ...), by their names in `schema.LOOK`."""
+        found = {name: np.stack([arrays[name] for arrays in self._arrays]) for name in _FIELDS}
+        return found | {"wrong": found["wrong"].astype(bool)}
+
+    @property
+    def states(self) -> Array:
+        """(E, N, T) uint8, as `cam.states` has them."""
+        return self.fields["states"]
+
+    @cached_property
+    def _arrays(self) -> list[dict[str, Array]]:
+        """Each look's, but for the maps."""
+        return [look.arrays() for look in self.looks]
 
     @cached_property
     def decoded(self) -> list[Pixels]:
@@ -103,93 +139,6 @@ class Drawing(NamedTuple):
     scene: Scene
     sights: list[Sight]
     highest: Floats | None
-
-
-def read_layers(runs: Files, notes: list[str]) -> list[LayerLog]:
-    """Read all runs' layers, in natural order; what cannot be read is added to the notes."""
-    layers = []
-    size = sum(file.stat().st_size for files in runs.values() for file in files)
-    with tqdm(desc="event files", total=size, unit="B", unit_scale=True, delay=2, disable=None, leave=False) as bar:
-        for run in sorted(runs, key=natural):
-            reader = EventReader(bar.update)
-            records = reader.read(runs[run])
-            notes += reader.faults
-            tags = sorted((tag for tag in records if tag.endswith(f"/{MAPS}")), key=natural)
-            found = (_layer(run, tag, records, reader.faults, notes) for tag in tags)
-            layers += [layer for layer in found if layer is not None]
-    return layers
-
-
-def _layer(run: str, tag: str, records: Records, faults: Sequence[str], notes: list[str]) -> LayerLog | None:
-    """What was logged under a tag of maps, with the run's faults; None, and noted, where no look can be read."""
-    series, count = Series.of(records[tag]), len(records[tag])
-    place = f"{layer_of(tag)!r} of run {run!r}"
-    unread = [f"{series.broken} of {count} looks at {place} cannot be read"] if series.broken else []
-    if not series.looks:
-        notes += unread
-        return None
-    looks, left_out = _alike(series.looks, place)
-    told, pictures = _images(records.get(probe_set_of(tag), []), looks[-1])
-    blurred = sum(not look.maps() for look in looks)
-    lost = [f"the maps of {blurred} of {len(looks)} looks at {place} cannot be read"] if blurred else []
-    is_begun = looks[0].before and looks[0].step > 0
-    begun = [f"{place} goes on from looks in another log; its first is at {looks[0].step}"] if is_begun else []
-    unseen = [] if pictures else [f"the images that the looks at {place} are of cannot be read"]
-    caution = _caution(records.get(caution_of(tag), []))
-    return LayerLog(
-        run, layer_of(tag), looks, told, pictures, caution, [*faults, *unread, *left_out, *lost, *unseen, *begun]
-    )
-
-
-def _alike(looks: Sequence[LookRecord], place: str) -> tuple[list[LookRecord], list[str]]:
-    """The looks that are of the last one's images and shapes, and what is said of the others."""
-    last = looks[-1]
-    same = [look for look in looks if look.head["probe_set"] == last.head["probe_set"]]
-    alike = [look for look in same if _shape(look) == _shape(last)]
-    counts = {"other images": len(looks) - len(same), "other shapes": len(same) - len(alike)}
-    told = [
-        f"{count} of {len(looks)} looks at {place} are of {what} than the last, and left out"
-        for what, count in counts.items()
-        if count
-    ]
-    return alike, told
-
-
-def _shape(look: LookRecord) -> list[int]:
-    return [look.head["sizes"][axis] for axis in "NSThw"]
-
-
-def _images(records: list[Record], look: LookRecord) -> tuple[dict[str, Any], Data]:
-    """What is told of a look's images, and these, encoded; little and none where they cannot be read."""
-    for *_, parts in reversed(records):
-        told = probe_of(parts)
-        is_its = told is not None and told["probe_set"] == look.head["probe_set"]
-        if (
-            told
-            and is_its
-            and len(parts) == 1 + look.head["sizes"]["N"]
-            and len({_size(part) for part in parts[1:]}) == 1
-        ):
-            return (told, parts[1:]) if _size(parts[1]) else (_UNKNOWN, [])
-    return _UNKNOWN, []
-
-
-def _size(part: bytes) -> tuple[int, int] | None:
-    """The size of what begins as a JPEG that can be shown: few bytes may stand for very many. None of anything else."""
-    with suppress(Exception), Image.open(BytesIO(part), formats=["JPEG"]) as picture:
-        return picture.size if max(picture.size) <= _WIDEST else None
-    return None
-
-
-def _caution(records: list[Record]) -> str:
-    found = [header for *_, parts in records if (header := header_of(parts))]
-    told = found[-1].get("told") if found else ""
-    return told if isinstance(told, str) else ""
-
-
-def natural(name: str) -> list[tuple[bool, int, str]]:
-    """What sorts names as people do: layer2 before layer10."""
-    return [(part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in re.split(r"(\d+)", name)]
 
 
 def _decoded(part: bytes, name: str) -> Pixels:
