@@ -23,10 +23,10 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, SubsetRandomSampler, TensorDataset
 
-from lightning_gradcam import GradCAMCallback
+from lightning_gradcam import GradCAMCallback, read_log
 from lightning_gradcam.logs import events as event_files
 from lightning_gradcam.pictures import page
-from lightning_gradcam.pictures.captions import name_of
+from lightning_gradcam.pictures.captions import NO_PREDICTION, name_of
 from lightning_gradcam.timeline.metrics import METRICS
 from lightning_gradcam.training.choosing import chosen
 from lightning_gradcam.training.faults import Faults
@@ -267,12 +267,18 @@ def test_a_warning_that_cannot_be_shown_ends_no_run(make_trainer, events, monkey
     assert events().steps(TAG) == [0, 1, 3, 4]
 
 
-def test_weights_that_become_nan_are_drawn_as_such(make_trainer, events) -> None:
-    """And the run goes on, as without the callback."""
+def test_weights_that_become_nan_are_drawn_as_such(make_trainer, events, tmp_path) -> None:
+    """None is predicted, which is wrong; and the run goes on, as without the callback."""
     poison = At(2, lambda trainer, module: nn.init.constant_(module.network[9].bias, torch.nan))
     module = fit(make_trainer, GradCAMCallback(images=4), poison)
     assert module.network[9].bias.isnan().all()
     assert events().steps(TAG) == [0, 1, 2, 3, 4]
+    log = read_log(tmp_path)
+    is_poisoned = log.steps > 2  # a look is of the weights after so many epochs
+    assert (log.predictions[is_poisoned] == -1).all()
+    assert set(log.answers[is_poisoned].ravel()) == {NO_PREDICTION}
+    assert log.wrong[is_poisoned].all()
+    assert (log.predictions[~is_poisoned] >= 0).all()
 
 
 @pytest.mark.parametrize("act", [remove_folder, close_writer])

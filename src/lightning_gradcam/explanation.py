@@ -51,7 +51,7 @@ class Explanation:
         scores: (N,) the prediction's probability in 0..1; of a segmentation whose truth is known its IoU; of a
             regression its value, (N, K) of several; without classes the squared norm of the output, or of a rebuilt
             image its mean squared error.
-        predictions: (N,) the predicted class.
+        predictions: (N,) the predicted class; -1 where the scores are not finite.
         targets: (N,) the explained class; -1 where the target is no single class.
         layer: dotted name of the target layer; of several, averaged, joined by "+".
         method: by name: with `method=None` the one that fits.

@@ -128,7 +128,7 @@ class AttentionLog:
 
     @property
     def predictions(self) -> Array:
-        """(E, N) int32, the predicted class; 0 where the task has none."""
+        """(E, N) int32, the predicted class; 0 where the task has none, -1 where the scores are not finite."""
         return self._one("predictions").fields["predictions"]
 
     @property

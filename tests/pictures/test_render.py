@@ -11,7 +11,7 @@ from sklearn.datasets import load_sample_images
 
 from lightning_gradcam.cam.states import BLANK, NOT_FINITE, SHOWN
 from lightning_gradcam.cam.tasks import Task
-from lightning_gradcam.pictures.captions import Answer, to_caption
+from lightning_gradcam.pictures.captions import NO_PREDICTION, Answer, to_caption
 from lightning_gradcam.pictures.film import LAPSE_SIDES, Strip, filmstrip, timelapse
 from lightning_gradcam.pictures.grid import GRID_SIDES, SIDES_OF_SEVERAL, Sheet, grid
 from lightning_gradcam.pictures.looks import Caption, Scene, Sight
@@ -123,7 +123,8 @@ def test_captions() -> None:
     """Numbers where there are no names; several classes; no label."""
     classes, several = Task("multiclass", 5), Task("multilabel", 3)
     assert to_caption(classes, [3], Answer(3, [1.0], 3), None) == Caption("true 3", "predicted 3 (100%)")
-    assert to_caption(classes, [], Answer(4, [float("nan")], 4), None) == Caption("", "predicted 4")
+    assert to_caption(classes, [], Answer(-1, [float("nan")], 4), None) == Caption("", NO_PREDICTION)
+    assert to_caption(classes, [0], Answer(-1, [float("nan")], 0), None) == Caption("true 0", NO_PREDICTION, True)
     caption = to_caption(several, [0, 2], Answer(2, [0.5], -1), ["a", "b", "c"])
     assert caption == Caption("true a, c", "predicted c (50%)", wrong=True)  # more likely not there
     for truth, told, wrong in (([0, 2], 0.51, False), ([0], 0.9, True), ([], 0.9, True), ([], 0.1, False)):

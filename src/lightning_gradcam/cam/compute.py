@@ -168,7 +168,7 @@ def _on_the_device(chunk: _Chunk, fixed: Objective | None = None) -> _Found:
         gradients = _gradients(wanted.values, record.points)
     with torch.autocast(images.device.type, enabled=False):  # half precision is the model's own, not its maps'
         parts = record.maps(gradients, size_of(images))
-    said, classes, predicted = told(batch, wanted.classes), wanted.classes, batch.scores.classes
+    said, classes, predicted = told(batch, wanted.classes), wanted.classes, batch.scores.predictions
     pairs = zip(parts, plan.names, strict=True)
     found = [Cams(part, said, predicted, classes, name, peaks) for (part, peaks), name in pairs]
     return found, batch, wanted
@@ -246,7 +246,7 @@ def _borrowed(chunk: _Chunk) -> _Found:
     ]
     finite = batch.rows.detach().isfinite().flatten(1).all(1)[:, None, None, None]
     parts = (finished(torch.where(finite, maps.to(images.device), torch.nan)) for maps in found)
-    said, predicted = told(batch, wanted.classes), batch.scores.classes
+    said, predicted = told(batch, wanted.classes), batch.scores.predictions
     pairs = zip(parts, plan.names, strict=True)
     heatmaps = [Heatmaps(maps, said, predicted, wanted.classes, name, states) for (maps, states), name in pairs]
     return heatmaps, batch, wanted

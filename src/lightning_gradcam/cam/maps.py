@@ -23,7 +23,7 @@ class _Explained:
     Attributes:
         maps: (N, T, h, w) in 0..1; all zeros where nothing is shown.
         scores: (N, S) what captions say of the prediction, as `targets.Scores.told` has it.
-        predictions: (N,) the predicted class.
+        predictions: (N,) the predicted class; -1 where the scores are not finite.
         targets: (N, T) the explained class; -1 where the target is no single class.
         layer: dotted name; several averaged into one map are joined by "+".
         faithfulness: (N, T) in -0.5..0.5, NaN where no map is shown, as `trust.Removal` has it; None where it was

@@ -37,6 +37,11 @@ class Scores:
     told: Tensor
     pixels: Tensor | None = None
 
+    @property
+    def predictions(self) -> Tensor:
+        """(N,) the predicted class; NO_CLASS where the scores are not finite, of which none is the highest."""
+        return torch.where(self.told.isfinite().all(1), self.classes, NO_CLASS)
+
 
 def read_scores(scores: Tensor, task: Task, images: Tensor, truth: Tensor | None = None) -> Scores:
     """Read a chunk's scores.

@@ -163,7 +163,7 @@ def _table(files: Sequence[Path], found: Explanation, categories: Sequence[str])
 
 
 def _named(category: int, categories: Sequence[str]) -> str:
-    return categories[category] if category < len(categories) else ""
+    return categories[category] if 0 <= category < len(categories) else ""
 
 
 @contextmanager

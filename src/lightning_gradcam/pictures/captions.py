@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from lightning_gradcam.cam.labels import NO_CLASS
 from lightning_gradcam.cam.plan import Plan
 from lightning_gradcam.cam.targets import Target, classes_of
 from lightning_gradcam.cam.tasks import Task
@@ -12,6 +13,7 @@ from lightning_gradcam.pictures.looks import PREDICTED, TRUE, Caption
 Truth = Sequence[int] | Sequence[float]  # classes, or a regression's values; none where unknown
 Names = Sequence[str] | None
 _TWO = ("background", "foreground")  # of a segmentation
+NO_PREDICTION = "no prediction: scores not finite"
 _MOST = 2  # values or classes in a caption
 
 
@@ -20,7 +22,7 @@ class Answer:
     """What a model says of one image.
 
     Attributes:
-        prediction: the predicted class.
+        prediction: the predicted class; NO_CLASS where the scores are not finite.
         told: as `targets.Scores.told` has it.
         target: the explained class.
     """
@@ -66,7 +68,9 @@ def to_caption(task: Task, truth: Truth, answer: Answer, class_names: Names, lab
     if task.kind == "multilabel" and labelled:  # the first of several that may be there, or none
         is_there = answer.told[0] > 0.5
         wrong = (is_there and answer.prediction not in truth) or (not is_there and bool(truth))
-    return Caption(to_truth(task, truth, class_names), _ANSWERS[task.kind](task, truth, answer, class_names), wrong)
+    is_known = answer.prediction != NO_CLASS
+    said = _ANSWERS[task.kind](task, truth, answer, class_names) if is_known else NO_PREDICTION
+    return Caption(to_truth(task, truth, class_names), said, wrong)
 
 
 def to_truth(task: Task, truth: Truth, class_names: Names) -> str:
@@ -80,8 +84,7 @@ def to_truth(task: Task, truth: Truth, class_names: Names) -> str:
 
 
 def _of_classes(task: Task, truth: Truth, answer: Answer, class_names: Names) -> str:
-    name, sure = name_of(answer.prediction, class_names), answer.told[0]
-    return f"{PREDICTED}{name} ({sure:.0%})" if math.isfinite(sure) else f"{PREDICTED}{name}"
+    return f"{PREDICTED}{name_of(answer.prediction, class_names)} ({answer.told[0]:.0%})"
 
 
 def _of_values(task: Task, truth: Truth, answer: Answer, class_names: Names) -> str:

@@ -25,7 +25,7 @@ class Look:
         maps: (N, T, h, w) uint8, 255 at each map's peak.
         states: (N, T) uint8, as `cam.states` has them.
         scores: (N, S) float32.
-        predictions: (N,) int32.
+        predictions: (N,) int32, -1 where the scores are not finite.
         targets: (N, T) int32.
         peaks: (N, T) float32; None where maps have none.
         id: what tells it from any other look, by all that was seen and by what came before; "" before it is in a line.

@@ -52,13 +52,15 @@ export function filtersOf(images, looks) {
   return [['', 'all images'], ['wrong', 'turned wrong'], ['right', 'turned right'],
     ...several.map((place) => [`has:${place}`, `has ${className(images, place)}`]),
     ...[...new Set(images.said)].filter(Boolean).sort(byName).map((said) => [`true:${said}`, said]),
-    ...predicted.map((place) => [`predicted:${place}`, `predicted ${className(images, place)}`])];
+    ...predicted.map((place) => [`predicted:${place}`, predictedClass(images, place)])];
 }
+
+const predictedClass = (images, place) => place < 0 ? 'no prediction' : `predicted ${className(images, place)}`; // scores are not finite
 
 /** Images in groups by true or predicted class: [{name, images}], in the classes' order; one without a name where none are asked for. */
 export function groupsOf(order, {look, images}, group) {
   if (!group) return [{name: '', images: order}];
-  const name = (image) => group === 'true' ? images.said[image] || 'no label' : `predicted ${className(images, look.predictions[image])}`;
+  const name = (image) => group === 'true' ? images.said[image] || 'no label' : predictedClass(images, look.predictions[image]);
   const groups = new Map();
   for (const image of order) {
     if (!groups.has(name(image))) groups.set(name(image), []);
