@@ -421,12 +421,14 @@ def test_explain_writes_the_grid_and_says_a_line_an_image(images, tmp_path, caps
     found = explain(models.resnet18(num_classes=5), paths, size=32)
     said, head, *rows, last = printed.splitlines()
     assert said == f"layer {found.layer}, method {found.method}"
-    assert head.split() == ["image", "answer", "score", *found.metrics]
+    assert head.split() == ["image", "answer", "class", "score", *found.metrics]
     for place, (row, path) in enumerate(zip(rows, paths, strict=True)):
         numbers = [lines.number(float(values[place])) for values in found.metrics.values()]
         score = float(found.scores[place])
         predicted = f"predicted {found.predictions[place]} ({score:.0%})"
-        assert row.split() == [str(path), *predicted.split(), lines.number(score), *numbers]
+        assert row.split() == [
+            *(str(path), *predicted.split(), str(int(found.predictions[place])), lines.number(score), *numbers)
+        ]
     assert last == str(out)
     assert (np.asarray(Image.open(out).convert("RGB")) == np.asarray(found.grid().convert("RGB"))).all()
 
@@ -443,10 +445,23 @@ def test_explain_takes_pretrained_weights_with_their_transforms(images, tmp_path
     _, head, row, _ = told(capsys, "explain", "resnet18", image, "--weights", "DEFAULT", "--out", tmp_path / "g.png")
     with torch.no_grad():
         scores = model(weights.transforms()(Image.open(image))[None]).softmax(1)[0]
-    assert "class" in head.split()
-    assert f"predicted {int(scores.argmax())} ({float(scores.max()):.0%})" in row
-    assert lines.number(float(scores.max())) in row.split()
-    assert weights.meta["categories"][int(scores.argmax())] in row
+    assert head.split()[:3] == ["image", "answer", "class"]
+    assert f"predicted {weights.meta['categories'][int(scores.argmax())]} ({float(scores.max()):.0%})" in row
+    assert {str(int(scores.argmax())), lines.number(float(scores.max()))} <= set(row.split())
+
+
+def test_explain_takes_names_of_the_classes(images, tmp_path, capsys) -> None:
+    """With commas, or from a file with a line each."""
+    (tmp_path / "names.txt").write_text("a cat\na dog\nan owl\n")
+    options = ["resnet18", images / "image1.png", "--size", "32", "--classes", "3", "--force"]
+    rows = []
+    for names in ("a cat, a dog, an owl", tmp_path / "names.txt"):
+        *_, row, _ = told(capsys, "explain", *options, "--names", names, "--out", tmp_path / "g.png")
+        rows.append(row)
+    assert rows[0] == rows[1]
+    assert re.search(r"predicted (a cat|a dog|an owl) \(\d+%\) +[0-2] ", rows[0])
+    said = refused(capsys, "explain", *options, "--names", tmp_path / "lost.txt", "--out", tmp_path / "g.png")
+    assert said.endswith("accepted are names with commas, or a file of them")
 
 
 def test_weights_that_cannot_be_had_are_told(images, tmp_path, capsys, monkeypatch) -> None:
@@ -467,7 +482,7 @@ def test_explain_takes_timm_and_several_targets(images, tmp_path, capsys) -> Non
     pytest.importorskip("timm")
     options = ["--target", "1,2", "--trust", "--classes", "4", "--out", tmp_path / "g.webp"]
     _, head, *rows, last = told(capsys, "explain", "timm/resnet10t", images / "image1.png", *options)
-    assert [row.split()[4] for row in rows] == ["1", "2"]
+    assert [row.split()[5] for row in rows] == ["1", "2"]
     assert {"faithfulness", "class_sensitivity"} <= set(head.split())
     assert Image.open(last).format == "WEBP"
 
@@ -484,7 +499,7 @@ def test_a_checkpoint_of_a_module_is_loaded_without_its_prefix(make_trainer, loa
         options = ["--checkpoint", tmp_path / file, "--mean", "0.4", "--std", "0.2", "--out", tmp_path / f"{file}.png"]
         _, _, row, path = told(capsys, "explain", NETWORK, images / "image2.png", *options)
         assert f"predicted {found.predictions[0]} ({found.scores[0]:.0%})" in row
-        assert row.split()[4:] == [
+        assert row.split()[5:] == [
             lines.number(float(value)) for value in (found.scores[0], *(one[0] for one in found.metrics.values()))
         ]
         assert (np.asarray(Image.open(path).convert("RGB")) == np.asarray(found.grid().convert("RGB"))).all()

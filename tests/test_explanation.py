@@ -171,6 +171,58 @@ def test_a_model_of_bgr(model, tmp_path) -> None:
     assert not torch.equal(expected.raw, explain(model, [tmp_path / "one.png"]).raw)
 
 
+def test_a_model_of_gray(tmp_path, caplog) -> None:
+    """Files and PIL images of any kind become gray for it; `channels` settles it the other way."""
+    torch.manual_seed(0)
+    model, picture = small_cnn(1), pixels(16, 16)
+    gray = np.asarray(Image.fromarray(picture).convert("L"))
+    Image.fromarray(picture).save(tmp_path / "colour.png")
+    Image.fromarray(gray).save(tmp_path / "gray.png")
+    Image.fromarray(gray.astype(np.uint16) * 257).save(tmp_path / "deep.png")
+    expected = explain(model, torch.tensor(gray.copy())[None, None] / 255, mean=0.0, std=1.0)
+    for one in (tmp_path / "colour.png", tmp_path / "gray.png", tmp_path / "deep.png", Image.fromarray(gray), gray):
+        found = explain(model, [one])
+        assert torch.allclose(found.raw, expected.raw, atol=1e-6)
+        assert np.abs(found._images.pictures[0].astype(int) - gray[..., None]).max() <= 1
+    inside = nn.Sequential(ToGray(), *model)
+    with pytest.raises(AssertionError, match="three channels"), caplog.at_level("INFO", "lightning_gradcam"):
+        explain(inside, [tmp_path / "colour.png"])
+    assert "pictures are given to it as gray; channels=(0, 1, 2) gives red, green and blue" in caplog.text
+    found = explain(inside, [tmp_path / "colour.png"], channels=(0, 1, 2))
+    assert (found._images.pictures[0] == picture).all()
+    pair = explain(nn.Sequential(Pair(), *model), [tmp_path / "colour.png"], channels=0)
+    assert torch.allclose(pair.raw, expected.raw, atol=1e-6)
+
+
+class ToGray(nn.Module):
+    """A model's own conversion: it is given three channels."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        assert images.shape[1] == 3, "three channels are needed"
+        return images.mean(1, keepdim=True)
+
+
+class Pair(nn.Module):
+    """Has a convolution that takes three channels, and is made first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unused = nn.Conv2d(3, 4, 1)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images
+
+
+def test_class_names_are_in_answers_and_captions(model) -> None:
+    """In the header too, of a class that is explained."""
+    names = [f"kind {place}" for place in range(10)]
+    found = explain(model, [pixels(16, 16)], target=1, class_names=names)
+    assert found.answers[0].startswith(f"predicted {names[int(found.predictions[0])]} (")
+    assert "target: kind 1" in found._images.about
+    with pytest.raises(TypeError, match="class_names='cat'; accepted is a sequence of names"):
+        explain(model, [pixels(16, 16)], class_names="cat")
+
+
 def test_many_channels(caplog) -> None:
     """Which are shown, is said."""
     images = torch.rand(2, 5, 16, 16)

@@ -176,6 +176,7 @@ def _add_explain(parser: _Parser) -> None:
     _add_model(parser)
     parser.add_argument("--layer", type=_names, help="dotted name, of several with commas the average; else found")
     parser.add_argument("--method", help="by name, as gradcam, layercam, relevance; else the one that fits")
+    parser.add_argument("--names", metavar="A,B|FILE", help="of the classes: with commas, or a file with a line each")
     parser.add_argument("--trust", action="store_true", help="also measure whether the maps can be believed")
     parser.add_argument("--out", metavar="FILE", default="grid.png", help="the picture (default: grid.png)")
 

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from lightning_gradcam.cam.calls import Inputs, Output
 from lightning_gradcam.cam.compute import compute_cams
 from lightning_gradcam.cam.finding import candidates
+from lightning_gradcam.cam.layers import takes_gray
 from lightning_gradcam.cam.lend import Lender
 from lightning_gradcam.cam.maps import Maps
 from lightning_gradcam.cam.methods import METHODS, RELEVANCE
@@ -154,7 +155,7 @@ def compare(
         TypeError: a value of another type than accepted.
     """
     appearance = Appearance(plain(mean), plain(std), plain(channels))
-    ready, shown, appearance = prepared(images, plain(size), appearance)
+    ready, shown, appearance = prepared(images, plain(size), appearance, takes_gray(model))
     known, things = checked_labels(labels, len(ready)), _checked_masks(masks, ready)
     asked = Settings(target=target, task=task, batch_size=batch_size, output=output)
     if asked.targets > 1:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from lightning_gradcam.cam.borrowed import CamClass
 from lightning_gradcam.cam.calls import Inputs, Output
 from lightning_gradcam.cam.compute import compute_cams, remove
-from lightning_gradcam.cam.layers import LayerChoice
+from lightning_gradcam.cam.layers import LayerChoice, takes_gray
 from lightning_gradcam.cam.layouts import Reader
 from lightning_gradcam.cam.lend import Lender
 from lightning_gradcam.cam.maps import Cams, Maps
@@ -26,7 +26,7 @@ from lightning_gradcam.pictures.captions import to_header
 from lightning_gradcam.pictures.given import Picture, Size, checked_labels, prepared
 from lightning_gradcam.pictures.grid import grid
 from lightning_gradcam.pictures.render import overlay
-from lightning_gradcam.pictures.shown import ShownImages, show_images
+from lightning_gradcam.pictures.shown import ShownImages, check_names, show_images
 from lightning_gradcam.timeline.history import History
 from lightning_gradcam.timeline.metrics import measure
 from lightning_gradcam.values import plain
@@ -141,6 +141,7 @@ def explain(
     mean: Statistics | None = None,
     std: Statistics | None = None,
     channels: Channels | None = None,
+    class_names: Sequence[str] | None = None,
     size: Size | None = None,
     batch_size: int | None = None,
     output: Output | None = None,
@@ -163,7 +164,9 @@ def explain(
         mean: what normalising subtracts, in units of 0..1, one number a channel, or one for all.
         std: what normalising divides by.
         channels: which of the model's channels are red, green and blue, or the one that is gray; with (2, 1, 0) it is
-            given files and PIL images as BGR.
+            given files and PIL images as BGR, with 0 as gray, which is usual where its first convolution takes one
+            channel.
+        class_names: a name for each class; None shows numbers.
         size: (height, width) or one number for both; None leaves images as they are, which then are of one size.
         batch_size: images a forward pass, as in `GradCAMCallback`.
         output: as in `GradCAMCallback`.
@@ -191,8 +194,9 @@ def explain(
         eigen_smooth=eigen_smooth,
         trust=trust,
     )
+    check_names(class_names)
     appearance = Appearance(plain(mean), plain(std), plain(channels))
-    ready, shown, appearance = prepared(images, plain(size), appearance)
+    ready, shown, appearance = prepared(images, plain(size), appearance, takes_gray(model))
     known = checked_labels(labels, len(ready))
 
     lender, inputs = Lender(model), Inputs(ready)
@@ -210,9 +214,9 @@ def explain(
 
     if told.doubt:
         logger.warning("the task is taken to be %s; %s", told.kind, told.doubt)
-    about = to_header(plan, truth is not None, None)
+    about = to_header(plan, truth is not None, class_names)
     columns = settings.column_classes
-    pictures = show_images(shown, truth, told, appearance, about, column_classes=columns)
+    pictures = show_images(shown, truth, told, appearance, about, class_names, columns)
     return _explanation(found, plan.method_name, pictures, removed)
 
 

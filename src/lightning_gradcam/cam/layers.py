@@ -79,6 +79,13 @@ def named_layers(model: nn.Module) -> dict[str, nn.Module]:
     return {_WRAPPER.sub("", f"{name}.").rstrip("."): module for name, module in model.named_modules() if name}
 
 
+def takes_gray(model: nn.Module) -> bool:
+    """Whether the first convolution, in the order in which layers were made, takes one channel."""
+    convolutions = (module for module in model.modules() if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d)))
+    first = next(convolutions, None)
+    return first is not None and first.in_channels == 1
+
+
 def choose_layers(model: nn.Module, choice: LayerChoice | Sequence[LayerChoice]) -> list[str]:
     """Look up dotted names and modules in the model; return their names in `named_layers`.
 

@@ -44,11 +44,12 @@ def explained(args: argparse.Namespace) -> Iterator[str]:
             method=args.method,
             mean=network.mean,
             std=network.std,
+            class_names=_class_names(args.names) or network.categories or None,
             size=network.size,
             trust=args.trust,
         )
     yield f"layer {found.layer}, method {found.method}"
-    yield from (line.rstrip() for line in _table(files, found, network.categories))
+    yield from (line.rstrip() for line in _table(files, found))
     yield write_picture(out, found.grid())
 
 
@@ -147,23 +148,33 @@ def _things(masks: Sequence[Image.Image], network: Network) -> Tensor:
     return torch.stack(resized) > 0
 
 
-def _table(files: Sequence[Path], found: Explanation, categories: Sequence[str]) -> list[str]:
+def _class_names(given: str | None) -> list[str]:
+    """One a class: those in a file, a line each, or between commas."""
+    if given is None:
+        return []
+    path = Path(given).expanduser()
+    if "," in given and not path.is_file():
+        return [name.strip() for name in given.split(",")]
+    try:
+        return path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingError(
+            f"--names {quoted(given)}: {error}; accepted are names with commas, or a file of them"
+        ) from error
+
+
+def _table(files: Sequence[Path], found: Explanation) -> list[str]:
     """A line an image and target."""
     targets = found.targets.reshape(len(files), -1)
-    head = ["image", "answer", *(["class"] if categories else []), *(["target"] if targets.shape[1] > 1 else [])]
+    head = ["image", "answer", "class", *(["target"] if targets.shape[1] > 1 else [])]
     rows = [[*head, "score", *found.metrics]]
     numbers = {name: values.reshape(targets.shape) for name, values in found.metrics.items()}
     for place, column in product(range(len(files)), range(targets.shape[1])):
-        row = [lines.clean(str(files[place])), found.answers[place]]
-        row += [_named(int(found.predictions[place]), categories)] if categories else []
+        row = [lines.clean(str(files[place])), lines.clean(found.answers[place]), str(int(found.predictions[place]))]
         row += [str(int(targets[place, column]))] if targets.shape[1] > 1 else []
         score = ", ".join(map(lines.number, found.scores[place].reshape(-1).tolist()))
         rows.append([*row, score, *(lines.number(float(one[place, column])) for one in numbers.values())])
     return lines.table(rows, left=len(head))
-
-
-def _named(category: int, categories: Sequence[str]) -> str:
-    return categories[category] if 0 <= category < len(categories) else ""
 
 
 @contextmanager

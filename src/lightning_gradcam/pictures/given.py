@@ -1,5 +1,6 @@
 """Images and labels that are handed over, as a model gets them."""
 
+import logging
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
@@ -15,12 +16,19 @@ from lightning_gradcam.cam.settings import check_tensor
 from lightning_gradcam.errors import SettingError, quoted
 from lightning_gradcam.pictures.appearance import Appearance, Channels
 
+logger = logging.getLogger(__name__)
+
+_GRAY = (
+    "the model's first convolution takes one channel: pictures are given to it as gray; channels=(0, 1, 2) gives red, "
+    "green and blue"
+)
+
 Picture = str | PathLike[str] | Image.Image | np.ndarray[Any, Any]
 Size = int | tuple[int, int]
 
 
 def prepared(
-    images: Tensor | Sequence[Picture], size: Size | None, appearance: Appearance
+    images: Tensor | Sequence[Picture], size: Size | None, appearance: Appearance, takes_gray: bool = False
 ) -> tuple[Tensor, Tensor, Appearance]:
     """Return what the model gets, what is shown, and how that is to be shown.
 
@@ -28,6 +36,7 @@ def prepared(
         images: pictures, each scaled to 0..1, resized and normalised; or a tensor (N, C, H, W), taken as it is.
         size: of pictures, or None.
         appearance: how they are normalised, and the order of their channels.
+        takes_gray: whether files and PIL images become gray where no order is given.
 
     Raises:
         SettingError: an image that cannot be read, of another size or range; the sentence names it.
@@ -42,6 +51,9 @@ def prepared(
         ready = images.detach().clone()  # a clone: what was made in inference mode cannot be differentiated
         return ready, ready, appearance
     order, (mean, std) = appearance.channels, _of_pictures(appearance)
+    if order is None and takes_gray:
+        order = 0
+        logger.info(_GRAY)
     pictures = _stack([_load(picture, place, order) for place, picture in enumerate(_checked_list(images))], size)
     appearance.check_fits(pictures.shape[1])
     return (pictures - mean) / std, pictures, Appearance(0.0, 1.0, order)
@@ -73,7 +85,7 @@ def _checked_list(images: object) -> Sequence[Picture]:
 
 
 def _load(picture: Picture, place: int, order: Channels | None) -> Tensor:
-    """One picture as (C, H, W) in 0..1; files and PIL images in the model's order of RGB, arrays as they are."""
+    """One picture as (C, H, W) in 0..1; files and PIL images as the model has RGB or gray, arrays as they are."""
     name = f"images[{place}]"
     if isinstance(picture, (str, PathLike)):
         try:
@@ -82,7 +94,8 @@ def _load(picture: Picture, place: int, order: Channels | None) -> Tensor:
         except (OSError, UnidentifiedImageError) as error:
             raise SettingError(f"{name}={str(picture)!r} cannot be read as an image: {error}") from error
     if isinstance(picture, Image.Image):
-        picture = _ordered(_pixels(picture), order, name)
+        is_gray = order in (0, (0,), [0])
+        picture = _pixels(picture, "L") if is_gray else _ordered(_pixels(picture, "RGB"), order, name)
     if not isinstance(picture, np.ndarray):
         raise TypeError(f"{name} is a {type(picture).__name__}; accepted are paths, PIL images and arrays (H, W, C)")
     if picture.ndim not in (2, 3) or not picture.size:
@@ -109,13 +122,14 @@ def _ordered(pixels: np.ndarray[Any, Any], order: Channels | None, name: str) ->
     return pixels[..., np.argsort(order)]
 
 
-def _pixels(picture: Image.Image) -> np.ndarray[Any, Any]:
-    """RGB of 8 bits; Pillow would cut off what 16 bits hold above 255."""
+def _pixels(picture: Image.Image, mode: str) -> np.ndarray[Any, Any]:
+    """(H, W, 3) of "RGB", (H, W) of "L", in 8 bits; Pillow would cut off what 16 bits hold above 255."""
     if picture.mode.startswith("I"):
-        deep: np.ndarray[Any, Any] = np.asarray(picture, np.float32)[..., None].repeat(3, axis=2)
+        gray: np.ndarray[Any, Any] = np.asarray(picture, np.float32)
+        deep = gray[..., None].repeat(3, axis=2) if mode == "RGB" else gray.copy()
         deep /= 65535 if deep.max(initial=0) > 255 else 255
         return deep
-    return np.asarray(picture.convert("RGB"))
+    return np.asarray(picture.convert(mode))
 
 
 def _stack(pictures: list[Tensor], size: Size | None) -> Tensor:
