@@ -112,6 +112,11 @@ class AttentionLog:
         return str(self._one("unit").told["unit"])
 
     @property
+    def scale(self) -> str:
+        """How the run drew its maps: "image", each by itself, or "run", by the highest peak their image has had."""
+        return str(self._one("scale").told["scale"])
+
+    @property
     def maps(self) -> Array:
         """(E, N, T, h, w) float32 in 0..1, 1 at each map's peak; NaN where a look's maps cannot be read."""
         return self._one("maps").maps

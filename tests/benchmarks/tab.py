@@ -82,7 +82,7 @@ def write(folder: Path, images: int, epochs: int, side: int) -> float:
         ShownImages(pictures, Task("multiclass", 10), [[0]] * images, "gradcam"),
         [str(image) for image in range(images)],
     )
-    log = RunLog(shown, known, Events([sink], Path()), [], ROOT, by_run=False)
+    log = RunLog(shown, known, Events([sink], Path()), [], ROOT)
     log.log_images(0)
     sink.experiment.flush()
     file = next(folder.glob("events*"))

@@ -61,7 +61,7 @@ def write_run(
     pictures = [np.full((64, 64, 3), shade + i, np.uint8) for i in range(images)]
     shown = ShownImages(pictures, Task("multiclass", 10), [[i] for i in range(images)], "target: label", names)
     known = fingerprints(torch.arange(images)[:, None, None, None] + first)
-    log = RunLog(shown, known, Events([sink], Path()), [], schema.ROOT, by_run=False)
+    log = RunLog(shown, known, Events([sink], Path()), [], schema.ROOT)
     log.log_images(start)
     history = History(LAYER)
     for step in range(start, start + epochs):
@@ -244,7 +244,7 @@ def test_the_tab_is_given_what_a_log_is_read_as(make_trainer, loader, pairs, tmp
             assert np.array_equal(values, log.numbers[name][place], equal_nan=True), name
         assert {name for name in log.numbers if np.isfinite(log.numbers[name][place]).any()} <= set(one["metrics"])
     assert told["caution"] == log.caution
-    for name in ("fingerprints", "truths", "said", "columns", "about", "unit", "task", "metrics"):
+    for name in ("fingerprints", "truths", "said", "columns", "about", "unit", "scale", "task", "metrics"):
         assert probe[name] == getattr(log, name), name
     for encoded, picture in zip(pictures, log.pictures, strict=True):
         assert (np.asarray(Image.open(io.BytesIO(encoded))) == picture).all()
@@ -270,7 +270,7 @@ def test_an_epoch_takes_few_bytes(tmp_path) -> None:
         sink = SimpleNamespace(experiment=SummaryWriter(str(tmp_path / str(images))))
         pictures = [np.zeros((8, 8, 3), np.uint8)] * images
         shown = ShownImages(pictures, Task("multiclass", 10), [[0]] * images, "")
-        log = RunLog(shown, ["0"] * images, Events([sink], Path()), [], schema.ROOT, by_run=False)
+        log = RunLog(shown, ["0"] * images, Events([sink], Path()), [], schema.ROOT)
         classes = torch.zeros(images, dtype=torch.long)
         maps, peaks = torch.rand(images, 1, side, side), torch.ones(images, 1)
         cams = Cams(maps, torch.ones(images, 1), classes, classes[:, None], "", peaks)
@@ -314,7 +314,7 @@ def test_numbers_travel_whole_whatever_their_range(tmp_path) -> None:
     classes = torch.zeros(3, dtype=torch.long)
     cams = Cams(torch.ones(3, 1, 2, 2), torch.ones(3, 1), classes, classes[:, None], "", torch.ones(3, 1))
     values = {"large": torch.tensor([[30.01], [-7e9], [0.0]]), "rare": torch.tensor([[torch.nan], [1e-9], [1.0]])}
-    log = RunLog(shown, known, Events([sink], Path()), [], schema.ROOT, by_run=False)
+    log = RunLog(shown, known, Events([sink], Path()), [], schema.ROOT)
     log.log_look(History(LAYER).with_look(4, cams), values, schema.grid_tag(LAYER))
     sink.experiment.close()
     header, arrays = parts_of(tmp_path, MAPS)
@@ -454,10 +454,11 @@ def test_images_and_all_that_is_known_of_them_are_handed_on(address) -> None:
         "columns",
         "about",
         "unit",
+        "scale",
         "task",
         "metrics",
     }
-    assert whole["unit"] == "epoch"
+    assert (whole["unit"], whole["scale"]) == ("epoch", "image")
     assert whole.keys() == extra.keys() == names
 
 

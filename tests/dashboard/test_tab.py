@@ -61,9 +61,7 @@ def write_numbers(folder: Path, *looks: dict[str, Tensor]) -> None:
     shown = ShownImages(
         [np.full((64, 64, 3), 128, np.uint8)] * 3, Task("multiclass", 10), [[i] for i in range(3)], "target: label"
     )
-    log = RunLog(
-        shown, fingerprints(torch.arange(3)[:, None, None, None]), Events([sink], Path()), [], ROOT, by_run=False
-    )
+    log = RunLog(shown, fingerprints(torch.arange(3)[:, None, None, None]), Events([sink], Path()), [], ROOT)
     log.log_images(0)
     for step, values in enumerate(looks):
         images, targets = next(iter(values.values())).shape
@@ -546,9 +544,7 @@ def write_moves(folder: Path) -> None:
     shown = ShownImages(
         [np.full((64, 64, 3), 128, np.uint8)] * 3, Task("multiclass", 3), [[0], [1], [0]], "target: 2", names
     )
-    log = RunLog(
-        shown, fingerprints(torch.arange(3)[:, None, None, None]), Events([sink], Path()), [], ROOT, by_run=False
-    )
+    log = RunLog(shown, fingerprints(torch.arange(3)[:, None, None, None]), Events([sink], Path()), [], ROOT)
     log.log_images(0)
     before = torch.eye(4)[[0, 0, 0]].view(3, 1, 2, 2)
     after = torch.stack([torch.eye(4)[0], torch.tensor([1.0, 1, 0, 0]), torch.eye(4)[3]]).view(3, 1, 2, 2)

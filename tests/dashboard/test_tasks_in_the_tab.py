@@ -54,7 +54,7 @@ def write(
     pictures = [np.full((64, 64, 3), 60 + 10 * i, np.uint8) for i in range(IMAGES)]
     shown = ShownImages(pictures, Task("multiclass", 3), [[i % 3] for i in range(IMAGES)], "target: label", names)
     known = fingerprints(torch.arange(IMAGES)[:, None, None, None] + first)
-    log = RunLog(shown, known, Events([sink], Path()), [], ROOT, by_run=False)
+    log = RunLog(shown, known, Events([sink], Path()), [], ROOT)
     log.log_images(start)
     masks = torch.zeros(IMAGES, 1, 64, 64, dtype=torch.bool)
     masks[..., 32:48, 32:48] = True
@@ -659,7 +659,7 @@ def test_a_blank_map_and_one_that_is_not_finite_are_said_on_the_picture(open_tab
     pictures = [np.full((64, 64, 3), 128, np.uint8)] * 3
     shown = ShownImages(pictures, Task("multiclass", 3), [[i] for i in range(3)], "target: label")
     known = fingerprints(torch.arange(3)[:, None, None, None])
-    log = RunLog(shown, known, Events([sink], Path()), [], ROOT, by_run=False)
+    log = RunLog(shown, known, Events([sink], Path()), [], ROOT)
     log.log_images(0)
     maps = torch.ones(3, 1, 4, 4)
     maps[0] = 0

@@ -2,6 +2,7 @@
 
 import json
 import zlib
+from dataclasses import replace
 from io import BytesIO
 
 import numpy as np
@@ -69,4 +70,7 @@ def test_images_are_packed_at_their_size_up_to_256_pixels() -> None:
         "columns": ["b"],
         "about": "target: label",
         "unit": "epoch",
+        "scale": "image",
     }
+    by_run, *_ = pack_images(replace(shown, by_run=True), ["1", "2", "3"])
+    assert json.loads(by_run)["scale"] == "run"

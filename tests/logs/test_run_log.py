@@ -1,5 +1,7 @@
 """What a run draws, and what it logs."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -34,7 +36,8 @@ def log_of(images: int, targets: int = 1, by_run: bool = False) -> RunLog:
     pictures = [np.full((16, 16, 3), n, np.uint8) for n in range(images)]
     truths, columns = [[n % 4] for n in range(images)], list(range(targets)) if targets > 1 else []
     shown = ShownImages(pictures, Task("multiclass", 300), truths, "target: label", column_classes=columns)
-    return RunLog(shown, [str(n) for n in range(images)], Kept(), [], "gradcam", by_run)
+    shown = replace(shown, by_run=by_run)
+    return RunLog(shown, [str(n) for n in range(images)], Kept(), [], "gradcam")
 
 
 def found_in(images: int, targets: int = 1, strength: float = 1.0) -> Cams:

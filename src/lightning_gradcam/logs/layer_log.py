@@ -126,7 +126,7 @@ class LayerLog:
         """What is drawn of some looks and images, as strong as in the run's own pictures, which know looks so far."""
         of = rows, MOST_TARGETS
         sights = [self.sight(place).of(*of) for place in places]
-        known = self.looks[: None if until is None else until + 1] if "scale: run" in self.told["about"] else []
+        known = self.looks[: None if until is None else until + 1] if self.told["scale"] == "run" else []
         peaks = [peaks[list(rows), :MOST_TARGETS] for look in known if (peaks := look.peaks()) is not None]
         highest = np.max([np.nan_to_num(one, nan=0, posinf=0) for one in peaks], axis=0) if peaks else None
         scene = self.scene.of(rows).of_targets(MOST_TARGETS)

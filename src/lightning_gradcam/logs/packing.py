@@ -81,6 +81,7 @@ def pack_images(images: ShownImages, known: Sequence[str]) -> list[bytes]:
         "columns": images.column_names,
         "about": images.about,
         "unit": images.unit,
+        "scale": "run" if images.by_run else "image",
         "task": images.task.kind,
         "metrics": {name: metric.words for name, metric in METRICS.items()},
     }

@@ -40,7 +40,6 @@ class RunLog:
         events: the event files.
         trackers: who takes pictures besides.
         root: what all tags begin with.
-        by_run: maps are drawn as shares of the highest peak their image has had; else each is scaled by itself.
     """
 
     images: ShownImages
@@ -48,7 +47,6 @@ class RunLog:
     events: Events
     trackers: Sequence[Tracker]
     root: str
-    by_run: bool
 
     def log_grid(self, found: Maps, history: History, tag: str, when: str, at: Moment) -> None:
         """Draw one look's maps, with which `history` ends; `when` is told in the header."""
@@ -104,7 +102,7 @@ class RunLog:
         return self.images.sight(found.columns(slice(MOST_TARGETS)), step, self.rows)
 
     def _highest(self, history: History) -> Floats | None:
-        return history.highest[:, :MOST_TARGETS].numpy() if self.by_run and history.highest is not None else None
+        return history.highest[:, :MOST_TARGETS].numpy() if self.images.by_run and history.highest is not None else None
 
     def _sights(self, history: History, most: int) -> list[Sight]:
         return [self._sight(look.found(history.layer), look.step) for look in evenly(history.looks, most)]

@@ -31,6 +31,7 @@ _UNKNOWN: dict[str, Any] = {
     "columns": [],
     "about": "",
     "unit": "epoch",
+    "scale": "image",
     "task": "",
     "metrics": {},
 }

@@ -11,8 +11,9 @@ The Attention tab's data are string tensors of plugin `gradcam`, a part a string
 - `gradcam/[{name}/]probe`, one a set of images. The header has `version`; `probe_set`, the set's fingerprint;
   `fingerprints`, an image's each; `truths`, each image's classes or values, and `said`, in words; `class_names`;
   `columns`, the names of several targets; `about`; `unit`, what looks are counted in, "epoch" where it is missing or
-  "step"; `task`, its kind, "" where missing; `metrics`, what has to be known to read each number, as `metrics.Metric`
-  has it, {} where missing. Then each image as a JPEG.
+  "step"; `scale`, how maps are drawn, "image", each by itself, where it is missing, or "run", as shares of the highest
+  peak their image has had; `task`, its kind, "" where missing; `metrics`, what has to be known to read each number, as
+  `metrics.Metric` has it, {} where missing. Then each image as a JPEG.
 """
 
 import zlib

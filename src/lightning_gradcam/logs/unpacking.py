@@ -129,11 +129,12 @@ def probe_of(parts: Data) -> dict[str, Any] | None:
         return None
     names = ("probe_set", "fingerprints", "truths", "said", "class_names", "columns", "about")
     told = {name: header.get(name) for name in names}
+    told |= {"scale": header.get("scale", "image")}
     told |= {"unit": header.get("unit", "epoch"), "metrics": words_of(header.get("metrics", {}))}
     told |= {"task": task if isinstance(task := header.get("task", ""), str) else ""}
     named = _are(told["columns"], str) and (told["class_names"] is None or _are(told["class_names"], str))
     words = named and isinstance(told["about"], str) and isinstance(told["probe_set"], str)
-    words = words and told["unit"] in ("epoch", "step")
+    words = words and told["unit"] in ("epoch", "step") and told["scale"] in ("image", "run")
     truths, known = told["truths"], told["fingerprints"]
     of_images = isinstance(truths, list) and all(isinstance(one, list) and all(map(_is_number, one)) for one in truths)
     in_words = _are(known, str) and _are(told["said"], str)

@@ -31,6 +31,7 @@ class ShownImages:
         column_classes: with several targets, the classes that they are.
         unknown: of which of several classes it is not known whether an image is of them.
         unit: what looks are counted in, "epoch" or "step".
+        by_run: maps are drawn as shares of the highest peak their image has had; else each is scaled by itself.
     """
 
     pictures: Sequence[Pixels]
@@ -41,6 +42,7 @@ class ShownImages:
     column_classes: Sequence[int] = ()
     unknown: Sequence[Sequence[int]] = ()
     unit: str = "epoch"
+    by_run: bool = False
 
     @property
     def size(self) -> tuple[int, int]:
@@ -84,6 +86,7 @@ def show_images(
     class_names: Sequence[str] | None = None,
     column_classes: Sequence[int] = (),
     unit: str = "epoch",
+    by_run: bool = False,
 ) -> ShownImages:
     """Make the images, (N, C, H, W) or (N, H, W, C), what people see again; `truth` is what their labels say.
 
@@ -101,7 +104,7 @@ def show_images(
     pixels = images.float() if images.is_floating_point() else images
     pictures = appearance.pictures(pixels.cpu().numpy())
     truths, unknown = task.truths(truth, len(images)), task.unknown(truth, len(images))
-    return ShownImages(pictures, task, truths, about, class_names, column_classes, unknown, unit)
+    return ShownImages(pictures, task, truths, about, class_names, column_classes, unknown, unit, by_run)
 
 
 def check_names(class_names: object) -> None:

@@ -288,9 +288,9 @@ class Watch:
         about = arguments.about(self.plan, labelled=self.known.truth is not None, class_names=self.class_names)
         naming = self.class_names, arguments.settings.column_classes
         shown = self._appearance, about, *naming
-        images = show_images(probe_set.images, self.known.truth, task, *shown, unit=self.schedule.unit)
+        images = show_images(probe_set.images, self.known.truth, task, *shown, self.schedule.unit, arguments.by_run)
         root = root_tag(arguments.name)
-        return RunLog(images, probe_set.fingerprints, self._events, self._trackers, root, arguments.by_run)
+        return RunLog(images, probe_set.fingerprints, self._events, self._trackers, root)
 
     @property
     def _appearance(self) -> Appearance:

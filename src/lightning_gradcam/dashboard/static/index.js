@@ -46,7 +46,7 @@ class App {
   get look() { return this.series.at(this.state.step); }
 
   /** What maps are drawn as shares of: as in the logged pictures, unless it is chosen. */
-  get scale() { return this.state.scale || (this.images?.about.includes('scale: run') ? 'run' : 'image'); }
+  get scale() { return this.state.scale || (this.images?.scale ?? 'image'); }
 
   /** What looks are counted in: epochs, or optimizer steps. */
   get unit() { return this.images?.unit ?? 'epoch'; }
