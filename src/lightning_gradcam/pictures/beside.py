@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw
 
-from lightning_gradcam.pictures.page import heated
+from lightning_gradcam.pictures.page import CARD, Type, draw_legend, heated
 from lightning_gradcam.pictures.render import FAINT, INK, PAPER, Floats, Pixels, Sides, cell_size, fitted
 from lightning_gradcam.pictures.words import font_of, shortened
 
-_GAP, _HEADER = 16, 64
+_GAP, _HEADER, _LEGEND = 16, 64, 28
 _SIDES: Sides = (160, 256)
 _LANDSCAPE = 1.5
 _LINE = 18
@@ -44,10 +44,12 @@ def beside(picture: Pixels, caption: str, cells: Sequence[Beside], title: str, s
     width, height = cell_size(shown)
     below, count = _LINE * max(len(cell.lines) for cell in cells), 1 + len(cells)
     across = max(1, round(math.sqrt(count * _LANDSCAPE * (height + below + _GAP) / (width + _GAP))))
-    page_size = _GAP + across * (width + _GAP), _HEADER + math.ceil(count / across) * (height + below + _GAP)
-    page = Image.new("RGB", page_size, PAPER)
+    rows = math.ceil(count / across)
+    wide, tall = _GAP + across * (width + _GAP), _HEADER + rows * (height + below + _GAP) + _LEGEND
+    page = Image.new("RGB", (wide, tall), PAPER)
     draw = ImageDraw.Draw(page)
     _draw_header(draw, page.width, title, subtitle)
+    draw_legend(page, Type(min(wide, CARD)), tall - _LEGEND)
     tiles: list[tuple[Image.Image, tuple[str, ...]]] = [(Image.fromarray(shown), (caption,))]
     tiles += [(heated(shown, _sized(cell.heat, shown), cell.state, _REASON), cell.lines) for cell in cells]
     for number, (tile, lines) in enumerate(tiles):
