@@ -235,4 +235,6 @@ def test_a_run_that_began_in_another_log_says_so(make_trainer, loader, tmp_path)
     again.fit(Classifier(), loader, loader, ckpt_path=tmp_path / "at 1.ckpt")
     log = read_log(tmp_path)
     assert log.of(run="second").steps.tolist() == [2]
-    assert any("goes on from looks in another log; its first is at 2" in note for note in log.notes)
+    told = "'network.6' of run 'second' goes on from looks in {}; its first is at 2"
+    assert told.format("run 'run'") in log.notes
+    assert told.format("another log") in read_log(tmp_path / "second").notes[0].replace("'.'", "'second'")

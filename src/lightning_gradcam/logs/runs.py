@@ -1,8 +1,9 @@
 """The runs below a folder, and what was logged of each layer in each, with what of it cannot be read."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from difflib import SequenceMatcher
 from io import BytesIO
 from itertools import chain, islice
@@ -73,7 +74,8 @@ def read_layers(runs: Files, notes: list[str]) -> list[LayerLog]:
             tags = sorted((tag for tag in records if tag.endswith(f"/{MAPS}")), key=natural)
             found = (_layer(run, tag, records, reader.faults, notes) for tag in tags)
             layers += [layer for layer in found if layer is not None]
-    return layers
+    homes = {look.id: layer.run for layer in layers for look in layer.looks if look.id}
+    return [_begun(layer, homes) for layer in layers]
 
 
 def _layer(run: str, tag: str, records: Records, faults: Sequence[str], notes: list[str]) -> LayerLog | None:
@@ -88,13 +90,20 @@ def _layer(run: str, tag: str, records: Records, faults: Sequence[str], notes: l
     told, pictures = _images(records.get(probe_set_of(tag), []), looks[-1])
     blurred = sum(not look.maps() for look in looks)
     lost = [f"the maps of {blurred} of {len(looks)} looks at {place} cannot be read"] if blurred else []
-    is_begun = looks[0].before and looks[0].step > 0
-    begun = [f"{place} goes on from looks in another log; its first is at {looks[0].step}"] if is_begun else []
     unseen = [] if pictures else [f"the images that the looks at {place} are of cannot be read"]
     caution = _caution(records.get(caution_of(tag), []))
-    return LayerLog(
-        run, layer_of(tag), looks, told, pictures, caution, [*faults, *unread, *left_out, *lost, *unseen, *begun]
-    )
+    return LayerLog(run, layer_of(tag), looks, told, pictures, caution, [*faults, *unread, *left_out, *lost, *unseen])
+
+
+def _begun(layer: LayerLog, homes: Mapping[str, str]) -> LayerLog:
+    """Note where the looks before a layer's first are, if that has any: in the run that `homes` has of their ids."""
+    first = layer.looks[0]
+    if not first.before or first.step == 0:
+        return layer
+    home = next((homes[one] for one in first.before if one in homes), None)
+    where = "another log" if home is None else f"run {home!r}"
+    told = f"{layer.layer!r} of run {layer.run!r} goes on from looks in {where}; its first is at {first.step}"
+    return replace(layer, notes=[*layer.notes, told])
 
 
 def _alike(looks: Sequence[LookRecord], place: str) -> tuple[list[LookRecord], list[str]]:
