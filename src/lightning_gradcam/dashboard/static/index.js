@@ -1,11 +1,12 @@
 // The Attention tab: small modules, no build.
 
 import {isOpen, linkTo, onAddress, readAddress, writeAddress} from './address.js';
-import {byName, filtersOf, fitting, groupsOf, matching, orderOf, readPins, saidOfGroup, writePins} from './choosing.js';
-import {changePalette, colourOfRun, DASHES, gradientOf, heatPalette, LESS, MORE} from './colour.js';
+import {byName, filtersOf, groupsOf, matching, orderOf, readPins, saidOfGroup, writePins} from './choosing.js';
+import {changePalette, gradientOf, heatPalette, LESS, MORE} from './colour.js';
 import {make, setText} from './dom.js';
 import {Grid} from './grid.js';
 import {Large} from './large.js';
+import {LINES, linesOf, noteOfRuns} from './lines.js';
 import {boxOf, CHANGE, IN_BOX, isBetter, numbersOf, worded, WRONG} from './measure.js';
 import {Overview} from './overview.js';
 import {Panel} from './panel.js';
@@ -17,7 +18,6 @@ import {take} from './taking.js';
 import {Change, MOST, Plain, readBeside, View, writeBeside} from './views.js';
 
 const SECONDS_BETWEEN_POLLS = 3;
-const LINES = 12; // runs that have a line in the overview at most
 const FIRST = ['in_mask', 'border', 'drift', WRONG]; // of these the overview shows what there is, unless it is told
 
 class App {
@@ -335,46 +335,15 @@ class App {
   // ---- the overview ----------------------------------------------------------------------------------------------
 
   showOverview(order, views) {
-    const {images, number, box, state} = this, lines = this.linesOf(order, views);
+    const {images, number, box, state} = this, lines = linesOf(order, views, this);
     if (box && number === IN_BOX) for (const {series} of lines) this.fillAll(series);
-    const filled = number === IN_BOX ? lines.map(({series}) => series.filled) : '', note = this.noteOfRuns();
+    const filled = number === IN_BOX ? lines.map(({series}) => series.filled) : '', note = noteOfRuns(this);
     const key = [number, note, state.box, order, state.range, filled, images.probe_set, ...lines.flatMap((line) => [line.label, line.target, line.series.mark, line.series.probeSet, line.images])].join('|');
     if (key !== this.drawn) {
       this.drawn = key;
       this.overview.show({lines, number, box, order, unit: this.unit, images, range: this.brush, note});
     }
     this.overview.mark(this.look.step, this.row ?? -1);
-  }
-
-  /** A line for each run, layer and target that is shown or searched for: of the same images, or of its own that fit. */
-  linesOf(order, views) {
-    const {images, state} = this, [{series}] = views, lines = new Map();
-    const add = (of, own, target, label) => {
-      const key = JSON.stringify([of.run, of.tag, target]);
-      if (lines.has(key) || own.unit !== images.unit) return;
-      const same = order.map((image) => images.placeIn(own, image)).filter((image) => image >= 0), isOther = own !== images && !same.length;
-      const shown = isOther ? own.said.map((_, image) => image).filter(fitting(own, of.looks[of.looks.length - 1], /^(true|has):/.test(state.filter) ? state.filter : '', null)) : same;
-      const count = isOther ? ` (${shown.length} other image${shown.length === 1 ? '' : 's'})` : shown.length < order.length ? ` (${shown.length} of ${order.length} images)` : '';
-      const place = this.places.get(of.run) ?? 0, before = [...lines.values()].filter((line) => line.run === of.run).length;
-      lines.set(key, {series: of, run: of.run, target, images: shown, label: `${label}${count}`, colour: colourOfRun(place), dash: DASHES[(before + Math.floor(place / 7)) % DASHES.length]});
-    };
-    const differs = (part) => views.some((view) => part(view) !== part(views[0]));
-    for (const view of views) {
-      const name = [view.series.run, differs(({series: {tag}}) => tag) ? this.layerOf(view.series) : '', differs(({target}) => target) ? view.images.columns?.[view.target] ?? view.target : ''];
-      add(view.series, view.images, view.target, name.filter((part) => part !== '').join(', '));
-    }
-    for (const {series: of, images: own} of this.lines) if (own && of.looks.length && of !== series) add(of, own, Math.min(state.target, of.targets - 1), of.run);
-    return [...lines.values()];
-  }
-
-  /** What is said beside the names of the lines: where not all runs have one. */
-  noteOfRuns() {
-    const {state, names} = this, found = matching(names, state.runs), isHalf = state.runs.trim().startsWith('/') && found.length === names.length;
-    if (!found.length) return `no run's name has '${state.runs}'`;
-    const others = this.lines.filter(({images}) => images && images.unit !== this.unit).length;
-    const notes = [found.length > LINES ? `${LINES} of ${found.length} runs: find runs to choose which` : '', isHalf ? 'all runs: the pattern has no end yet, or finds all' : '',
-      others ? `${others} run${others === 1 ? ' is' : 's are'} not counted in ${this.unit}s` : ''];
-    return notes.filter(Boolean).join('; ');
   }
 
   // ---- saying ----------------------------------------------------------------------------------------------------
