@@ -3,25 +3,20 @@
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import ClassVar, TypeVar
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
-from pytorch_lightning.utilities import rank_zero_info
 from torch import Tensor, nn
 
-from lightning_gradcam.cam.calls import Call
 from lightning_gradcam.cam.compute import compute_cams
-from lightning_gradcam.cam.evidence import validated_alone
 from lightning_gradcam.cam.lend import Lender
 from lightning_gradcam.cam.maps import Maps, joined
-from lightning_gradcam.cam.plan import Known, Plan, make_plan
-from lightning_gradcam.cam.settings import Settings
-from lightning_gradcam.errors import SettingError, quoted
+from lightning_gradcam.cam.plan import Known, Plan
+from lightning_gradcam.errors import SettingError
 from lightning_gradcam.logs.events import Events
 from lightning_gradcam.logs.run_log import Moment, RunLog
 from lightning_gradcam.logs.schema import PROBE_SET, grid_tag, part_tag, root_tag
@@ -32,22 +27,20 @@ from lightning_gradcam.pictures.shown import show_images
 from lightning_gradcam.timeline.metrics import areas, means, measure, names
 from lightning_gradcam.training.arguments import Arguments
 from lightning_gradcam.training.caution import caution
-from lightning_gradcam.training.choosing import Indices
 from lightning_gradcam.training.faults import Faults
+from lightning_gradcam.training.images import read_images
 from lightning_gradcam.training.memory import Memory
 from lightning_gradcam.training.monitors import check_monitors, log_numbers
-from lightning_gradcam.training.probe_set import ProbeSet, given_probe_set
-from lightning_gradcam.training.ranks import gathered, let_rank_zero_speak, said_by_rank_zero, shares_of, together
+from lightning_gradcam.training.planning import planned
+from lightning_gradcam.training.probe_set import ProbeSet
+from lightning_gradcam.training.ranks import gathered, let_rank_zero_speak, said_by_rank_zero, shares_of
 from lightning_gradcam.training.schedule import Schedule
 from lightning_gradcam.training.session import (
     Spectator,
     check_strategy,
     check_tags,
-    loader_of,
     look,
     own_folder,
-    probe_set_of,
-    with_what_is_said,
 )
 
 logger = logging.getLogger(__name__)
@@ -175,50 +168,13 @@ class Watch:
     @cached_property
     def probe_set(self) -> ProbeSet:
         """The images: given, remembered, or read; all ranks have rank zero's."""
-        trainer, lender, images = self.trainer, self._lender, self.arguments.images
-        given = given_probe_set(images)
-        found = said_by_rank_zero(trainer, lambda: self._as_said(given) if given else self.memory.probe_set)
-        if not found:
-            loader = together(trainer, lambda: loader_of(trainer, lender, images))  # hooks may wait for others
-            found = said_by_rank_zero(trainer, lambda: self._read(loader))
-        return together(trainer, found.pinned) if trainer.strategy.root_device.type == "cuda" else found
-
-    def _read(self, loader: Any) -> ProbeSet:
-        images = self.arguments.images
-        assert not isinstance(images, (Tensor, tuple))  # those are the set itself
-        found = self._read_again(loader) or self._read_chosen(loader, images)
-        rank_zero_info(f"images={quoted(images)}: {found.where} of {_name_of_data(loader)}")
-        return self._as_said(found.portable() if self.trainer.world_size > 1 else found, loader)
-
-    def _read_chosen(self, loader: Any, images: Indices) -> ProbeSet:
-        keys, output = self.arguments.keys, self.arguments.settings.output
-        return probe_set_of(self.trainer, self._lender, loader, images, keys, output)
-
-    def _read_again(self, loader: Any) -> ProbeSet | None:
-        """The images of the run that is resumed, by their places; None where the data have none there."""
-        resumed = self.memory.resumed
-        if resumed is None or resumed.indices is None:
-            return None
-        with suppress(SettingError):
-            return self._read_chosen(loader, resumed.indices)
-        return None
-
-    def _as_said(self, found: ProbeSet, loader: Any = None) -> ProbeSet:
-        """The set with what is said of it, and the normalising, where none is given."""
-        found, said = with_what_is_said(self.trainer, self._lender, found, loader)
-        told = [f"mean={_rounded(one.mean)}, std={_rounded(one.std)}, as {one.source} says" for one in said]
-        if len(told) == 1 and self.arguments.appearance.mean is None:
-            rank_zero_info(f"mean=None: images are shown as they were before normalising with {told[0]}")
-        if len(told) > 1 and self.arguments.appearance.mean is None:
-            logger.warning("mean=None: images may be normalised with %s: mean= and std= say which", " or ".join(told))
-        return found
+        return read_images(self.trainer, self._lender, self.arguments, self.memory)
 
     @cached_property
     def plan(self) -> Plan:
         """The layers, tried on two images; all ranks look at rank zero's."""
         probe_set = self.probe_set
-        settings, told = self.arguments.settings, gathered(self.trainer, lambda: self._tried(probe_set))[0]
-        found = Plan(settings, **told | {"call": replace(told["call"], output=settings.output)})
+        found = planned(self.trainer, self._lender, self.arguments, probe_set)
         if not found.call.needs_batch:  # which may be large
             vars(self)["probe_set"] = probe_set.without_batch()
         return found
@@ -237,46 +193,6 @@ class Watch:
         if task.is_of_classes:
             found = [one for one in found if len(one) == task.classes]
         return next(filter(None, found), None) if task.kind != "regression" else None
-
-    def _tried(self, probe_set: ProbeSet) -> dict[str, Any]:
-        """All of a plan but the settings, which may not travel between ranks."""
-        settings, class_names = self.arguments.settings, self.arguments.class_names
-        counts = {probe_set.classes} if probe_set.classes else set()
-
-        def tried(model: nn.Module, lent: Settings) -> Plan:
-            return make_plan(model, probe_set.inputs, probe_set.labels, lent, counts, len(class_names or ()))
-
-        plan = look(self.trainer, self._lender, tried, settings)
-        task = plan.task
-        if class_names and task.is_of_classes and len(class_names) != task.classes:
-            raise SettingError(
-                f"class_names has {len(class_names)} names; the model has {task.classes} classes; if its outputs are "
-                "none, pass task='none'"
-            )
-        if settings.output is None and plan.call != Call() and not plan.call.guess:
-            rank_zero_info(f"output=None: called as {plan.call.said(self.module)}")
-        if plan.call.guess:
-            logger.warning(
-                "output=None: called as %s, %s; output=lambda model, images, batch: model(...) calls it otherwise",
-                *(plan.call.said(self.module), plan.call.guess),
-            )
-        if settings.output is None and (others := validated_alone(self.module)):
-            logger.warning(
-                "output=None: validation_step uses %s, and forward does not, which is looked at; output=lambda model, "
-                "images: model.%s(images) looks at it",
-                *(" and ".join(others), others[0]),
-            )
-        if plan.tokens:
-            rank_zero_info(f"method={settings.method!r}: relevance, of the attention of all blocks, and of no layer")
-        elif settings.target_layer is None:
-            which = "in front of attention" if plan.is_unmixed else "the last layer whose output is a map"
-            rank_zero_info(f"target_layer=None: looking at {plan.names[0]!r}, {which}, by {plan.method_name}")
-        if settings.task is None:
-            rank_zero_info(f"task=None: {task.kind}, told from {task.why}")
-        if task.doubt:
-            logger.warning("the task is taken to be %s; %s", task.kind, task.doubt)
-        told = {field.name: getattr(plan, field.name) for field in fields(plan) if field.name != "settings"}
-        return told | {"call": replace(plan.call, output=None)}
 
     @cached_property
     def log(self) -> RunLog:
@@ -417,14 +333,6 @@ class Watch:
 
     def _tag(self, layer: str) -> str:
         return grid_tag(layer, self.arguments.name, test=self.trainer.testing)
-
-
-def _rounded(numbers: Sequence[float]) -> str:
-    return quoted(tuple(float(f"{one:.4g}") for one in numbers))
-
-
-def _name_of_data(loader: Any) -> str:
-    return type(getattr(loader, "dataset", loader)).__name__
 
 
 def _done(make: Callable[[], T]) -> "Future[T]":
