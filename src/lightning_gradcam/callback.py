@@ -16,10 +16,10 @@ from lightning_gradcam.cam.settings import LayerChoices, Settings
 from lightning_gradcam.cam.targets import Target, classes_of
 from lightning_gradcam.pictures.appearance import Appearance, Channels, Statistics
 from lightning_gradcam.training.arguments import Arguments
+from lightning_gradcam.training.asked import Images, asked_for, plain_images
 from lightning_gradcam.training.batches import Key, Keys
 from lightning_gradcam.training.fit import DryRun, FitWatch
 from lightning_gradcam.training.memory import Memory
-from lightning_gradcam.training.probe_set import Images, asked_for, plain_images
 from lightning_gradcam.training.session import epochs_of, is_dry_run
 from lightning_gradcam.training.watch import Watch
 from lightning_gradcam.values import plain

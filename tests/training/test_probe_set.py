@@ -8,9 +8,11 @@ import torch
 from torch.utils.data import DataLoader, Dataset, SubsetRandomSampler, TensorDataset, get_worker_info
 
 from lightning_gradcam.errors import SettingError
+from lightning_gradcam.training.asked import asked_for, check_images
 from lightning_gradcam.training.batches import Keys
 from lightning_gradcam.training.choosing import chosen
-from lightning_gradcam.training.probe_set import asked_for, check_images, read_probe_set, to_masks
+from lightning_gradcam.training.masks import to_masks
+from lightning_gradcam.training.probe_set import read_probe_set
 
 
 class Numbered(Dataset):

@@ -9,8 +9,8 @@ from lightning_gradcam.errors import SettingError, nearest, quoted
 from lightning_gradcam.pictures.appearance import Appearance
 from lightning_gradcam.pictures.captions import to_header
 from lightning_gradcam.pictures.shown import check_names
+from lightning_gradcam.training.asked import Images, check_images
 from lightning_gradcam.training.batches import Keys
-from lightning_gradcam.training.probe_set import Images, check_images
 
 SCALES = ("image", "run")
 

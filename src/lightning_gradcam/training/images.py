@@ -12,9 +12,10 @@ from torch import Tensor
 from lightning_gradcam.cam.lend import Lender
 from lightning_gradcam.errors import SettingError, quoted
 from lightning_gradcam.training.arguments import Arguments
+from lightning_gradcam.training.asked import given_probe_set
 from lightning_gradcam.training.choosing import Indices
 from lightning_gradcam.training.memory import Memory
-from lightning_gradcam.training.probe_set import ProbeSet, given_probe_set
+from lightning_gradcam.training.probe_set import ProbeSet
 from lightning_gradcam.training.ranks import said_by_rank_zero, together
 from lightning_gradcam.training.session import loader_of, probe_set_of, with_what_is_said
 

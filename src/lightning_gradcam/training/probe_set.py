@@ -4,7 +4,7 @@ import logging
 import pickle
 import random
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -17,21 +17,17 @@ from torch.utils.data import DataLoader, IterableDataset
 from lightning_gradcam.cam.calls import Inputs
 from lightning_gradcam.cam.lend import preserved_rng
 from lightning_gradcam.cam.maps import channels_first, size_of
-from lightning_gradcam.cam.settings import check_tensor
 from lightning_gradcam.cam.trees import Rows, joined, mapped
 from lightning_gradcam.errors import SettingError, quoted
 from lightning_gradcam.logs.packing import fingerprint_of_set, fingerprints
 from lightning_gradcam.training.batches import Keys, Places, find_places, of_one_size
 from lightning_gradcam.training.choosing import Indices, chosen
+from lightning_gradcam.training.masks import masks_of
 from lightning_gradcam.training.said import colours_of, count_of_classes, names_of_classes
-from lightning_gradcam.values import plain
 
 logger = logging.getLogger(__name__)
 
 _SAID = 12  # indices that a message names
-_MOST_SAID = 200  # letters of a list of them
-
-Images = int | Sequence[int] | Tensor | tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
@@ -107,70 +103,6 @@ class ProbeSet:
         return replace(self, images=self.images.pin_memory())
 
 
-def plain_images(images: Any) -> Any:
-    """Return a number or indices as Python has them, whichever library's they are; tensors of images stay."""
-    of_tensors = isinstance(images, (list, tuple)) and any(isinstance(one, Tensor) and one.dim() for one in images)
-    return images if of_tensors or getattr(images, "ndim", 0) > 1 else plain(images)
-
-
-def check_images(images: object) -> None:
-    """Refuse what can name no images.
-
-    Raises:
-        SettingError: no image, a negative index, a tensor that is not (N, C, H, W), or other than a label an image.
-        TypeError: anything else that is not accepted.
-    """
-    items = list(images) if isinstance(images, Sequence) and not isinstance(images, str) else []
-    if isinstance(images, Tensor):
-        check_tensor(images)
-    elif any(isinstance(item, Tensor) for item in items):
-        _check_pair(items)
-    elif isinstance(images, int) and not isinstance(images, bool):
-        if images < 1:
-            raise SettingError(f"images={images}; accepted is 1 or more")
-    elif (
-        isinstance(images, Sequence)
-        and not isinstance(images, str)
-        and all(isinstance(item, int) and not isinstance(item, bool) for item in items)
-    ):
-        if not items or min(items) < 0:
-            raise SettingError(f"images={quoted(images)}; accepted are dataset indices, 0 or more, at least one")
-    else:
-        raise TypeError(
-            f"images={quoted(images)}; accepted are how many, dataset indices, a tensor (N, C, H, W), or "
-            "(tensor, labels)"
-        )
-
-
-def _check_pair(items: Sequence[object]) -> None:
-    if len(items) != 2 or not all(isinstance(item, Tensor) for item in items):
-        raise SettingError(f"images holds {len(items)} items; accepted with tensors is (images, labels), both tensors")
-    images, labels = (item for item in items if isinstance(item, Tensor))
-    check_tensor(images)
-    if labels.dim() == 0 or len(labels) != len(images):
-        raise SettingError(f"images has {len(images)} images, and labels of {tuple(labels.shape)}")
-
-
-def given_probe_set(images: Images) -> ProbeSet | None:
-    """Return the set that was given as tensors; None where the images are to be read from a dataset."""
-    if isinstance(images, Tensor):
-        return ProbeSet(images.detach().cpu().clone())
-    if isinstance(images, (tuple, list)) and isinstance(images[0], Tensor) and isinstance(images[1], Tensor):
-        return ProbeSet(images[0].detach().cpu().clone(), images[1].detach().cpu().clone())
-    return None
-
-
-def asked_for(images: Images, keys: Keys) -> str:
-    """Say what was asked for, to tell whether a checkpoint's images are still it: how many, which, where in a batch."""
-    given = given_probe_set(images)
-    if given is not None:
-        return f"tensor {fingerprint_of_set(fingerprints(given.images))}"
-    which = str(images if isinstance(images, int) else list(images))
-    if len(which) > _MOST_SAID:  # it is in each checkpoint, and in the name of the callback's state there
-        which = f"indices {fingerprint_of_set([which])}"
-    return ", ".join([which, *(f"{role}_key={key!r}" for role, key in vars(keys).items() if key is not None)])
-
-
 def read_probe_set(
     loader: Any,
     images: Indices,
@@ -219,7 +151,7 @@ def read_probe_set(
     indices = torch.tensor(read) if read and all(isinstance(one, int) for one in read) else None
     rows = [part.batch for part in found if part.batch is not None]
     batch = _if_it_can_be(lambda: joined(rows)) if len(rows) == len(found) else None
-    kept = _masks_of(masks, images_read, keys)
+    kept = masks_of(masks, images_read, keys)
     dataset = getattr(loader, "dataset", None)
     classes, names = count_of_classes(dataset), names_of_classes(dataset)
     channels = channels_first(images_read).shape[1]
@@ -231,58 +163,6 @@ def read_probe_set(
         batch=batch,
         places=found[0].places,
     )
-
-
-def to_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
-    """Make masks of what a batch holds, (N, H, W) bool.
-
-    Args:
-        masks: (N, H, W) or (N, 1, H, W), bool or whole numbers: inside is what is not 0; or boxes (N, 4), x0, y0, x1,
-            y1 in pixels, or in shares of the sides.
-        size: (H, W) of the images.
-
-    Raises:
-        SettingError: other sizes or values.
-    """
-    whole = not masks.is_floating_point() or bool(((masks == 0) | (masks == 1)).all())
-    if masks.dim() == 2 and masks.shape[1] == 4:
-        return _boxes_to_masks(masks, size)
-    if masks.dim() == 4 and masks.shape[1] == 1:
-        masks = masks[:, 0]
-    if masks.shape[1:] != size or not whole:
-        raise SettingError(
-            f"mask_key: the batch has {tuple(masks.shape)} of {masks.dtype}; accepted are masks (N, {size[0]}, "
-            f"{size[1]}) as large as the images, bool or integers, or boxes (N, 4), x0, y0, x1, y1 in pixels"
-        )
-    return masks.bool()
-
-
-def _boxes_to_masks(boxes: Tensor, size: tuple[int, int]) -> Tensor:
-    height, width = size
-    if boxes.is_floating_point() and bool((boxes <= 1).all()):  # shares of the sides
-        boxes = boxes * boxes.new_tensor([width, height, width, height])
-    x0, y0, x1, y1 = boxes.float().T[..., None]
-    if not bool(((x0 < x1) & (y0 < y1) & (x0 >= 0) & (y0 >= 0) & (x1 <= width) & (y1 <= height)).all()):
-        raise SettingError(
-            f"mask_key: boxes are x0 < x1, y0 < y1 in pixels of the images, {height}x{width}; given were "
-            f"{boxes.tolist()[:4]}"
-        )
-    rows, columns = torch.arange(height) + 0.5, torch.arange(width) + 0.5
-    inside: Tensor = ((rows > y0) & (rows < y1))[:, :, None] & ((columns > x0) & (columns < x1))[:, None, :]
-    return inside
-
-
-def _masks_of(found: Tensor | None, images: Tensor, keys: Keys) -> Tensor | None:
-    """The masks; None where nobody said that what lies in a mask's usual place is one, and it is none."""
-    if found is None or (found.dim() < 2 and keys.mask is None):  # what is in their place, but none
-        return None
-    try:
-        return to_masks(found, size_of(images))
-    except SettingError as error:
-        if keys.mask is not None:
-            raise
-        logger.info("no in_mask, no pointing: %s", error)
-        return None
 
 
 def _batches(loader: Any, images: Indices, limit: int | None) -> tuple[list[Any], Iterable[Any]]:

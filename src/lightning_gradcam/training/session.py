@@ -20,9 +20,10 @@ from lightning_gradcam.cam.calls import Output
 from lightning_gradcam.cam.lend import Lender
 from lightning_gradcam.cam.ways import required_inputs
 from lightning_gradcam.errors import SettingError, quoted
+from lightning_gradcam.training.asked import Images
 from lightning_gradcam.training.batches import Keys
 from lightning_gradcam.training.choosing import Indices
-from lightning_gradcam.training.probe_set import Images, ProbeSet, read_probe_set
+from lightning_gradcam.training.probe_set import ProbeSet, read_probe_set
 from lightning_gradcam.training.said import Normalising, names_of_classes, normalising_of
 from lightning_gradcam.values import held
 
