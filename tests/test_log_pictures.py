@@ -226,7 +226,7 @@ def test_a_grid_of_a_run_is_as_strong_as_the_run_drew_it(make_trainer, loader, t
 
 
 def test_a_run_that_began_in_another_log_says_so(make_trainer, loader, tmp_path) -> None:
-    """It has its own looks alone."""
+    """It has its own looks alone, unless it is asked for the whole."""
     trainer = make_trainer(GradCAMCallback(images=4), max_epochs=1)
     trainer.fit(Classifier(), loader, loader)
     trainer.save_checkpoint(tmp_path / "at 1.ckpt")
@@ -235,6 +235,11 @@ def test_a_run_that_began_in_another_log_says_so(make_trainer, loader, tmp_path)
     again.fit(Classifier(), loader, loader, ckpt_path=tmp_path / "at 1.ckpt")
     log = read_log(tmp_path)
     assert log.of(run="second").steps.tolist() == [2]
-    told = "'network.6' of run 'second' goes on from looks in {}; its first is at 2"
-    assert told.format("run 'run'") in log.notes
-    assert told.format("another log") in read_log(tmp_path / "second").notes[0].replace("'.'", "'second'")
+    assert log.notes == (
+        "'network.6' of run 'second' begins at 2, and goes on from run 'run', at 1; with_earlier() has that too",
+    )
+    assert log.of(run="second").with_earlier().steps.tolist() == [0, 1, 2]
+    assert log.with_earlier().notes == ()
+    alone = read_log(tmp_path / "second")
+    told = "begins at 2: what was before that, if it was looked at, is in no log that is read here"
+    assert alone.notes == alone.with_earlier().notes == (f"'network.6' of run '.' {told}",)

@@ -133,7 +133,11 @@ def test_a_resumed_run_has_each_step_once(tmp_path) -> None:
     log = read_log(tmp_path)
     assert len(list((tmp_path / "run").glob("events*"))) == 2
     is_same(log, History(LAYER, looks=(*first.looks[:3], *again.looks)))
-    assert (log.steps.tolist(), log.notes) == ([0, 1, 2, 3, 4], ())
+    assert log.steps.tolist() == [0, 1, 2, 3, 4]
+    told = (
+        "3 of 8 looks at 'network.6' of run 'run' are of a branch that was left, or of another training, and left out"
+    )
+    assert log.notes == (told,)
 
 
 def test_a_fit_that_goes_on_from_a_checkpoint_is_read_as_one(make_trainer, loader, tmp_path) -> None:
@@ -332,6 +336,7 @@ def test_hostile_records_are_told_and_nothing_more(tmp_path) -> None:
         f"6 of 6 looks at {LAYER!r} of run 'b' cannot be read",
         f"6 of 7 looks at {LAYER!r} of run 'a' cannot be read",
         f"the images that the looks at {LAYER!r} of run 'a' are of cannot be read",
+        f"{LAYER!r} of run 'a' begins at 6: what was before that, if it was looked at, is in no log that is read here",
     )
 
 
@@ -427,10 +432,11 @@ def test_a_table_has_a_row_for_each_map(tmp_path) -> None:
     write_run(tmp_path / "plain", 1)
     log = read_log(tmp_path)
     frame = log.to_frame()
-    assert list(frame)[:11] == [
-        *("run", "layer", "step", "image", "fingerprint", "true", "predicted", "explained", "wrong", "score", "state")
+    assert list(frame)[:12] == [
+        *("run", "layer", "step", "image", "index", "fingerprint", "true", "predicted", "explained", "wrong", "score"),
+        "state",
     ]
-    assert list(frame)[11:] == list(log.of("named").numbers)
+    assert list(frame)[12:] == list(log.of("named").numbers)
     assert len(frame) == 3 * 3 + 3
     row = frame.iloc[5]
     assert row[["run", "layer", "step", "image"]].tolist() == ["named", LAYER, 1, 2]

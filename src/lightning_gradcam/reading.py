@@ -55,8 +55,8 @@ class AttentionLog:
         self, layer: LayerLog | None, narrower: Sequence["AttentionLog"] = (), notes: Sequence[str] = ()
     ) -> None:
         self._layer = layer
-        self._narrower = tuple(narrower)
-        all_notes = chain(notes, layer.notes if layer else (), *(log.notes for log in narrower))
+        self._narrower, self._notes = tuple(narrower), tuple(notes)
+        all_notes = chain(notes, layer.all_notes if layer else (), *(log.notes for log in narrower))
         self.notes: tuple[str, ...] = tuple(dict.fromkeys(all_notes))
 
     @property
@@ -77,6 +77,16 @@ class AttentionLog:
         """
         found = _chosen(_chosen(list(self), "run", run), "layer", layer)
         return found[0] if len(found) == 1 else AttentionLog(None, found)
+
+    def with_earlier(self) -> "AttentionLog":
+        """Return the log with the looks that a resumed run goes on from in front of its own, from where those are read.
+
+        A training that was resumed in another folder is then one line from its beginning, without what it has left. Of
+        several runs each is as whole as it can be.
+        """
+        if self._layer is not None:
+            return AttentionLog(self._layer.whole)
+        return AttentionLog(None, [log.with_earlier() for log in self], self._notes)
 
     def __iter__(self) -> Iterator["AttentionLog"]:
         return iter(self._narrower or (self,))
@@ -177,6 +187,12 @@ class AttentionLog:
         return list(self._one("said").told["said"])
 
     @property
+    def indices(self) -> list[int] | None:
+        """Where in the data set each image is; None where that is unknown."""
+        indices = self._one("indices").told["indices"]
+        return None if indices is None else list(indices)
+
+    @property
     def fingerprints(self) -> list[str]:
         """What tells each image from others: the same in every run that looks at the same pixels."""
         return list(self._one("fingerprints").told["fingerprints"])
@@ -232,9 +248,10 @@ class AttentionLog:
     def to_frame(self) -> "pandas.DataFrame":
         """Return a table with a row for each map: run, layer, step, image and target.
 
-        Columns: `run`, `layer`, `step`, `image` (its place), `fingerprint`, `true`, `predicted` and `explained` (a
-        class's name, or its number; several joined by ", "; of a task without classes the first value), `wrong`,
-        `score` (the first), `state` (shown, blank, not finite or unknown), and each of `numbers`.
+        Columns: `run`, `layer`, `step`, `image` (its place), `index` (in the data set), `fingerprint`, `true`,
+        `predicted` and `explained` (a class's name, or its number; several joined by ", "; of a task without classes
+        the first value), `wrong`, `score` (the first), `state` (shown, blank, not finite or unknown), and each of
+        `numbers`.
 
         Raises:
             SettingError: pandas is not installed.

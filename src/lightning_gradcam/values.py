@@ -24,3 +24,8 @@ def held(source: Any, name: str) -> Any:
 def natural(name: str) -> list[tuple[bool, int, str]]:
     """What sorts names as people do: layer2 before layer10."""
     return [(part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in re.split(r"(\d+)", name)]
+
+
+def printable(text: str) -> str:
+    """Return a text that can be drawn in one line: a space for each letter that cannot."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)

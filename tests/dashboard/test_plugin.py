@@ -244,7 +244,7 @@ def test_the_tab_is_given_what_a_log_is_read_as(make_trainer, loader, pairs, tmp
             assert np.array_equal(values, log.numbers[name][place], equal_nan=True), name
         assert {name for name in log.numbers if np.isfinite(log.numbers[name][place]).any()} <= set(one["metrics"])
     assert told["caution"] == log.caution
-    for name in ("fingerprints", "truths", "said", "columns", "about", "unit", "scale", "task", "metrics"):
+    for name in ("fingerprints", "indices", "truths", "said", "columns", "about", "unit", "scale", "task", "metrics"):
         assert probe[name] == getattr(log, name), name
     for encoded, picture in zip(pictures, log.pictures, strict=True):
         assert (np.asarray(Image.open(io.BytesIO(encoded))) == picture).all()
@@ -453,6 +453,7 @@ def test_images_and_all_that_is_known_of_them_are_handed_on(address) -> None:
         "class_names",
         "columns",
         "about",
+        "indices",
         "unit",
         "scale",
         "task",

@@ -26,7 +26,9 @@ def test_a_look_is_laid_out_as_version_3_has_it() -> None:
     header, *parts = pack_look(
         look, {"focus": torch.tensor([[1.0, torch.nan]])}, [Caption("true 1", "été", True)], "a set"
     )
-    assert json.loads(header) == {
+    told = json.loads(header)
+    assert told.pop("check") == zlib.crc32(json.dumps([3, told], separators=(",", ":")).encode())
+    assert told == {
         "version": 3,
         "probe_set": "a set",
         "sizes": {"M": 2, "N": 1, "S": 1, "A": 9, "T": 2, "h": 1, "w": 2},
@@ -58,6 +60,7 @@ def test_images_are_packed_at_their_size_up_to_256_pixels() -> None:
     header, *jpegs = pack_images(shown, ["1", "2", "3"])
     assert [Image.open(BytesIO(jpeg)).size for jpeg in jpegs] == [(1, 1), (256, 3), (64, 256)]
     told = json.loads(header)
+    assert told.pop("check") == zlib.crc32(json.dumps(told, separators=(",", ":")).encode())
     assert len(told.pop("probe_set")) == 16
     assert told.pop("metrics") == {name: metric.words for name, metric in METRICS.items()}
     assert told == {
@@ -71,6 +74,8 @@ def test_images_are_packed_at_their_size_up_to_256_pixels() -> None:
         "about": "target: label",
         "unit": "epoch",
         "scale": "image",
+        "indices": None,
+        "pictures": [zlib.crc32(jpeg) for jpeg in jpegs],
     }
     by_run, *_ = pack_images(replace(shown, by_run=True), ["1", "2", "3"])
     assert json.loads(by_run)["scale"] == "run"

@@ -1,7 +1,7 @@
 """Event files read back: the tab's data alone, at the speed of the disk.
 
-TensorBoard's own reader checks a CRC of every byte in Python, which of files with pictures takes minutes. The parts of
-our data carry checks of their own, which `unpacking` heeds.
+TensorBoard's own reader checks a CRC of every byte in Python, which of files with pictures takes minutes. Our data
+carry checks of their own, which `unpacking` heeds.
 """
 
 import os
@@ -48,12 +48,15 @@ class EventReader:
     _owners: dict[str, str] = field(default_factory=dict)  # a tag's plugin; some writers tell it once
 
     def read(self, files: Sequence[Path]) -> dict[str, list[Record]]:
-        """Return the records of each tag of the tab's data, in the order in which they were written."""
+        """Return the records of each tag of the tab's data, as they lie in the files, one behind the other.
+
+        That is the order in which they were written, whatever the clock said then.
+        """
         found: dict[str, list[Record]] = defaultdict(list)
         for file in files:
             for tag, record in self.stored(file):
                 found[tag].append(record)
-        return {tag: sorted(records, key=lambda one: (one[1], one[0])) for tag, records in found.items()}
+        return dict(found)
 
     def stored(self, file: Path) -> Iterator[tuple[str, Record]]:
         """Yield the tab's data in a file with their tags; where it is broken it ends."""

@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from io import BytesIO
 from typing import Any, NamedTuple
@@ -34,9 +34,14 @@ class LayerLog:
         layer: as `schema.layer_of` has it.
         looks: of the same images and shapes, in the order of their steps.
         told: of the images, as `unpacking.probe_of` has it.
-        pictures: of the images, encoded; none where they cannot be read.
+        pictures: of the images, encoded; none where they cannot be read, and one is nothing that alone cannot.
+        size: their (H, W).
         caution: what is said of the maps at the fit's end.
         notes: what is not there, a sentence each.
+        is_cut: looks of other images or shapes come before it, and are left out.
+        beginning: where it goes on from, a sentence; "" where it is the training's beginning.
+        earlier: the log that this one goes on from, with the looks that it goes on from alone; None where it begins, or
+            that is not there.
     """
 
     run: str
@@ -44,8 +49,25 @@ class LayerLog:
     looks: Sequence[LookRecord]
     told: dict[str, Any]
     pictures: Data
+    size: tuple[int, int]
     caution: str
     notes: Sequence[str]
+    is_cut: bool = False
+    beginning: str = ""
+    earlier: "LayerLog | None" = None
+
+    @property
+    def all_notes(self) -> list[str]:
+        """What is not there, and where the rest is."""
+        return [*self.notes, self.beginning] if self.beginning else [*self.notes]
+
+    @property
+    def whole(self) -> "LayerLog":
+        """The log with all looks that it goes on from before its own."""
+        if self.earlier is None:
+            return self
+        earlier = self.earlier.whole
+        return replace(self, looks=[*earlier.looks, *self.looks], beginning=earlier.beginning, earlier=None)
 
     @cached_property
     def steps(self) -> Array:
@@ -101,13 +123,15 @@ class LayerLog:
     @cached_property
     def decoded(self) -> list[Pixels]:
         """The images, (H, W, 3) each; none where they cannot be read."""
-        return [_decoded(part, f"image {place} of run {self.run!r}") for place, part in enumerate(self.pictures)]
+        parts = [(part, f"image {place} of run {self.run!r}") for place, part in enumerate(self.pictures)]
+        return [_decoded(part, self.size, name) for part, name in parts]
 
     @property
     def scene(self) -> Scene:
         """The images as they are drawn."""
         told, targets = self.told, self.looks[-1].head["sizes"]["T"]
-        columns = told["columns"] or [f"target {target}" for target in range(targets) if targets > 1]
+        named = told["columns"] if len(told["columns"]) == targets else []
+        columns = named or [f"target {target}" for target in range(targets) if targets > 1]
         return Scene(self.decoded, told["said"], told["about"], columns, told["unit"])
 
     def sight(self, place: int) -> Sight:
@@ -126,7 +150,8 @@ class LayerLog:
         """What is drawn of some looks and images, as strong as in the run's own pictures, which know looks so far."""
         of = rows, MOST_TARGETS
         sights = [self.sight(place).of(*of) for place in places]
-        known = self.looks[: None if until is None else until + 1] if self.told["scale"] == "run" else []
+        seen = self.looks[: None if until is None else until + 1]
+        known = [*(self.earlier.whole.looks if self.earlier else ()), *seen] if self.told["scale"] == "run" else []
         peaks = [peaks[list(rows), :MOST_TARGETS] for look in known if (peaks := look.peaks()) is not None]
         highest = np.max([np.nan_to_num(one, nan=0, posinf=0) for one in peaks], axis=0) if peaks else None
         scene = self.scene.of(rows).of_targets(MOST_TARGETS)
@@ -141,11 +166,11 @@ class Drawing(NamedTuple):
     highest: Floats | None
 
 
-def _decoded(part: bytes, name: str) -> Pixels:
-    """The picture, (H, W, 3); gray where it is broken behind its head."""
-    with Image.open(BytesIO(part), formats=["JPEG"]) as picture:
-        try:
+def _decoded(part: bytes, size: tuple[int, int], name: str) -> Pixels:
+    """The picture, (H, W, 3); gray, of that (H, W), where it is broken."""
+    try:
+        with Image.open(BytesIO(part), formats=["JPEG"]) as picture:
             return np.array(picture.convert("RGB"))
-        except (OSError, SyntaxError, ValueError) as error:  # as Pillow tells it
-            logger.warning("%s cannot be read, and is shown as gray: %s", name, error)
-            return np.full((picture.height, picture.width, 3), 128, np.uint8)
+    except (OSError, SyntaxError, ValueError) as error:  # as Pillow tells it
+        logger.warning("%s cannot be read, and is shown as gray: %s", name, error)
+        return np.full((*size, 3), 128, np.uint8)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -10,7 +11,8 @@ from PIL import Image
 from torch import Tensor
 
 from lightning_gradcam.cam.states import SHOWN
-from lightning_gradcam.logs.schema import LOOK, VERSION, deflated
+from lightning_gradcam.errors import SettingError
+from lightning_gradcam.logs.schema import LOOK, MOST, VERSION, check_of, deflated
 from lightning_gradcam.pictures.captions import name_of, to_truth
 from lightning_gradcam.pictures.looks import Caption
 from lightning_gradcam.pictures.render import to_jpeg
@@ -44,6 +46,9 @@ def pack_look(look: Look, values: Mapping[str, Tensor], captions: Sequence[Capti
         values: metrics by name, one value a map, (N, T).
         captions: what is said of each image.
         probe_set: the fingerprint of the images that it is of.
+
+    Raises:
+        SettingError: it is more than whoever reads it will unpack.
     """
     values = _with_peaks(look, values)
     images, targets, height, width = look.maps.shape
@@ -52,6 +57,7 @@ def pack_look(look: Look, values: Mapping[str, Tensor], captions: Sequence[Capti
     sizes["A"] = len(answers)
     header = {"version": VERSION, "probe_set": probe_set, "sizes": sizes, "metrics": list(values)}
     header |= {"id": look.id, "before": look.before}
+    _check_size(sizes)
     numbers = [value.numpy() for value in values.values()]
     arrays = {
         "numbers": np.stack(numbers) if numbers else np.zeros((0, images, targets)),
@@ -59,22 +65,34 @@ def pack_look(look: Look, values: Mapping[str, Tensor], captions: Sequence[Capti
         "answers": np.frombuffer(answers, np.uint8),
     }
     known = {field.name: getattr(look, field.name).numpy() for field in LOOK if field.name not in arrays}
-    packed = ((arrays | known)[field.name].astype(field.dtype) for field in LOOK)
-    return [_json(header), *(deflated(array.tobytes()) for array in packed)]
+    packed = [deflated((arrays | known)[field.name].astype(field.dtype).tobytes()) for field in LOOK]
+    return [_json(header | {"check": check_of([look.step, header])}), *packed]
 
 
-def pack_images(images: ShownImages, known: Sequence[str]) -> list[bytes]:
+def _check_size(sizes: Mapping[str, int]) -> None:
+    size = sum(field.length(sizes) for field in LOOK)
+    if size > MOST:
+        images, targets, height, width = (sizes[axis] for axis in "NThw")
+        raise SettingError(
+            f"a look at {images} images with {targets} targets and maps of {height}x{width} has {size >> 20} MiB, and "
+            f"{MOST >> 20} are read at most: it is not in the Attention tab's data; fewer images or targets would be"
+        )
+
+
+def pack_images(images: ShownImages, known: Sequence[str], indices: Sequence[int] | None = None) -> list[bytes]:
     """Pack the images and what is known of them; large ones reduced.
 
     Args:
         images: as they are shown.
         known: their fingerprints.
+        indices: where in the data set they are, if that is known.
     """
     names = images.class_names
     header = {
         "version": VERSION,
         "probe_set": fingerprint_of_set(known),
         "fingerprints": list(known),
+        "indices": None if indices is None else list(indices),
         "truths": [list(truth) if np.isfinite(truth).all() else [] for truth in images.truths],
         "said": [to_truth(images.task, truth, images.class_names) for truth in images.truths],
         "class_names": names and [name_of(place, names) for place in range(len(names))],
@@ -85,7 +103,9 @@ def pack_images(images: ShownImages, known: Sequence[str]) -> list[bytes]:
         "task": images.task.kind,
         "metrics": {name: metric.words for name, metric in METRICS.items()},
     }
-    return [_json(header), *(to_jpeg(Image.fromarray(picture)) for picture in images.scene.at((1, MAX_SIDE)))]
+    pictures = [to_jpeg(Image.fromarray(picture)) for picture in images.scene.at((1, MAX_SIDE))]
+    header["pictures"] = [crc32(picture) for picture in pictures]
+    return [_json(header | {"check": check_of(header)}), *pictures]
 
 
 def _with_peaks(look: Look, values: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

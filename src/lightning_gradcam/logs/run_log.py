@@ -40,6 +40,7 @@ class RunLog:
         events: the event files.
         trackers: who takes pictures besides.
         root: what all tags begin with.
+        indices: where in the data set each image is, if that is known.
     """
 
     images: ShownImages
@@ -47,6 +48,7 @@ class RunLog:
     events: Events
     trackers: Sequence[Tracker]
     root: str
+    indices: Sequence[int] | None = None
 
     def log_grid(self, found: Maps, history: History, tag: str, when: str, at: Moment) -> None:
         """Draw one look's maps, with which `history` ends; `when` is told in the header."""
@@ -68,7 +70,9 @@ class RunLog:
 
     def log_images(self, step: int) -> None:
         """Write the images for the Attention tab, at the step from which on looks are of them."""
-        self.events.write_data(part_tag(self.root, PROBE_SET), pack_images(self.images, self.fingerprints), step)
+        self.events.write_data(
+            part_tag(self.root, PROBE_SET), pack_images(self.images, self.fingerprints, self.indices), step
+        )
 
     def log_film(self, history: History, tag: str, at: Moment, moving: bool) -> None:
         """Draw all looks so far, as a strip and, if asked for, moving."""

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from lightning_gradcam.logs.files import EventReader, event_files, unreadable
 from lightning_gradcam.logs.layer_log import LayerLog
 from lightning_gradcam.logs.schema import MAPS, caution_of, layer_of, probe_set_of
-from lightning_gradcam.logs.unpacking import Data, LookRecord, Record, Series, header_of, probe_of
+from lightning_gradcam.logs.unpacking import Data, LookRecord, Record, Series, header_of, pictures_of, told_of
 from lightning_gradcam.values import natural
 
 Files = dict[str, list[Path]]  # by run
@@ -26,6 +26,7 @@ _WIDEST = 4096  # pixels of a picture's side: ours have 256
 _TRIED = 20  # folders that are looked into for one that was meant
 _UNKNOWN: dict[str, Any] = {
     "fingerprints": [],
+    "indices": None,
     "truths": [],
     "said": [],
     "class_names": None,
@@ -74,7 +75,7 @@ def read_layers(runs: Files, notes: list[str]) -> list[LayerLog]:
             tags = sorted((tag for tag in records if tag.endswith(f"/{MAPS}")), key=natural)
             found = (_layer(run, tag, records, reader.faults, notes) for tag in tags)
             layers += [layer for layer in found if layer is not None]
-    homes = {look.id: layer.run for layer in layers for look in layer.looks if look.id}
+    homes = {look.id: (layer, place) for layer in layers for place, look in enumerate(layer.looks) if look.id}
     return [_begun(layer, homes) for layer in layers]
 
 
@@ -87,23 +88,55 @@ def _layer(run: str, tag: str, records: Records, faults: Sequence[str], notes: l
         notes += unread
         return None
     looks, left_out = _alike(series.looks, place)
-    told, pictures = _images(records.get(probe_set_of(tag), []), looks[-1])
-    blurred = sum(not look.maps() for look in looks)
-    lost = [f"the maps of {blurred} of {len(looks)} looks at {place} cannot be read"] if blurred else []
-    unseen = [] if pictures else [f"the images that the looks at {place} are of cannot be read"]
+    told, pictures, size = _images(records.get(probe_set_of(tag), []), looks[-1])
     caution = _caution(records.get(caution_of(tag), []))
-    return LayerLog(run, layer_of(tag), looks, told, pictures, caution, [*faults, *unread, *left_out, *lost, *unseen])
+    said = [*faults, *unread, *_strange(series, place), *left_out, *_lost(looks, pictures, place)]
+    return LayerLog(run, layer_of(tag), looks, told, pictures, size, caution, said, is_cut=bool(left_out))
 
 
-def _begun(layer: LayerLog, homes: Mapping[str, str]) -> LayerLog:
-    """Note where the looks before a layer's first are, if that has any: in the run that `homes` has of their ids."""
+def _strange(series: Series, place: str) -> list[str]:
+    """What is said of looks that are no part of the last look's training, and of those that are missing in it."""
+    ids = {look.id for look in series.looks}
+    behind = [str(look.step) for look in series.looks[1:] if look.before and look.before[0] not in ids]
+    others = len(series.others)
+    told = f"{others} of {others + len(series.looks)} looks at {place} are of a branch that was left, or of another "
+    missing = f"looks at {place} are missing right before {', '.join(behind)}"
+    return [*([f"{told}training, and left out"] if others else []), *([missing] if behind else [])]
+
+
+def _lost(looks: Sequence[LookRecord], pictures: Data, place: str) -> list[str]:
+    """What is said of maps and images that cannot be read."""
+    blurred, gray = sum(not look.maps() for look in looks), sum(not part for part in pictures)
+    told = [f"the maps of {blurred} of {len(looks)} looks at {place} cannot be read"] if blurred else []
+    if not pictures:
+        return [*told, f"the images that the looks at {place} are of cannot be read"]
+    return [*told, *([f"{gray} of the {len(pictures)} images of {place} cannot be read"] if gray else [])]
+
+
+def _begun(layer: LayerLog, homes: Mapping[str, tuple[LayerLog, int]]) -> LayerLog:
+    """Tell what a layer's log goes on from, where it does not begin with the training.
+
+    Args:
+        layer: its log.
+        homes: of each look's id, where it is: in which log, at which place.
+    """
     first = layer.looks[0]
-    if not first.before or first.step == 0:
+    if first.step == 0 or layer.is_cut:
         return layer
-    home = next((homes[one] for one in first.before if one in homes), None)
-    where = "another log" if home is None else f"run {home!r}"
-    told = f"{layer.layer!r} of run {layer.run!r} goes on from looks in {where}; its first is at {first.step}"
-    return replace(layer, notes=[*layer.notes, told])
+    begins = f"{layer.layer!r} of run {layer.run!r} begins at {first.step}"
+    found = next((homes[one] for one in first.before if one in homes), None)
+    if found is None or _set_of(found[0]) != _set_of(layer) or found[0].looks[found[1]].step >= first.step:
+        lost = "what was before that, if it was looked at, is in no log that is read here"
+        return replace(layer, beginning=f"{begins}: {lost}")
+    home, place = found
+    told = f"{begins}, and goes on from run {home.run!r}, at {home.looks[place].step}; with_earlier() has that too"
+    earlier = _begun(replace(home, looks=home.looks[: place + 1]), homes)
+    return replace(layer, beginning=told, earlier=earlier)
+
+
+def _set_of(layer: LayerLog) -> tuple[object, ...]:
+    """What maps have to share to be of one line: the images, and the shapes."""
+    return layer.looks[-1].head["probe_set"], *_shape(layer.looks[-1])
 
 
 def _alike(looks: Sequence[LookRecord], place: str) -> tuple[list[LookRecord], list[str]]:
@@ -124,25 +157,24 @@ def _shape(look: LookRecord) -> list[int]:
     return [look.head["sizes"][axis] for axis in "NSThw"]
 
 
-def _images(records: list[Record], look: LookRecord) -> tuple[dict[str, Any], Data]:
-    """What is told of a look's images, and these, encoded; little and none where they cannot be read."""
+def _images(records: list[Record], look: LookRecord) -> tuple[dict[str, Any], Data, tuple[int, int]]:
+    """What is told of a look's images, these, encoded, and their (H, W); little and none where they cannot be read."""
     for *_, parts in reversed(records):
-        told = probe_of(parts)
-        is_its = told is not None and told["probe_set"] == look.head["probe_set"]
-        if (
-            told
-            and is_its
-            and len(parts) == 1 + look.head["sizes"]["N"]
-            and len({_size(part) for part in parts[1:]}) == 1
-        ):
-            return (told, parts[1:]) if _size(parts[1]) else (_UNKNOWN, [])
-    return _UNKNOWN, []
+        told = told_of(parts)
+        if told and told["probe_set"] == look.head["probe_set"] and len(parts) == 1 + look.head["sizes"]["N"]:
+            pictures = pictures_of(parts)
+            sizes = [_size(part) for part in pictures]
+            known = {size for size in sizes if size}
+            if len(known) != 1:
+                return told, [], (0, 0)
+            return told, [part if size else b"" for part, size in zip(pictures, sizes, strict=True)], known.pop()
+    return _UNKNOWN, [], (0, 0)
 
 
 def _size(part: bytes) -> tuple[int, int] | None:
-    """The size of what begins as a JPEG that can be shown: few bytes may stand for very many. None of anything else."""
+    """(H, W) of what begins as a JPEG that can be shown: few bytes may stand for very many. None of anything else."""
     with suppress(Exception), Image.open(BytesIO(part), formats=["JPEG"]) as picture:
-        return picture.size if max(picture.size) <= _WIDEST else None
+        return (picture.height, picture.width) if max(picture.size) <= _WIDEST else None
     return None
 
 

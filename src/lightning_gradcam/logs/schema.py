@@ -4,18 +4,21 @@ The Attention tab's data are string tensors of plugin `gradcam`, a part a string
 
 - `gradcam/[{name}/]{layer}/maps`, one a look. The header has `version`; `probe_set`, the fingerprint of the images that
   it is of; `sizes`, how long each axis is; `metrics`, the names along axis M; `id`, which tells the look from others,
-  and `before`, the ids of those that came before it, the nearest first. Then a part a field of `LOOK`,
-  `deflated`.
+  and `before`, the ids of those that came before it, the nearest first; `check`, `check_of` its step and this. Then a
+  part a field of `LOOK`, `deflated`.
 - `gradcam/[{name}/]{layer}/caution`, one a fit, at its end, with `trust=True`. The header has `version` and `told`, a
   sentence.
 - `gradcam/[{name}/]probe`, one a set of images. The header has `version`; `probe_set`, the set's fingerprint;
-  `fingerprints`, an image's each; `truths`, each image's classes or values, and `said`, in words; `class_names`;
+  `fingerprints`, an image's each; `indices`, where in the data set each is, null or missing where that is unknown;
+  `truths`, each image's classes or values, and `said`, in words; `class_names`;
   `columns`, the names of several targets; `about`; `unit`, what looks are counted in, "epoch" where it is missing or
   "step"; `scale`, how maps are drawn, "image", each by itself, where it is missing, or "run", as shares of the highest
   peak their image has had; `task`, its kind, "" where missing; `metrics`, what has to be known to read each number, as
-  `metrics.Metric` has it, {} where missing. Then each image as a JPEG.
+  `metrics.Metric` has it, {} where missing; `pictures`, the CRC-32 of each image; `check`, `check_of` all this. Then
+  each image as a JPEG.
 """
 
+import json
 import zlib
 from collections.abc import Mapping
 from math import prod
@@ -27,6 +30,7 @@ MASK_AREA = "mask_area"
 
 PLUGIN = ROOT
 VERSION = 3
+MOST = 64 * 2**20  # bytes of a look that is unpacked
 MAPS = "maps"
 CAUTION = "caution"
 PROBE_SET = "probe"
@@ -61,6 +65,11 @@ LOOK = (
     Field("states", "|u1", "NT"),  # 0 shown, 1 blank, 2 not finite
     Field("maps", "|u1", "NThw"),  # 255 at the peak
 )
+
+
+def check_of(told: object) -> int:
+    """Return the CRC-32 of what is told, as JSON: arrays have checks of their own."""
+    return zlib.crc32(json.dumps(told, separators=(",", ":")).encode())
 
 
 def deflated(array: bytes) -> bytes:

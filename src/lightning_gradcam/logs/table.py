@@ -43,6 +43,7 @@ def _rows(log: LayerLog) -> Columns:
         "layer": np.full(prod(shape), log.layer, object),
         "step": spread(log.steps, "E"),
         "image": spread(np.arange(shape[1]), "N"),
+        "index": spread(np.array(told["indices"] or [None] * shape[1], object), "N"),
         "fingerprint": spread(np.array(told["fingerprints"] or [""] * shape[1], object), "N"),
         "true": spread(_truths(told, shape[1], of_values), "N"),
         "predicted": spread(first if of_values else _named(fields["predictions"], names), "EN"),

@@ -2,17 +2,18 @@
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from math import prod
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 
-from lightning_gradcam.logs.schema import LOOK, VERSION, inflated
+from lightning_gradcam.logs.schema import LOOK, MOST, VERSION, check_of, inflated
+from lightning_gradcam.values import printable
 
-MOST = 64 * 2**20  # bytes of a look that is unpacked
 NUMBERS = tuple(field for field in LOOK if field.name != "maps")
 [MAPS] = (field for field in LOOK if field.name == "maps")
 
@@ -69,37 +70,79 @@ class Series:
     """A layer's looks, in the order of their steps.
 
     Attributes:
-        looks: those that can be read; of a branch that a resumed run has left there are none.
+        looks: those that can be read, of one training: the last look's, and all that it goes on from.
         broken: how many cannot.
+        others: those of a branch that a resumed run has left, or of another training.
     """
 
     looks: Sequence[LookRecord]
     broken: int
+    others: Sequence[LookRecord] = ()
 
     @property
     def size(self) -> int:
         """How many bytes it is."""
-        return sum(len(look.numbers) + len(look.packed) for look in self.looks)
+        return sum(len(look.numbers) + len(look.packed) for look in (*self.looks, *self.others))
 
     @classmethod
     def of(cls, records: Iterable[Record], earlier: "Series | None" = None) -> "Series":
-        """Read the records of one tag, but for those that were read earlier."""
-        known = {(look.step, look.written): look for look in earlier.looks} if earlier else {}
+        """Read the records of one tag, as they were written one behind the other, but for those read earlier."""
+        known = {(look.step, look.written): look for look in (*earlier.looks, *earlier.others)} if earlier else {}
         looks: list[LookRecord] = []
         broken = 0
         for step, written, parts in records:
             look = known.get((step, written)) or look_of(parts, step, written)
             if look is None:
                 broken += 1
-                continue
-            while looks and looks[-1].step >= step:
-                looks.pop()
-            looks.append(look)
-        return cls(looks, broken)
+            else:
+                looks.append(look)
+        line = _line_of(looks)
+        ours = set(map(id, line))
+        return cls(line, broken, [look for look in looks if id(look) not in ours])
 
     def mark(self, count: int) -> str:
         """Return what tells the first looks from any others."""
         return mark_of([f"{look.step} {look.written!r}" for look in self.looks[:count]])
+
+
+def _line_of(looks: Sequence[LookRecord]) -> list[LookRecord]:
+    """The looks of one training, in their order, whatever the clocks said: those that the last of them goes on from."""
+    named = {one for look in looks for one in look.before}
+    places = {look.id: place for place, look in enumerate(looks) if look.id}
+    ends = [place for place, look in enumerate(looks) if not look.id or look.id not in named]
+    at, line = (ends[-1] if ends else None), []
+    while at is not None:
+        line.append(looks[at])
+        at = _behind(looks, at, places)
+    return line[::-1]
+
+
+def _behind(looks: Sequence[LookRecord], at: int, places: Mapping[str, int]) -> int | None:
+    """The place of the look that one goes on from; None where it begins, or that is not there."""
+    look = looks[at]
+    if look.before:
+        found = next((places[one] for one in look.before if one in places), None)
+        return found if found is not None and looks[found].step < look.step else None  # no training goes back
+    if look.step == 0:
+        return None
+    # resumed without its memory, or of a version that wrote no ids: it takes back what was written of later steps
+    return next((place for place in range(at - 1, -1, -1) if looks[place].step < look.step), None)
+
+
+def followed(looks: Mapping[str, LookRecord], wanted: Sequence[str]) -> list[LookRecord]:
+    """Return a training's looks from their end, each by the nearest of those before it that is there.
+
+    Args:
+        looks: by their ids.
+        wanted: the ids of the last looks, the latest first.
+    """
+    found: list[LookRecord] = []
+    while look := next((looks[one] for one in wanted if one in looks), None):
+        if found and look.step >= found[-1].step:  # no training goes there
+            break
+        found.append(look)
+        wanted = look.before
+    return found
 
 
 def mark_of(told: Iterable[str]) -> str:
@@ -123,23 +166,51 @@ def header_of(parts: Data) -> dict[str, Any] | None:
 
 
 def probe_of(parts: Data) -> dict[str, Any] | None:
-    """Return what is told of images, if all of it is what the tab will read, and every image a JPEG."""
+    """Return what is told of images, if all of it is what the tab will read, and every image a JPEG as written."""
+    told = told_of(parts)
+    return told if told and all(pictures_of(parts)) else None
+
+
+def pictures_of(parts: Data) -> Data:
+    """Return the images, encoded; nothing in place of one that is no JPEG, or not as it was written."""
+    checks, given = (header_of(parts) or {}).get("pictures"), parts[1:]
+    known = checks if isinstance(checks, list) and len(checks) == len(given) else [crc32(part) for part in given]
+    pairs = zip(given, known, strict=True)
+    return [part if part.startswith(b"\xff\xd8\xff") and crc32(part) == check else b"" for part, check in pairs]
+
+
+def told_of(parts: Data) -> dict[str, Any] | None:
+    """Return what is told of images, whatever became of these, if all of it is what a reader expects."""
     header = header_of(parts)
-    if header is None or not all(part.startswith(b"\xff\xd8\xff") for part in parts[1:]):
+    if header is None or not _is_as_written(header):
         return None
-    names = ("probe_set", "fingerprints", "truths", "said", "class_names", "columns", "about")
-    told = {name: header.get(name) for name in names}
-    told |= {"scale": header.get("scale", "image")}
-    told |= {"unit": header.get("unit", "epoch"), "metrics": words_of(header.get("metrics", {}))}
-    told |= {"task": task if isinstance(task := header.get("task", ""), str) else ""}
+    names = ("probe_set", "fingerprints", "indices", "truths", "said", "class_names", "columns", "about")
+    usual = {"unit": "epoch", "scale": "image", "task": "", "metrics": {}}
+    told: dict[str, Any] = {name: header.get(name) for name in names}
+    told |= {name: header.get(name, one) for name, one in usual.items()}
+    if not (_are_words(told) and _are_of(len(parts) - 1, told)):
+        return None
+    for name in ("said", "columns", "class_names"):
+        told[name] = told[name] and [printable(word) for word in told[name]]
+    return told | {"about": printable(told["about"]), "metrics": words_of(told["metrics"])}
+
+
+def _are_words(told: dict[str, Any]) -> bool:
+    """Whether all that is to be words of a set of images is."""
     named = _are(told["columns"], str) and (told["class_names"] is None or _are(told["class_names"], str))
-    words = named and isinstance(told["about"], str) and isinstance(told["probe_set"], str)
-    words = words and told["unit"] in ("epoch", "step") and told["scale"] in ("image", "run")
-    truths, known = told["truths"], told["fingerprints"]
-    of_images = isinstance(truths, list) and all(isinstance(one, list) and all(map(_is_number, one)) for one in truths)
-    in_words = _are(known, str) and _are(told["said"], str)
-    counts = {len(one or []) for one in (truths, known, told["said"])}
-    return told if words and of_images and in_words and counts == {len(parts) - 1} else None
+    alone = all(isinstance(told[name], str) for name in ("about", "probe_set", "task"))
+    return named and alone and told["unit"] in ("epoch", "step") and told["scale"] in ("image", "run")
+
+
+def _are_of(images: int, told: dict[str, Any]) -> bool:
+    """Whether what is told of each image is of so many."""
+    truths, indices = told["truths"], told["indices"]
+    are_lists = isinstance(truths, list) and all(isinstance(one, list) for one in truths)
+    are_numbers = are_lists and all(_is_number(value) for one in truths for value in one)
+    are_words = _are(told["fingerprints"], str) and _are(told["said"], str)
+    are_places = indices is None or (_are(indices, int) and len(indices) == images)
+    counts = {len(one or []) for one in (truths, told["fingerprints"], told["said"])}
+    return are_numbers and are_words and are_places and counts == {images}
 
 
 def words_of(metrics: Any) -> dict[str, dict[str, str]]:
@@ -153,7 +224,9 @@ def words_of(metrics: Any) -> dict[str, dict[str, str]]:
 def look_of(parts: Data, step: int, written: float) -> LookRecord | None:
     """Return a look, if all but its maps is as its header says."""
     header = header_of(parts)
-    if header is None or len(parts) != 1 + len(LOOK):
+    if header is None or len(parts) != 1 + len(LOOK) or step < 0:
+        return None
+    if not _is_as_written(header, step):
         return None
     given, metrics, probe_set = (header.get(name) for name in ("sizes", "metrics", "probe_set"))
     axes = sorted(set("".join(field.axes for field in LOOK)))
@@ -176,6 +249,12 @@ def look_of(parts: Data, step: int, written: float) -> LookRecord | None:
     own, before = header.get("id"), header.get("before")
     line = (own, tuple(before or ())) if isinstance(own, str) and _are(before, str) else ("", ())
     return LookRecord(step, written, head, b"".join(arrays.values()), packed["maps"], *line)
+
+
+def _is_as_written(header: dict[str, Any], *before: object) -> bool:
+    """Whether a header's check holds; one that has none, as earlier versions wrote it, is taken as it is."""
+    told = {name: value for name, value in header.items() if name != "check"}
+    return "check" not in header or header["check"] == check_of([*before, told] if before else told)
 
 
 def _refuse(constant: str) -> None:

@@ -9,6 +9,7 @@ from lightning_gradcam.cam.plan import Plan
 from lightning_gradcam.cam.targets import Target, classes_of
 from lightning_gradcam.cam.tasks import Task
 from lightning_gradcam.pictures.looks import PREDICTED, TRUE, Caption
+from lightning_gradcam.values import printable
 
 Truth = Sequence[int] | Sequence[float]  # classes, or a regression's values; none where unknown
 Names = Sequence[str] | None
@@ -127,4 +128,4 @@ def _first(words: Sequence[str]) -> list[str]:
 
 
 def _one_line(text: str) -> str:
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+    return " ".join(printable(text).split())

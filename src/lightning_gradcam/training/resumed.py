@@ -11,7 +11,7 @@ import torch
 from lightning_gradcam.cam.states import NOT_FINITE, SHOWN
 from lightning_gradcam.logs.files import EventReader, event_files
 from lightning_gradcam.logs.schema import MAPS, part_tag
-from lightning_gradcam.logs.unpacking import LookRecord, look_of
+from lightning_gradcam.logs.unpacking import LookRecord, followed, look_of
 from lightning_gradcam.timeline.history import History, Look
 
 logger = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ def histories_in(
     records, faults = _records_in(folders, probe_set, {part_tag(tag, MAPS) for tag in lines})
     found = {}
     for tag, line in lines.items():
-        ours = _followed(records[part_tag(tag, MAPS)], line)
+        ours = followed(records[part_tag(tag, MAPS)], line.ids)
         history = History(tag, rows)
         for look in filter(None, map(_look_of, reversed(ours))):
             history = history.followed_by(look)
@@ -79,18 +79,6 @@ def _records_in(folders: Sequence[str], probe_set: str, tags: set[str]) -> tuple
             looks = (look_of(parts, step, written) for step, written, parts in records if tag in tags)
             found[tag] |= {look.id: look for look in looks if look and look.head["probe_set"] == probe_set}
     return found, reader.faults
-
-
-def _followed(records: Mapping[str, LookRecord], line: Line) -> list[LookRecord]:
-    """A line from its end, each look by the nearest of those before it that is there."""
-    found: list[LookRecord] = []
-    wanted = line.ids
-    while record := next((records[one] for one in wanted if one in records), None):
-        if found and record.step >= found[-1].step:  # no training goes there
-            break
-        found.append(record)
-        wanted = record.before
-    return found
 
 
 def _look_of(record: LookRecord) -> Look | None:

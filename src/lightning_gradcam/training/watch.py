@@ -206,7 +206,8 @@ class Watch:
         shown = self._appearance, about, *naming
         images = show_images(probe_set.images, self.known.truth, task, *shown, self.schedule.unit, arguments.by_run)
         root = root_tag(arguments.name)
-        return RunLog(images, probe_set.fingerprints, self._events, self._trackers, root)
+        indices = None if probe_set.indices is None else probe_set.indices.tolist()
+        return RunLog(images, probe_set.fingerprints, self._events, self._trackers, root, indices)
 
     @property
     def _appearance(self) -> Appearance:
