@@ -1,0 +1,202 @@
+"""Event files read back, whatever became of the clock, of the folder and of their bits."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
+from tensorboard.compat.proto.tensor_pb2 import TensorProto
+from tensorboard.compat.proto.types_pb2 import DataType
+from tensorboard.summary.writer.record_writer import RecordWriter
+
+from lightning_gradcam import AttentionLog, read_log
+from lightning_gradcam.cam.maps import Cams
+from lightning_gradcam.cam.tasks import Task
+from lightning_gradcam.errors import SettingError
+from lightning_gradcam.logs import schema
+from lightning_gradcam.logs.packing import fingerprint_of_set, pack_images, pack_look
+from lightning_gradcam.pictures.looks import Caption
+from lightning_gradcam.pictures.shown import ShownImages
+from lightning_gradcam.timeline.history import History, Look
+
+GRID = schema.grid_tag("layer")
+MAPS, PROBE = schema.part_tag(GRID, schema.MAPS), schema.part_tag(schema.ROOT, schema.PROBE_SET)
+KNOWN = ["first", "second"]
+SHOWN = ShownImages([np.full((8, 8, 3), 60, np.uint8)] * 2, Task("regression", 1), [[1.5], [7.0]], "about", unit="step")
+
+
+def trained(peaks: list[float], behind: Sequence[Look] = ()) -> list[Look]:
+    """The looks of a training with these peaks, from step 0 on or behind others."""
+    history, start = History("layer"), behind[-1].step + 1 if behind else 0
+    for look in behind:
+        history = history.followed_by(look)
+    for place, peak in enumerate(peaks):
+        maps = torch.zeros(2, 1, 2, 2)
+        maps[:, 0, place % 2, 1] = 1
+        one = torch.zeros(2, 1)
+        zeros = torch.zeros(2, dtype=torch.long)
+        history = history.with_look(start + place, Cams(maps, one, zeros, zeros[:, None], "layer", one + peak))
+    return list(history.looks[-len(peaks) :])
+
+
+def packed(look: Look) -> list[bytes]:
+    return pack_look(look, {}, [Caption("", "predicted 0", False)] * 2, fingerprint_of_set(KNOWN))
+
+
+def write(folder: Path, records: list[tuple[str, int, list[bytes]]], clock: list[float], name: str = "a") -> Path:
+    """Write records, each with what the clock said then."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"events.out.tfevents.{name}"
+    with file.open("wb") as stream:
+        writer = RecordWriter(stream)
+        for (tag, step, parts), now in zip(records, clock, strict=True):
+            metadata = SummaryMetadata(plugin_data=SummaryMetadata.PluginData(plugin_name=schema.PLUGIN))
+            tensor = TensorProto(dtype=DataType.DT_STRING, string_val=parts)
+            value = Summary.Value(tag=tag, metadata=metadata, tensor=tensor)
+            writer.write(Event(wall_time=now, step=step, summary=Summary(value=[value])).SerializeToString())
+    return file
+
+
+def write_looks(folder: Path, looks: list[Look], shown: ShownImages = SHOWN, name: str = "a") -> Path:
+    records = [(PROBE, 0, pack_images(shown, KNOWN, [30, 12]))]
+    records += [(MAPS, look.step, packed(look)) for look in looks]
+    return write(folder, records, [float(at) for at in range(len(records))], name)
+
+
+def peaks(log: AttentionLog) -> list[float]:
+    assert log.peaks is not None
+    return log.peaks[:, 0, 0].tolist()
+
+
+@pytest.mark.parametrize("shift", [-0.5, -3600.0])
+def test_a_clock_that_goes_back_hides_nothing(tmp_path, shift) -> None:
+    """Looks lie in the order in which they were written."""
+    looks = trained([1.0, 2.0, 3.0, 4.0])
+    records = [(MAPS, look.step, packed(look)) for look in looks]
+    write(tmp_path, records, [100.0, 101.0, 101 + shift, 102 + shift])
+    log = read_log(tmp_path)
+    assert log.steps.tolist() == [0, 1, 2, 3]
+    assert peaks(log) == [1, 2, 3, 4]
+
+
+def test_two_trainings_in_one_folder_are_not_mixed(tmp_path) -> None:
+    """The one that has the last look is read, and that there are others is told."""
+    one, other = trained([1.0, 2.0, 3.0]), trained([10.0, 20.0])
+    written = [one[0], other[0], one[1], other[1], one[2]]
+    write_looks(tmp_path, written)
+    log = read_log(tmp_path)
+    assert peaks(log) == [1, 2, 3]
+    told = "2 of 5 looks at 'layer' of run '.' are of a branch that was left, or of another training, and left out"
+    assert log.notes == (told,)
+
+
+def test_a_look_that_is_missing_is_told(tmp_path) -> None:
+    """The next one knows that there was one."""
+    looks = trained([1.0, 2.0, 3.0, 4.0])
+    write_looks(tmp_path, [looks[0], *looks[2:]])
+    log = read_log(tmp_path)
+    assert log.steps.tolist() == [0, 2, 3]
+    assert log.notes == ("looks at 'layer' of run '.' are missing right before 2",)
+
+
+def test_a_bit_that_changes_changes_no_array_in_silence(tmp_path) -> None:
+    """What is read is as it was, or something is said; a last look whose name changes is one that was never written."""
+    looks = trained([1.0, 2.0, 3.0])
+    file = write_looks(tmp_path, looks)
+    whole = file.read_bytes()
+    clean = read_log(tmp_path)
+    words = (clean.truths, clean.said, clean.unit, clean.task, clean.indices, clean.fingerprints)
+    silent = 0
+    for place in np.random.default_rng(0).choice(len(whole) * 8, 400, replace=False):
+        content = bytearray(whole)
+        content[place // 8] ^= 1 << place % 8
+        file.write_bytes(content)
+        try:
+            log = read_log(tmp_path)
+        except SettingError:
+            continue
+        if len(log) != 1:  # another layer's name
+            silent += not log.notes
+            continue
+        told = (log.truths, log.said, log.unit, log.task, log.indices, log.fingerprints)
+        count = len(log.steps)
+        same = log.steps.tolist() == [0, 1, 2][:count] and (log.maps == clean.maps[:count]).all()
+        same = same and peaks(log) == [1, 2, 3][:count]
+        same = same and told == words and all((a == b).all() for a, b in zip(log.pictures, clean.pictures, strict=True))
+        silent += not same and not log.notes
+    assert silent == 0
+
+
+def test_one_image_that_is_broken_costs_itself_alone(tmp_path) -> None:
+    """What is known of all of them stays; it is gray."""
+    header, first, second = pack_images(SHOWN, KNOWN)
+    broken = bytes([first[0] ^ 1]) + first[1:]
+    look = trained([1.0])[0]
+    write(tmp_path, [(PROBE, 0, [header, broken, second]), (MAPS, 0, packed(look))], [1.0, 2.0])
+    log = read_log(tmp_path)
+    assert (log.unit, log.task, log.truths) == ("step", "regression", [[1.5], [7.0]])
+    assert log.notes == ("1 of the 2 images of 'layer' of run '.' cannot be read",)
+    assert [int(picture.mean()) for picture in log.pictures] == [128, 60]
+
+
+def test_places_in_the_data_set_are_in_the_log_and_the_table(tmp_path) -> None:
+    """Of each image, in their order."""
+    write_looks(tmp_path, trained([1.0]))
+    log = read_log(tmp_path)
+    assert log.indices == [30, 12]
+    assert log.to_columns()["index"].tolist() == [30, 12]
+
+
+def test_a_resumed_run_is_drawn_as_strong_as_the_run_drew_it(tmp_path) -> None:
+    """By the peaks of all looks that it goes on from, in whichever run; and it can be read as one line with them."""
+    by_run = replace(SHOWN, by_run=True)
+    first = trained([8.0, 8.0, 4.0])
+    second = trained([2.0, 1.0], behind=first[:2])
+    third = trained([1.0], behind=[*first[:2], *second])
+    for run, looks in (("a", first), ("b", second), ("c", third)):
+        write_looks(tmp_path / run, looks, by_run)
+    log = read_log(tmp_path)
+    drawn = log.of(run="c")._drawing("grid", [4], None, 1, until_there=True)
+    assert drawn.highest is not None
+    assert drawn.highest.max() == 8
+    whole = log.of(run="c").with_earlier()
+    assert whole.steps.tolist() == [0, 1, 2, 3, 4]
+    assert peaks(whole) == [8, 8, 2, 1, 1]
+    assert whole.notes == ()
+    assert log.of(run="b").notes == (
+        "'layer' of run 'b' begins at 2, and goes on from run 'a', at 1; with_earlier() has that too",
+    )
+
+
+def test_headers_that_do_not_fit_harm_no_picture(tmp_path) -> None:
+    """Fewer columns than targets, lines and halves of letters in words; a step below 0 is no look."""
+    header, *pictures = pack_images(SHOWN, KNOWN)
+    told = json.loads(header) | {"columns": ["a\nb", "c"], "said": ["true a\nb", "\ud800"], "about": "x\ud800\ny"}
+    del told["check"]
+    look = trained([1.0])[0]
+    records = [(PROBE, 0, [json.dumps(told).encode(), *pictures]), (MAPS, 0, packed(look)), (MAPS, -2, packed(look))]
+    write(tmp_path, records, [1.0, 2.0, 3.0])
+    log = read_log(tmp_path)
+    assert log.steps.tolist() == [0]
+    assert log.about == "x  y"
+    assert log.said == ["true a b", " "]
+    for picture in (log.grid(), log.filmstrip()):
+        assert picture.width > 0
+    log.figure()
+    assert log.timelapse()[:4] == b"RIFF"
+
+
+def test_a_look_that_no_reader_would_take_is_refused() -> None:
+    """With what it is, in place of data that nobody can read."""
+    images, targets = 300, 300
+    maps, ones = torch.zeros(images, targets, 28, 28), torch.ones(images, targets)
+    zeros = torch.zeros(images, dtype=torch.long)
+    found = Cams(maps, torch.zeros(images, 1), zeros, torch.zeros(images, targets, dtype=torch.long), "layer", ones)
+    look = History("layer").with_look(0, found).looks[0]
+    with pytest.raises(SettingError, match=r"300 images with 300 targets and maps of 28x28 has \d+ MiB, and 64 are"):
+        pack_look(look, {}, [Caption("", "", False)] * images, "set")
