@@ -98,10 +98,11 @@ class Plan:
 
     def at_once(self, images: Tensor) -> int:
         """Images in a forward pass: few where all that lies behind the first attention is kept to go back."""
-        asked, values = self.settings.batch_size, max(1, images[:1].numel())
-        size = min(max(_FEWEST, _VALUES // values), _MOST) if asked is None else asked
-        goes_back = self.tokens is not None or self.is_unmixed
-        return min(size, AT_ONCE) if goes_back else size
+        if self.settings.batch_size is not None:
+            return self.settings.batch_size
+        if self.tokens is not None or self.is_unmixed:
+            return AT_ONCE
+        return min(max(_FEWEST, _VALUES // max(1, images[:1].numel())), _MOST)
 
     def layers_of(self, model: nn.Module) -> list[list[LayerOfModel]]:
         """Return a model's own layers, group by group."""

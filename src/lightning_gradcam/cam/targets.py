@@ -30,17 +30,19 @@ class Scores:
             and multi-label scores; for dense scores the mean over its pixels); a regression's values; the squared norm
             of an embedding; a rebuilt image's mean squared error.
         pixels: (N, H, W) the predicted class of each pixel of a segmentation, or None.
+        are_numbers: (N,) bool, whether one of the classes' scores can be the highest; None where there are no classes.
     """
 
     values: Tensor
     classes: Tensor
     told: Tensor
     pixels: Tensor | None = None
+    are_numbers: Tensor | None = None
 
     @property
     def predictions(self) -> Tensor:
         """(N,) the predicted class; NO_CLASS where the scores are not finite, of which none is the highest."""
-        return torch.where(self.told.isfinite().all(1), self.classes, NO_CLASS)
+        return self.classes if self.are_numbers is None else torch.where(self.are_numbers, self.classes, NO_CLASS)
 
 
 def read_scores(scores: Tensor, task: Task, images: Tensor, truth: Tensor | None = None) -> Scores:
@@ -66,7 +68,8 @@ def read_scores(scores: Tensor, task: Task, images: Tensor, truth: Tensor | None
         rows, classes = torch.cat([-rows, rows], dim=1), (shares[:, 1] > 0.5).long()
     else:
         classes = detached.argmax(1)
-    return Scores(rows, classes, shares.gather(1, classes[:, None]))
+    told = shares.gather(1, classes[:, None])
+    return Scores(rows, classes, told, are_numbers=told[:, 0].isfinite())
 
 
 def probabilities(scores: Tensor, task: Task) -> Tensor:
@@ -94,12 +97,13 @@ def _read_segmentation(scores: Tensor, task: Task, images: Tensor) -> Scores:
     if scores.shape[1] == 1:  # one foreground score a pixel
         scores = torch.cat([-scores, scores], dim=1)
     pixels = (shares > 0.5).long() if task.overlaps else shares.argmax(1)
-    chosen = regions(pixels, shares.shape[1])
+    are_finite = shares.isfinite().all(1)  # a pixel that is not is of no class
+    chosen = regions(pixels, shares.shape[1]) * are_finite[:, None]
     counts = chosen.sum((2, 3))
     classes = counts.argmax(1)
-    sure = (shares * chosen).sum((2, 3)) / counts.clamp(min=1)
+    sure = (shares.nan_to_num(0) * chosen).sum((2, 3)) / counts.clamp(min=1)
     values = (scores * or_everywhere(chosen)).sum((2, 3))
-    return Scores(values, classes, sure.gather(1, classes[:, None]), pixels)
+    return Scores(values, classes, sure.gather(1, classes[:, None]), pixels, are_finite.flatten(1).any(1))
 
 
 def _read_dense_values(scores: Tensor, task: Task, images: Tensor) -> Scores:
@@ -263,15 +267,24 @@ def _weighted(target: Target, batch: Batch) -> tuple[Tensor, Tensor]:
         classes = torch.zeros_like(values[:, :1], dtype=torch.long) if count == 1 else _no_class(values)
         return classes if task.kind == "regression" else _no_class(values), torch.ones_like(values)[:, None]
     if task.kind == "multilabel" and target == "label" and batch.truth is not None:
-        weights = batch.truth.nan_to_num(0)  # the evidence for all its classes
-        return _no_class(values), weights.to(values, non_blocking=True)[:, None]
-    classes = batch.scores.classes if target == "predicted" else _true_classes(batch)
-    return classes[:, None], F.one_hot(classes[:, None], count).to(values.dtype)
+        return _all_true_classes(batch.truth.nan_to_num(0).to(values, non_blocking=True), batch.scores)
+    explained, told = batch.scores.classes, batch.scores.predictions
+    if target == "label":
+        explained, told = _true_classes(batch, explained), _true_classes(batch, told)
+    return told[:, None], F.one_hot(explained[:, None], count).to(values.dtype)
 
 
-def _true_classes(batch: Batch) -> Tensor:
+def _all_true_classes(weights: Tensor, scores: Scores) -> tuple[Tensor, Tensor]:
+    """The evidence for all of an image's classes, which are weighted, (N, K); where it has none for the prediction."""
+    has_none = ~(weights > 0).any(1)
+    predicted = F.one_hot(scores.classes, weights.shape[1]).to(weights.dtype)
+    classes = torch.where(has_none, scores.predictions, NO_CLASS)
+    return classes[:, None], torch.where(has_none[:, None], predicted, weights)[:, None]
+
+
+def _true_classes(batch: Batch, predicted: Tensor) -> Tensor:
     """The label's class of each image, (N,); the predicted one where it is unknown."""
-    predicted, truth = batch.scores.classes, batch.truth
+    truth = batch.truth
     if batch.task.kind == "segmentation":
         if batch.task.is_foreground:
             return torch.ones_like(predicted)

@@ -69,8 +69,10 @@ def to_caption(task: Task, truth: Truth, answer: Answer, class_names: Names, lab
     if task.kind == "multilabel" and labelled:  # the first of several that may be there, or none
         is_there = answer.told[0] > 0.5
         wrong = (is_there and answer.prediction not in truth) or (not is_there and bool(truth))
-    is_known = answer.prediction != NO_CLASS
-    said = _ANSWERS[task.kind](task, truth, answer, class_names) if is_known else NO_PREDICTION
+    if answer.prediction == NO_CLASS:  # which is right of no image whose classes are known
+        is_known = bool(truth) or (task.kind == "multilabel" and labelled)
+        return Caption(to_truth(task, truth, class_names), NO_PREDICTION, task.has_classes and is_known)
+    said = _ANSWERS[task.kind](task, truth, answer, class_names)
     return Caption(to_truth(task, truth, class_names), said, wrong)
 
 

@@ -18,7 +18,7 @@ from lightning_gradcam.training.resumed import Line, histories_in
 logger = logging.getLogger(__name__)
 
 _INDICES = 10_000  # that a checkpoint names; of more images those are taken that are asked for
-_FOLDERS = 30  # of a run that was resumed again and again, the last ones
+_FOLDERS = 30  # of a run that was resumed again and again, the first, which has the film's beginning, and the last ones
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,12 @@ class Memory:
         indices = None if self.probe_set.indices is None else self.probe_set.indices.tolist()
         lines = {tag: Line.of(history) for tag, history in self.histories.items() if history.last}
         fits = indices is not None and len(indices) <= _INDICES
-        return Seen(self.probe_set.fingerprint, indices if fits else None, self._folders[-_FOLDERS:], lines)
+        return Seen(
+            self.probe_set.fingerprint,
+            indices if fits else None,
+            [*self._folders[:1], *self._folders[1:][-_FOLDERS:]],
+            lines,
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """Return where all of it can be found again, which does not grow with what was seen."""

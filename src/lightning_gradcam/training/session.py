@@ -89,7 +89,8 @@ def own_folder(trainer: Trainer) -> Path:
         if root and version is not None:
             return Path(root, str(held(one, "name") or ""), str(version), "gradcam")
     root = Path(trainer.default_root_dir) / "gradcam_logs"
-    return root / f"version_{sum(1 for _ in root.glob('version_*'))}"
+    taken = [int(one.name.removeprefix("version_")) for one in root.glob("version_*") if one.name[8:].isdecimal()]
+    return root / f"version_{max(taken, default=-1) + 1}"
 
 
 class Spectator:
