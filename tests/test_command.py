@@ -21,8 +21,11 @@ from torchvision import models
 
 from lightning_gradcam import GradCAMCallback, compare, explain, read_log
 from lightning_gradcam.command import main
-from lightning_gradcam.commands import lines
+from lightning_gradcam.commands import explaining, lines
 from lightning_gradcam.commands.files import apart, safe
+from lightning_gradcam.commands.naming import class_names
+from lightning_gradcam.commands.networks import Network
+from lightning_gradcam.errors import SettingError
 from lightning_gradcam.logs import schema
 
 from .conftest import Classifier, make_pairs, small_cnn
@@ -462,6 +465,38 @@ def test_explain_takes_names_of_the_classes(images, tmp_path, capsys) -> None:
     assert re.search(r"predicted (a cat|a dog|an owl) \(\d+%\) +[0-2] ", rows[0])
     said = refused(capsys, "explain", *options, "--names", tmp_path / "lost.txt", "--out", tmp_path / "g.png")
     assert said.endswith("accepted are names with commas, or a file of them")
+    said = refused(capsys, "explain", *options, "--names", "a cat,a dog", "--out", tmp_path / "g.png")
+    assert said.startswith("class_names has 2 names; the model has 3 classes")
+
+
+def test_names_in_a_file_are_a_line_each(tmp_path) -> None:
+    """UTF-8 whatever the machine's own; blank lines at the end are none, others would shift all behind them."""
+    file = tmp_path / "names.txt"
+    file.write_bytes("\ufeffété\r\na, b\r\n日本 \r\n\r\n  \r\n".encode())
+    assert class_names(str(file)) == ["été", "a, b", "日本"]
+    wrong = {
+        "\ncross\ncircle\n": "line 1 is blank; accepted are names with commas, or a file of them, one a class",
+        "cross\n \ncircle": "line 2 is blank",
+        "\n\n": "has no names",
+        b"\xe9t\xe9": "'utf-8' codec can't decode",
+    }
+    for text, words in wrong.items():
+        file.write_bytes(text if isinstance(text, bytes) else text.encode())
+        with pytest.raises(SettingError, match=re.escape(words)):
+            class_names(str(file))
+    for given, words in ((",", "--names ',' has no names"), ("a,,b", "--names 'a,,b': name 2 is blank")):
+        with pytest.raises(SettingError, match=words):
+            class_names(given)
+
+
+def test_names_that_come_with_weights_and_do_not_fit_are_left_out(images, tmp_path, capsys, monkeypatch) -> None:
+    """As of weights whose head is another; it is said, and numbers are shown."""
+    network = Network(small_cnn(), categories=("a cat", "a dog"))
+    monkeypatch.setattr(explaining, "find_network", lambda args: network)
+    assert main(["explain", "any", str(images / "image1.png"), "--out", str(tmp_path / "g.png")]) == 0
+    out, err = capsys.readouterr()
+    assert "names of classes are left out: class_names has 2 names; the model has 3 classes" in err
+    assert re.search(r"predicted [0-2] \(\d+%\)", out)
 
 
 def test_weights_that_cannot_be_had_are_told(images, tmp_path, capsys, monkeypatch) -> None:

@@ -215,12 +215,21 @@ class Pair(nn.Module):
 
 def test_class_names_are_in_answers_and_captions(model) -> None:
     """In the header too, of a class that is explained."""
-    names = [f"kind {place}" for place in range(10)]
+    names = ["kind 0", "kind 1", "kind 2"]
     found = explain(model, [pixels(16, 16)], target=1, class_names=names)
     assert found.answers[0].startswith(f"predicted {names[int(found.predictions[0])]} (")
     assert "target: kind 1" in found._images.about
     with pytest.raises(TypeError, match="class_names='cat'; accepted is a sequence of names"):
         explain(model, [pixels(16, 16)], class_names="cat")
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_class_names_are_as_many_as_classes(model, count) -> None:
+    """Others are refused, as by the callback; of a task without classes they say nothing."""
+    names = [f"kind {place}" for place in range(count)]
+    with pytest.raises(ValueError, match=rf"^class_names has {count} names; the model has 3 classes; if its outputs"):
+        explain(model, torch.rand(2, 3, 16, 16), class_names=names)
+    assert explain(model, torch.rand(2, 3, 16, 16), class_names=names, task="none").predictions.tolist() == [0, 0]
 
 
 def test_many_channels(caplog) -> None:

@@ -26,7 +26,7 @@ from lightning_gradcam.pictures.captions import to_header
 from lightning_gradcam.pictures.given import Picture, Size, checked_labels, prepared
 from lightning_gradcam.pictures.grid import grid
 from lightning_gradcam.pictures.render import overlay
-from lightning_gradcam.pictures.shown import ShownImages, check_names, show_images
+from lightning_gradcam.pictures.shown import ShownImages, check_names, check_names_fit, show_images
 from lightning_gradcam.timeline.history import History
 from lightning_gradcam.timeline.metrics import measure
 from lightning_gradcam.values import plain
@@ -202,7 +202,8 @@ def explain(
     lender, inputs = Lender(model), Inputs(ready)
 
     def explained(lent: nn.Module, settings: Settings) -> tuple[Plan, Maps]:
-        plan = make_plan(lent, inputs, known, settings)
+        plan = make_plan(lent, inputs, known, settings, named=len(class_names or ()))
+        check_names_fit(class_names, plan.task)
         return plan, compute_cams(lent, inputs, plan.known(known), plan)[0].copied()()
 
     plan, found = lender.look(explained, settings)

@@ -17,6 +17,7 @@ from torchvision.transforms import functional as transforms
 
 from lightning_gradcam.commands import lines
 from lightning_gradcam.commands.files import check_free, check_picture, not_there, write_picture
+from lightning_gradcam.commands.naming import class_names, fitting, target_of
 from lightning_gradcam.commands.networks import Network, failing, find_network
 from lightning_gradcam.comparison import compare
 from lightning_gradcam.errors import SettingError, quoted
@@ -32,22 +33,27 @@ _BROKEN = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # as
 
 def explained(args: argparse.Namespace) -> Iterator[str]:
     """Write the grid, and say a line an image."""
-    out, files = _checked(args)
+    (out, files), names = _checked(args), class_names(args.names)
     pictures = [_picture(file) for file in files]
     network = find_network(args)
-    with _of_model(args):
-        found = explain(
+    cut = [_cut(picture, network) for picture in pictures]
+
+    def asked(names: Sequence[str] | None) -> Explanation:
+        return explain(
             network.model,
-            [_cut(picture, network) for picture in pictures],
+            cut,
             args.layer[0] if args.layer and len(args.layer) == 1 else args.layer,
-            target=args.target,
+            target=target_of(args.target, names),
             method=args.method,
             mean=network.mean,
             std=network.std,
-            class_names=_class_names(args.names) or network.categories or None,
+            class_names=names,
             size=network.size,
             trust=args.trust,
         )
+
+    with _of_model(args):
+        found = fitting(asked, names, network.categories)
     yield f"layer {found.layer}, method {found.method}"
     yield from (line.rstrip() for line in _table(files, found))
     yield write_picture(out, found.grid())
@@ -146,21 +152,6 @@ def _things(masks: Sequence[Image.Image], network: Network) -> Tensor:
     sides = (size, size) if isinstance(size, int) else size
     resized = [functional.interpolate(one[None, None].float(), sides, mode="nearest")[0, 0] for one in cut]
     return torch.stack(resized) > 0
-
-
-def _class_names(given: str | None) -> list[str]:
-    """One a class: those in a file, a line each, or between commas."""
-    if given is None:
-        return []
-    path = Path(given).expanduser()
-    if "," in given and not path.is_file():
-        return [name.strip() for name in given.split(",")]
-    try:
-        return path.read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingError(
-            f"--names {quoted(given)}: {error}; accepted are names with commas, or a file of them"
-        ) from error
 
 
 def _table(files: Sequence[Path], found: Explanation) -> list[str]:
