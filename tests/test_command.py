@@ -18,6 +18,7 @@ from PIL import Image
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader, TensorDataset
 from torchvision import models
+from torchvision.transforms import InterpolationMode
 
 from lightning_gradcam import GradCAMCallback, compare, explain, read_log
 from lightning_gradcam.command import main
@@ -451,6 +452,18 @@ def test_explain_takes_pretrained_weights_with_their_transforms(images, tmp_path
     assert head.split()[:3] == ["image", "answer", "class"]
     assert f"predicted {weights.meta['categories'][int(scores.argmax())]} ({float(scores.max()):.0%})" in row
     assert {str(int(scores.argmax())), lines.number(float(scores.max()))} <= set(row.split())
+
+
+@pytest.mark.parametrize("kind", ["F", "I", "I;16"])
+def test_deep_pictures_are_cut_as_their_weights_have_it_within_their_own_range(kind) -> None:
+    """Bicubic resizing swings over at edges, which of floats would be refused."""
+    edge = np.kron([[0, 1], [1, 0]], np.ones((20, 20)))
+    pixels = {"F": edge.astype(np.float32), "I": (edge * 65535).astype(np.int32), "I;16": edge * 65535}[kind]
+    picture = Image.fromarray(pixels.astype(np.uint16) if kind == "I;16" else pixels)
+    network = Network(small_cnn(), crop=(64, (48, 48)), interpolation=InterpolationMode.BICUBIC)
+    cut = explaining._cut(picture, network)
+    assert (cut.mode, cut.size) == (kind, (48, 48))
+    assert (np.asarray(cut).min(), np.asarray(cut).max()) == (pixels.min(), pixels.max())
 
 
 def test_explain_takes_names_of_the_classes(images, tmp_path, capsys) -> None:

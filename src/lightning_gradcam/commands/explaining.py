@@ -118,9 +118,16 @@ def _cut(picture: Image.Image, network: Network, is_mask: bool = False) -> Image
         return picture
     shorter, sides = network.crop
     how = InterpolationMode.NEAREST if is_mask else network.interpolation
-    plain = picture if is_mask or picture.mode.startswith("I") else picture.convert("RGB")
+    is_deep = picture.mode == "F" or picture.mode.startswith("I")
+    plain = picture if is_mask or is_deep else picture.convert("RGB")
     cut: Image.Image = transforms.center_crop(transforms.resize(plain, [shorter], how), list(sides))
-    return cut
+    return _within(cut, picture) if is_deep else cut
+
+
+def _within(cut: Image.Image, whole: Image.Image) -> Image.Image:
+    """No brighter or darker than it was: Pillow lets bicubic resizing of more than 8 bits swing over."""
+    pixels, numbers = np.asarray(cut), np.asarray(whole)
+    return Image.fromarray(pixels.clip(numbers.min(), numbers.max()))
 
 
 def _masks(folder: str, images: Sequence[Path]) -> list[Image.Image]:
@@ -140,7 +147,7 @@ def _masks(folder: str, images: Sequence[Path]) -> list[Image.Image]:
 def _mask(path: Path) -> Image.Image:
     """What is on the thing, white on black."""
     mask = _picture(path)
-    deep = mask if mask.mode in ("1", "L", "P") or mask.mode.startswith("I") else mask.convert("L")
+    deep = mask if mask.mode in ("1", "L", "P", "F") or mask.mode.startswith("I") else mask.convert("L")
     on_thing = np.asarray(deep) > (127 if path.suffix.lower() in _LOSSY else 0)
     return Image.fromarray(on_thing.astype(np.uint8) * 255)
 
