@@ -23,6 +23,7 @@ from torchvision.transforms import InterpolationMode
 from lightning_gradcam import GradCAMCallback, compare, explain, read_log
 from lightning_gradcam.command import main
 from lightning_gradcam.commands import explaining, lines
+from lightning_gradcam.commands.checkpoints import _misfits
 from lightning_gradcam.commands.files import apart, safe
 from lightning_gradcam.commands.naming import class_names
 from lightning_gradcam.commands.networks import Network
@@ -452,6 +453,10 @@ def test_explain_takes_pretrained_weights_with_their_transforms(images, tmp_path
     assert head.split()[:3] == ["image", "answer", "class"]
     assert f"predicted {weights.meta['categories'][int(scores.argmax())]} ({float(scores.max()):.0%})" in row
     assert {str(int(scores.argmax())), lines.number(float(scores.max()))} <= set(row.split())
+    options = ["--target", "goldfish", "--weights", "DEFAULT", "--out", tmp_path / "h.png"]
+    _, head, row, _ = told(capsys, "explain", "resnet18", image, *options)
+    assert head.split()[3] == "target"
+    assert re.split("  +", row)[3] == "1"
 
 
 @pytest.mark.parametrize("kind", ["F", "I", "I;16"])
@@ -480,6 +485,29 @@ def test_explain_takes_names_of_the_classes(images, tmp_path, capsys) -> None:
     assert said.endswith("accepted are names with commas, or a file of them")
     said = refused(capsys, "explain", *options, "--names", "a cat,a dog", "--out", tmp_path / "g.png")
     assert said.startswith("class_names has 2 names; the model has 3 classes")
+
+
+def test_a_target_is_named_and_has_a_column_where_it_is_not_what_is_predicted(images, tmp_path, capsys) -> None:
+    """By number or by name, one with a comma in it too."""
+    out = ["--out", tmp_path / "g.png", "--force"]
+    (tmp_path / "names.txt").write_text("a cat\nbig, bad\nan owl\n")
+    torch.manual_seed(0)
+    torch.save(small_cnn().state_dict(), tmp_path / "weights.pt")
+    options = ["explain", NETWORK, images / "image1.png", "--checkpoint", tmp_path / "weights.pt", *out]
+    _, head, row, _ = told(capsys, *options)
+    assert "target" not in head.split()
+    predicted = int(row.split()[4])
+    others = [one for one in range(3) if one != predicted]
+    assert "target" not in told(capsys, *options, "--target", predicted)[1].split()
+    names = ["--names", tmp_path / "names.txt"]
+    for other in others:
+        _, head, row, _ = told(capsys, *options, "--target", other)
+        assert head.split()[2:5] == ["class", "target", "score"]
+        assert row.split()[4:6] == [str(predicted), str(other)]
+        named = told(capsys, *options, *names, "--target", ["a cat", "big, bad", "an owl"][other])[2]
+        assert named.split()[-7:] == row.split()[-7:]
+    _, _, *rows, _ = told(capsys, *options, *names, "--target", "an owl,1, a cat")
+    assert [re.split("  +", row)[3] for row in rows] == ["2", "1", "0"]
 
 
 def test_names_in_a_file_are_a_line_each(tmp_path) -> None:
@@ -575,6 +603,32 @@ def test_what_does_not_fit_of_a_checkpoint_is_told_with_its_keys(images, tmp_pat
     assert "cannot be read" in refused(capsys, "explain", NETWORK, images, "--checkpoint", images / "notes.txt")
 
 
+def test_the_number_of_classes_is_named_where_a_heads_alone_differs() -> None:
+    """Not of numbers without a dimension, of what is no tensor, of one output, or of layers within."""
+    own = small_cnn(classes=4).state_dict() | {"scale": torch.ones(3)}
+    head = {"9.weight": torch.ones(7, 8), "9.bias": torch.ones(7)}
+    assert _misfits(own | head, own).endswith("; is it --classes 7?")
+    assert _misfits(own | {"9.bias": torch.ones(7)}, own).endswith("; is it --classes 7?")
+    others = [
+        {"scale": torch.tensor(1.0)},
+        {"scale": None},
+        {"9.weight": torch.ones(1, 8), "9.bias": torch.ones(1)},
+        {"9.weight": torch.ones(7, 9), "9.bias": torch.ones(7)},
+        {"1.bias": torch.ones(7), "5.bias": torch.ones(7)},
+        {"scale": torch.ones(7)} | head,
+    ]
+    for other in others:
+        assert "--classes" not in _misfits(own | other, own)
+    assert _misfits(own | {"scale": None}, own) == (
+        "1 of 12 keys are of another shape (scale is no tensor there and (3,) in the model)"
+    )
+    scalar = own | {"scale": torch.tensor(1.0)}
+    assert _misfits(own | {"scale": torch.tensor(1)}, own).endswith("(scale is () there and (3,) in the model)")
+    assert _misfits(own, scalar).endswith("(scale is (3,) there and () in the model)")
+    extra = own | {"_extra_state": None}
+    assert _misfits(extra, extra) == ""
+
+
 def test_of_two_models_in_a_checkpoint_the_first_is_taken_and_said(images, tmp_path, capsys) -> None:
     """As of a student and its teacher."""
     state = {f"{who}.{key}": value for who in ("student", "teacher") for key, value in small_cnn().state_dict().items()}
@@ -606,7 +660,12 @@ WRONG_MODELS = {
     (NETWORK, "--layer", "66"): "target_layer='66' is not a layer of the model",
     (NETWORK, "--method", "gradcan"): "method='gradcan' is unknown; did you mean 'gradcam'",
     (NETWORK, "--target", "3"): "target=3 is no class of this model, which has 3 (0 to 2)",
-    (NETWORK, "--target", "cat"): "argument --target: 'cat' is not accepted: it takes predicted, a class's number",
+    (NETWORK, "--target", "cat"): "--target 'cat': the classes have no names; accepted are predicted, a class's number",
+    (NETWORK, "--target", "-1"): "--target '-1': the classes have no names; accepted are predicted, a class's",
+    (NETWORK, "--target", "dg", "--names", "cat,dog,owl"): "--target 'dg' is no class's name; did you mean 'dog'?; acc",
+    (NETWORK, "--target", "0,dg", "--names", "cat,dog,owl"): "--target 'dg' is no class's name; did you mean 'dog'?",
+    (NETWORK, "--target", "a", "--names", "a,b,a"): "--target 'a' is the name of several classes; accepted is one of "
+    "[0, 2]",
     (NETWORK, "--size", "3,4,5"): "argument --size: '3,4,5' is not accepted: it takes a height and a width",
     (NETWORK, "--mean", "0.5"): "mean=0.5 and std=None: accepted are both or neither",
     (NETWORK, "--size", "1"): f"MODEL '{NETWORK}' cannot be asked of these images: RuntimeError: ",

@@ -164,7 +164,7 @@ def _add_model(parser: _Parser) -> None:
         metavar="CLASS",
         type=_target,
         default="predicted",
-        help="a class by its number (default: predicted)",
+        help="a class by its number, or by its name where names are known; several with commas (default: predicted)",
     )
     parser.add_argument("--size", metavar="H,W", type=_sizes, help="that images are brought to, or one for both sides")
     parser.add_argument("--mean", metavar="M,M,M", type=_numbers, help="what normalising subtracts, in units of 0..1")
@@ -260,9 +260,11 @@ def _count(text: str) -> int:
 
 
 def _target(text: str) -> str | int | list[int]:
-    if text == "predicted":
+    """Classes by number; what is none may be a name, of a class that only the model, or its weights, tell."""
+    try:
+        found = [_whole(part.strip()) for part in text.split(",")]
+    except ValueError:
         return text
-    found: list[int] = _listed(text, _whole, "predicted, a class's number, or several with commas, as 0,2")
     return found[0] if len(found) == 1 else found
 
 

@@ -164,12 +164,13 @@ def _things(masks: Sequence[Image.Image], network: Network) -> Tensor:
 def _table(files: Sequence[Path], found: Explanation) -> list[str]:
     """A line an image and target."""
     targets = found.targets.reshape(len(files), -1)
-    head = ["image", "answer", "class", *(["target"] if targets.shape[1] > 1 else [])]
+    is_other = bool(((targets >= 0) & (targets != found.predictions[:, None])).any())
+    head = ["image", "answer", "class", *(["target"] if is_other else [])]
     rows = [[*head, "score", *found.metrics]]
     numbers = {name: values.reshape(targets.shape) for name, values in found.metrics.items()}
     for place, column in product(range(len(files)), range(targets.shape[1])):
         row = [lines.clean(str(files[place])), lines.clean(found.answers[place]), str(int(found.predictions[place]))]
-        row += [str(int(targets[place, column]))] if targets.shape[1] > 1 else []
+        row += [str(int(targets[place, column]))] if is_other else []
         score = ", ".join(map(lines.number, found.scores[place].reshape(-1).tolist()))
         rows.append([*row, score, *(lines.number(float(one[place, column])) for one in numbers.values())])
     return lines.table(rows, left=len(head))
