@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pytest
@@ -24,11 +25,12 @@ from lightning_gradcam import GradCAMCallback, compare, explain, read_log
 from lightning_gradcam.command import main
 from lightning_gradcam.commands import explaining, lines
 from lightning_gradcam.commands.checkpoints import _misfits
-from lightning_gradcam.commands.files import apart, safe
+from lightning_gradcam.commands.files import apart, safe, write, write_picture
 from lightning_gradcam.commands.naming import class_names
 from lightning_gradcam.commands.networks import Network
 from lightning_gradcam.errors import SettingError
 from lightning_gradcam.logs import schema
+from lightning_gradcam.reading import AttentionLog
 
 from .conftest import Classifier, make_pairs, small_cnn
 from .dashboard.test_plugin import MAPS, look_record, write_parts, write_run
@@ -330,6 +332,58 @@ def test_pictures_that_cannot_be_drawn_do_not_stop_the_others(tmp_path, capsys) 
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["b-network.6-filmstrip.png"]
 
 
+def test_no_fault_of_one_file_stops_the_others(logs, tmp_path, capsys, monkeypatch) -> None:
+    """Whatever it is; it is told at the end by its type."""
+    whole = AttentionLog.filmstrip
+
+    def failing(log: AttentionLog, **options: object) -> Image.Image:
+        if log.run == "version_10":
+            raise MemoryError("no room\nfor it") if log.layer == "network.0" else OSError(28, "No space left")
+        return whole(log, **options)
+
+    monkeypatch.setattr(AttentionLog, "filmstrip", failing)
+    assert main(["export", str(logs), "--film", "--csv", "--out", str(tmp_path)]) == 2
+    out, err = capsys.readouterr()
+    names = ["version_2-network.0-filmstrip.png", "version_2-network.5-filmstrip.png", "numbers.csv"]
+    assert out.splitlines() == [str(tmp_path / name) for name in names]
+    first, second = (str(tmp_path / f"version_10-network.{layer}-filmstrip.png") for layer in (0, 5))
+    assert err.splitlines()[-1] == (
+        f"lightning-gradcam: {first!r} is not written: MemoryError: no room for it; {second!r} is not written: "
+        "OSError: No space left"
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
+
+
+def test_runs_that_have_not_all_that_is_chosen_are_left_out(logs, tmp_path, capsys) -> None:
+    """They are told at the end, with the nearest look; the others are written, in the table too."""
+    assert main(["export", str(logs), "--npz", "--csv", "--epochs", "0,3", "--out", str(tmp_path)]) == 2
+    out, err = capsys.readouterr()
+    names = ["version_2-network.0.npz", "version_2-network.5.npz", "numbers.csv"]
+    assert out.splitlines() == [str(tmp_path / name) for name in names]
+    assert err.splitlines()[-1].startswith(
+        "lightning-gradcam: left out: --epochs 3: run 'version_10', layer 'network.0' has no such look, the nearest is "
+        "2; accepted are 0, 1, 2; left out: --epochs 3: run 'version_10', layer 'network.5' has no"
+    )
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "numbers.csv").read_text())))
+    assert {(row["run"], row["step"]) for row in rows} == {("version_2", "0"), ("version_2", "3")}
+
+
+@pytest.mark.parametrize("which", ["wrong", "moved"])
+def test_pictures_may_be_of_the_images_that_are_most(logs, tmp_path, capsys, which) -> None:
+    """Wrong, or moved; of arrays and of the table it says nothing."""
+    log = read_log(logs).of("version_2", "network.5")
+    options = ["--run", log.run, "--layer", log.layer, "--images", which, "--out", tmp_path]
+    film, lapse, _ = told(capsys, "export", logs, "--film", "--lapse", "--pdf", *options)
+    expected = np.asarray(log.filmstrip(images=which).convert("RGB"))
+    assert (np.asarray(Image.open(film).convert("RGB")) == expected).all()
+    assert Path(lapse).read_bytes() == log.timelapse(images=which)
+    for kind in ("--npz", "--csv"):
+        assert refused(capsys, "export", logs, "--film", kind, *options, "--force") == (
+            f"--images {which} is for pictures, --film, --lapse and --pdf; with --npz and --csv accepted are places, "
+            "as 0,3"
+        )
+
+
 WRONG_LOGS = {  # by the arguments behind the log's folder: what the sentence has
     ("export",): "export is not told what to write; accepted are --npz, --csv, --film, --lapse and --pdf",
     ("show", "--run", "verson_2"): "run='verson_2' is not there; did you mean 'version_2'",
@@ -338,6 +392,12 @@ WRONG_LOGS = {  # by the arguments behind the log's folder: what the sentence ha
     "nearest is 3; accepted are 0, 1, 2, 3",
     ("export", "--npz", "--images", "4"): "--images 4: run 'version_2', layer 'network.0' has 4; accepted are 0 to 3",
     ("export", "--npz", "--epochs", "0;9"): "argument --epochs: '0;9' is not accepted: it takes whole numbers",
+    (
+        "export",
+        "--film",
+        "--images",
+        "worng",
+    ): "argument --images: 'worng' is not accepted: it takes places with",
     ("export", "--npy"): "'--npy' is nothing that lightning-gradcam export takes; did you mean '--npz' or ",
     ("export", "--npz", "--epoch", "1"): "did you mean '--epochs'?",
 }
@@ -360,9 +420,41 @@ def test_commands_that_are_none_and_folders_that_are_not_there(tmp_path, capsys)
     assert refused(capsys).startswith("no command is given; accepted are show, ")
     assert "arguments are required: LOGDIR" in refused(capsys, "show")
     assert f"{str(tmp_path / 'logs')!r} is one" in refused(capsys, "show", tmp_path / "lgs")
-    assert refused(capsys, "export", tmp_path / "logs", "--csv", "--out", tmp_path / "file").startswith(
-        f"{str(tmp_path / 'file')!r}: "
+    assert refused(capsys, "export", tmp_path / "logs", "--csv", "--out", tmp_path / "file").endswith(
+        f"cannot be written, for {str(tmp_path / 'file')!r} is a file; accepted is a folder that can be written in"
     )
+
+
+def test_an_event_file_is_no_folder(logs, capsys) -> None:
+    """Its own is named."""
+    file = event_file(logs / "version_2")
+    for args in (["show", file], ["export", file, "--csv"]):
+        said = refused(capsys, *args)
+        assert said == f"LOGDIR {str(file)!r} is a file; accepted is a folder, as its own, {str(logs / 'version_2')!r}"
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="a folder that nobody may write in, as root either")
+def test_where_nothing_can_be_written_is_told_before_any_work(logs, images, capsys) -> None:
+    """With the path that was given."""
+    said = refused(capsys, "explain", "no.such:model", images, "--out", "/proc/grid.png")
+    assert said.startswith("'/proc/grid.png' cannot be written in '/proc': ")
+    assert said.endswith("; accepted is a folder that can be written in")
+    said = refused(capsys, "export", logs, "--npz", "--csv", "--out", "/proc/deep/er")
+    assert said.startswith("'/proc/deep/er/numbers.csv' cannot be written in '/proc': ")
+
+
+def test_a_file_that_cannot_be_written_is_told_by_its_own_name(tmp_path) -> None:
+    """Never by that of the part; a format that does not take a picture, too."""
+
+    def failing(file: BinaryIO) -> None:
+        raise OSError(28, "No space left on device", file.name)
+
+    with pytest.raises(OSError, match=re.escape(f"[Errno 28] No space left on device: {str(tmp_path / 'a.npz')!r}")):
+        write(tmp_path / "a.npz", failing)
+    wide = Image.new("RGB", (20000, 1))
+    with pytest.raises(SettingError, match=r"wide.webp': a picture of 20000x1 cannot be written as WEBP: "):
+        write_picture(tmp_path / "wide.webp", wide)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_help_is_shown_without_torch_and_says_each_option(tmp_path) -> None:

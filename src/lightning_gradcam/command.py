@@ -142,7 +142,12 @@ def _add_export(parser: _Parser) -> None:
     kinds.add_argument("--lapse", action="store_true", help="a time-lapse as WebP, a file a run and layer")
     kinds.add_argument("--pdf", action="store_true", help="a figure as PDF, a file a run and layer")
     parser.add_argument("--epochs", metavar="E,E", type=_whole_numbers, help="those looks alone, as 0,5,10")
-    parser.add_argument("--images", metavar="N,N", type=_whole_numbers, help="those alone, by place, as 0,3")
+    parser.add_argument(
+        "--images",
+        metavar="N,N|WHICH",
+        type=_images,
+        help="those alone, by place, as 0,3; of pictures also wrong or moved, those that are most",
+    )
     _add_force(parser)
 
 
@@ -237,6 +242,12 @@ def _whole(text: str) -> int:
 def _whole_numbers(text: str) -> list[int]:
     found: list[int] = list(dict.fromkeys(_listed(text, _whole, "whole numbers with commas, as 0,5,10")))
     return found
+
+
+def _images(text: str) -> str | list[int]:
+    if text in ("moved", "wrong"):
+        return text
+    return list(dict.fromkeys(_listed(text, _whole, "places with commas, as 0,3; of pictures also wrong or moved")))
 
 
 def _numbers(text: str) -> float | list[float]:
