@@ -804,17 +804,23 @@ def test_compare_prints_the_table_and_saves_its_picture(images, tmp_path, capsys
     things[:, 5:15, 6:12] = 1
     for thing, place in zip(things, (1, 2, 10), strict=True):
         Image.fromarray(thing).save(masks / f"image{place}.bmp")
+    names = ["cat", "dog", "owl"]
     options = ["--checkpoint", tmp_path / "weights.pt", "--methods", "gradcam, layercam", "--layers", "0,6"]
+    options += ["--names", ",".join(names), "--target", "dog"]
     options += ["--mean", "0.5", "--std", "0.5", "--masks", masks, "--out", tmp_path / "picture.png"]
     printed = told(capsys, "compare", NETWORK, images, *options)
     model = small_cnn()
     model.load_state_dict(torch.load(tmp_path / "weights.pt"))
     paths = [images / f"image{place}.png" for place in (1, 2, 10)]
-    found = compare(model, paths, None, ["0", "6"], ["gradcam", "layercam"], masks=things > 0, mean=0.5, std=0.5)
+    asked = {"masks": things > 0, "mean": 0.5, "std": 0.5, "class_names": names, "target": 1}
+    found = compare(model, paths, None, ["0", "6"], ["gradcam", "layercam"], **asked)
     without_cost = [line.rsplit(None, 1)[0].split() for line in str(found).splitlines()]
     assert [line.rsplit(None, 1)[0].split() for line in printed[:-1]] == without_cost
     assert len(printed) == 2 + 4 + 1
-    assert (np.asarray(Image.open(printed[-1]).convert("RGB")) == np.asarray(found.picture().convert("RGB"))).all()
+    assert (
+        np.asarray(Image.open(printed[-1]).convert("RGB"))
+        == np.asarray(found.picture(name="image1.png").convert("RGB"))
+    ).all()
     (masks / "image2.bmp").unlink()
     said = refused(capsys, "compare", NETWORK, images, *options, "--force")
     assert said == f"--masks {str(masks)!r} has no picture for 'image2.png'; accepted is one, as 'image2.png'"

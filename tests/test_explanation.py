@@ -1,5 +1,7 @@
 """`explain`, in one call."""
 
+import copy
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ from pytorch_grad_cam import GradCAM
 from torch import nn
 
 from lightning_gradcam import Explanation, explain
+from lightning_gradcam.errors import SettingError
 
 from .conftest import small_cnn
 
@@ -121,6 +124,29 @@ def test_labels_are_for_captions_and_for_the_target(model) -> None:
     assert found.targets.tolist() == [2, 0]
     with pytest.raises(ValueError, match=r"labels has the shape \(3,\) for 2 images"):
         explain(model, torch.rand(2, 3, 16, 16), labels=[1, 2, 0])
+
+
+@pytest.mark.parametrize("labels", [[0, None], ["cat", "dog"], [[0], [1, 2]], object()])
+def test_labels_that_are_no_numbers_are_refused(model, labels) -> None:
+    """With what was given."""
+    with pytest.raises(SettingError, match=r"^labels=.*; accepted are numbers, a label an image, or a tensor") as told:
+        explain(model, torch.rand(2, 3, 16, 16), labels=labels)
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
+def test_a_copy_knows_the_model_and_a_stored_one_does_not(model, copied) -> None:
+    """The same curves; and all that it holds."""
+    found = explain(model, torch.rand(2, 3, 16, 16))
+    other = copied(found)
+    assert torch.equal(other.removal([0.5]).most, found.removal([0.5]).most)
+    assert torch.equal(other.heatmaps, found.heatmaps)
+    assert (other.heatmaps is found.heatmaps) == (copied is copy.copy)
+    assert other.grid().tobytes() == found.grid().tobytes()
+    assert found == found
+    assert found != other
+    with pytest.raises(RuntimeError, match="which is not stored"):
+        copied(pickle.loads(pickle.dumps(found))).removal()
 
 
 @pytest.mark.parametrize(

@@ -171,6 +171,7 @@ def _add_model(parser: _Parser) -> None:
         default="predicted",
         help="a class by its number, or by its name where names are known; several with commas (default: predicted)",
     )
+    parser.add_argument("--names", metavar="A,B|FILE", help="of the classes: with commas, or a file with a line each")
     parser.add_argument("--size", metavar="H,W", type=_sizes, help="that images are brought to, or one for both sides")
     parser.add_argument("--mean", metavar="M,M,M", type=_numbers, help="what normalising subtracts, in units of 0..1")
     parser.add_argument("--std", metavar="S,S,S", type=_numbers, help="what it divides by")
@@ -181,7 +182,6 @@ def _add_explain(parser: _Parser) -> None:
     _add_model(parser)
     parser.add_argument("--layer", type=_names, help="dotted name, of several with commas the average; else found")
     parser.add_argument("--method", help="by name, as gradcam, layercam, relevance; else the one that fits")
-    parser.add_argument("--names", metavar="A,B|FILE", help="of the classes: with commas, or a file with a line each")
     parser.add_argument("--trust", action="store_true", help="also measure whether the maps can be believed")
     parser.add_argument("--out", metavar="FILE", default="grid.png", help="the picture (default: grid.png)")
 

@@ -19,7 +19,7 @@ from lightning_gradcam.commands import lines
 from lightning_gradcam.commands.files import check_free, check_picture, not_there, write_picture
 from lightning_gradcam.commands.naming import class_names, fitting, target_of
 from lightning_gradcam.commands.networks import Network, failing, find_network
-from lightning_gradcam.comparison import compare
+from lightning_gradcam.comparison import Comparison, compare
 from lightning_gradcam.errors import SettingError, quoted
 from lightning_gradcam.explanation import Explanation, explain
 from lightning_gradcam.values import natural
@@ -61,24 +61,30 @@ def explained(args: argparse.Namespace) -> Iterator[str]:
 
 def compared(args: argparse.Namespace) -> Iterator[str]:
     """Say what each method says at each layer, and write the first image by all of them."""
-    out, files = _checked(args)
+    (out, files), names = _checked(args), class_names(args.names)
     pictures = [_picture(file) for file in files]
     masks = None if args.masks is None else _masks(args.masks, files)
     network = find_network(args)
-    with _of_model(args):
-        found = compare(
+    cut = [_cut(picture, network) for picture in pictures]
+
+    def asked(names: Sequence[str] | None) -> Comparison:
+        return compare(
             network.model,
-            [_cut(picture, network) for picture in pictures],
+            cut,
             layers=args.layers,
             methods=args.methods,
             masks=None if masks is None else _things(masks, network),
-            target=args.target,
+            target=target_of(args.target, names),
             mean=network.mean,
             std=network.std,
+            class_names=names,
             size=network.size,
         )
+
+    with _of_model(args):
+        found = fitting(asked, names, network.categories)
     yield from str(found).splitlines()
-    yield write_picture(out, found.picture())
+    yield write_picture(out, found.picture(name=lines.clean(files[0].name)))
 
 
 def _checked(args: argparse.Namespace) -> tuple[Path, list[Path]]:

@@ -197,11 +197,17 @@ def checked_labels(labels: Tensor | Sequence[int] | None, count: int) -> Tensor 
     """Return labels, a row an image, as a tensor on the CPU.
 
     Raises:
-        SettingError: of another number of images.
+        SettingError: of another number of images, or no numbers.
     """
     if labels is None:
         return None
-    known = torch.as_tensor(labels).detach().cpu()
+    try:
+        known = torch.as_tensor(labels).detach().cpu()
+    except (TypeError, ValueError, RuntimeError) as error:  # as torch tells None, words, and rows of several lengths
+        told = " ".join(str(error).split())
+        raise SettingError(
+            f"labels={quoted(labels)}: {told}; accepted are numbers, a label an image, or a tensor (N, ...)"
+        ) from error
     if known.dim() == 0 or len(known) != count:
         raise SettingError(
             f"labels has the shape {tuple(known.shape)} for {count} images; accepted is a label an image"
