@@ -36,12 +36,11 @@ def explained(args: argparse.Namespace) -> Iterator[str]:
     (out, files), names = _checked(args), class_names(args.names)
     pictures = [_picture(file) for file in files]
     network = find_network(args)
-    cut = [_cut(picture, network) for picture in pictures]
 
     def asked(names: Sequence[str] | None) -> Explanation:
         return explain(
             network.model,
-            cut,
+            [_cut(picture, network) for picture in pictures],
             args.layer[0] if args.layer and len(args.layer) == 1 else args.layer,
             target=target_of(args.target, names),
             method=args.method,
@@ -65,12 +64,11 @@ def compared(args: argparse.Namespace) -> Iterator[str]:
     pictures = [_picture(file) for file in files]
     masks = None if args.masks is None else _masks(args.masks, files)
     network = find_network(args)
-    cut = [_cut(picture, network) for picture in pictures]
 
     def asked(names: Sequence[str] | None) -> Comparison:
         return compare(
             network.model,
-            cut,
+            [_cut(picture, network) for picture in pictures],
             layers=args.layers,
             methods=args.methods,
             masks=None if masks is None else _things(masks, network),
