@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pytest
@@ -18,12 +19,18 @@ from PIL import Image
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader, TensorDataset
 from torchvision import models
+from torchvision.transforms import InterpolationMode
 
 from lightning_gradcam import GradCAMCallback, compare, explain, read_log
 from lightning_gradcam.command import main
-from lightning_gradcam.commands import lines
-from lightning_gradcam.commands.files import apart, safe
+from lightning_gradcam.commands import explaining, lines
+from lightning_gradcam.commands.checkpoints import _misfits
+from lightning_gradcam.commands.files import apart, safe, write, write_picture
+from lightning_gradcam.commands.naming import class_names
+from lightning_gradcam.commands.networks import Network
+from lightning_gradcam.errors import SettingError
 from lightning_gradcam.logs import schema
+from lightning_gradcam.reading import AttentionLog
 
 from .conftest import Classifier, make_pairs, small_cnn
 from .dashboard.test_plugin import MAPS, look_record, write_parts, write_run
@@ -325,6 +332,58 @@ def test_pictures_that_cannot_be_drawn_do_not_stop_the_others(tmp_path, capsys) 
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["b-network.6-filmstrip.png"]
 
 
+def test_no_fault_of_one_file_stops_the_others(logs, tmp_path, capsys, monkeypatch) -> None:
+    """Whatever it is; it is told at the end by its type."""
+    whole = AttentionLog.filmstrip
+
+    def failing(log: AttentionLog, **options: object) -> Image.Image:
+        if log.run == "version_10":
+            raise MemoryError("no room\nfor it") if log.layer == "network.0" else OSError(28, "No space left")
+        return whole(log, **options)
+
+    monkeypatch.setattr(AttentionLog, "filmstrip", failing)
+    assert main(["export", str(logs), "--film", "--csv", "--out", str(tmp_path)]) == 2
+    out, err = capsys.readouterr()
+    names = ["version_2-network.0-filmstrip.png", "version_2-network.5-filmstrip.png", "numbers.csv"]
+    assert out.splitlines() == [str(tmp_path / name) for name in names]
+    first, second = (str(tmp_path / f"version_10-network.{layer}-filmstrip.png") for layer in (0, 5))
+    assert err.splitlines()[-1] == (
+        f"lightning-gradcam: {first!r} is not written: MemoryError: no room for it; {second!r} is not written: "
+        "OSError: No space left"
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
+
+
+def test_runs_that_have_not_all_that_is_chosen_are_left_out(logs, tmp_path, capsys) -> None:
+    """They are told at the end, with the nearest look; the others are written, in the table too."""
+    assert main(["export", str(logs), "--npz", "--csv", "--epochs", "0,3", "--out", str(tmp_path)]) == 2
+    out, err = capsys.readouterr()
+    names = ["version_2-network.0.npz", "version_2-network.5.npz", "numbers.csv"]
+    assert out.splitlines() == [str(tmp_path / name) for name in names]
+    assert err.splitlines()[-1].startswith(
+        "lightning-gradcam: left out: --epochs 3: run 'version_10', layer 'network.0' has no such look, the nearest is "
+        "2; accepted are 0, 1, 2; left out: --epochs 3: run 'version_10', layer 'network.5' has no"
+    )
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "numbers.csv").read_text())))
+    assert {(row["run"], row["step"]) for row in rows} == {("version_2", "0"), ("version_2", "3")}
+
+
+@pytest.mark.parametrize("which", ["wrong", "moved"])
+def test_pictures_may_be_of_the_images_that_are_most(logs, tmp_path, capsys, which) -> None:
+    """Wrong, or moved; of arrays and of the table it says nothing."""
+    log = read_log(logs).of("version_2", "network.5")
+    options = ["--run", log.run, "--layer", log.layer, "--images", which, "--out", tmp_path]
+    film, lapse, _ = told(capsys, "export", logs, "--film", "--lapse", "--pdf", *options)
+    expected = np.asarray(log.filmstrip(images=which).convert("RGB"))
+    assert (np.asarray(Image.open(film).convert("RGB")) == expected).all()
+    assert Path(lapse).read_bytes() == log.timelapse(images=which)
+    for kind in ("--npz", "--csv"):
+        assert refused(capsys, "export", logs, "--film", kind, *options, "--force") == (
+            f"--images {which} is for pictures, --film, --lapse and --pdf; with --npz and --csv accepted are places, "
+            "as 0,3"
+        )
+
+
 WRONG_LOGS = {  # by the arguments behind the log's folder: what the sentence has
     ("export",): "export is not told what to write; accepted are --npz, --csv, --film, --lapse and --pdf",
     ("show", "--run", "verson_2"): "run='verson_2' is not there; did you mean 'version_2'",
@@ -333,6 +392,12 @@ WRONG_LOGS = {  # by the arguments behind the log's folder: what the sentence ha
     "nearest is 3; accepted are 0, 1, 2, 3",
     ("export", "--npz", "--images", "4"): "--images 4: run 'version_2', layer 'network.0' has 4; accepted are 0 to 3",
     ("export", "--npz", "--epochs", "0;9"): "argument --epochs: '0;9' is not accepted: it takes whole numbers",
+    (
+        "export",
+        "--film",
+        "--images",
+        "worng",
+    ): "argument --images: 'worng' is not accepted: it takes places with",
     ("export", "--npy"): "'--npy' is nothing that lightning-gradcam export takes; did you mean '--npz' or ",
     ("export", "--npz", "--epoch", "1"): "did you mean '--epochs'?",
 }
@@ -355,9 +420,41 @@ def test_commands_that_are_none_and_folders_that_are_not_there(tmp_path, capsys)
     assert refused(capsys).startswith("no command is given; accepted are show, ")
     assert "arguments are required: LOGDIR" in refused(capsys, "show")
     assert f"{str(tmp_path / 'logs')!r} is one" in refused(capsys, "show", tmp_path / "lgs")
-    assert refused(capsys, "export", tmp_path / "logs", "--csv", "--out", tmp_path / "file").startswith(
-        f"{str(tmp_path / 'file')!r}: "
+    assert refused(capsys, "export", tmp_path / "logs", "--csv", "--out", tmp_path / "file").endswith(
+        f"cannot be written, for {str(tmp_path / 'file')!r} is a file; accepted is a folder that can be written in"
     )
+
+
+def test_an_event_file_is_no_folder(logs, capsys) -> None:
+    """Its own is named."""
+    file = event_file(logs / "version_2")
+    for args in (["show", file], ["export", file, "--csv"]):
+        said = refused(capsys, *args)
+        assert said == f"LOGDIR {str(file)!r} is a file; accepted is a folder, as its own, {str(logs / 'version_2')!r}"
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="a folder that nobody may write in, as root either")
+def test_where_nothing_can_be_written_is_told_before_any_work(logs, images, capsys) -> None:
+    """With the path that was given."""
+    said = refused(capsys, "explain", "no.such:model", images, "--out", "/proc/grid.png")
+    assert said.startswith("'/proc/grid.png' cannot be written in '/proc': ")
+    assert said.endswith("; accepted is a folder that can be written in")
+    said = refused(capsys, "export", logs, "--npz", "--csv", "--out", "/proc/deep/er")
+    assert said.startswith("'/proc/deep/er/numbers.csv' cannot be written in '/proc': ")
+
+
+def test_a_file_that_cannot_be_written_is_told_by_its_own_name(tmp_path) -> None:
+    """Never by that of the part; a format that does not take a picture, too."""
+
+    def failing(file: BinaryIO) -> None:
+        raise OSError(28, "No space left on device", file.name)
+
+    with pytest.raises(OSError, match=re.escape(f"[Errno 28] No space left on device: {str(tmp_path / 'a.npz')!r}")):
+        write(tmp_path / "a.npz", failing)
+    wide = Image.new("RGB", (20000, 1))
+    with pytest.raises(SettingError, match=r"wide.webp': a picture of 20000x1 cannot be written as WEBP: "):
+        write_picture(tmp_path / "wide.webp", wide)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_help_is_shown_without_torch_and_says_each_option(tmp_path) -> None:
@@ -448,6 +545,22 @@ def test_explain_takes_pretrained_weights_with_their_transforms(images, tmp_path
     assert head.split()[:3] == ["image", "answer", "class"]
     assert f"predicted {weights.meta['categories'][int(scores.argmax())]} ({float(scores.max()):.0%})" in row
     assert {str(int(scores.argmax())), lines.number(float(scores.max()))} <= set(row.split())
+    options = ["--target", "goldfish", "--weights", "DEFAULT", "--out", tmp_path / "h.png"]
+    _, head, row, _ = told(capsys, "explain", "resnet18", image, *options)
+    assert head.split()[3] == "target"
+    assert re.split("  +", row)[3] == "1"
+
+
+@pytest.mark.parametrize("kind", ["F", "I", "I;16"])
+def test_deep_pictures_are_cut_as_their_weights_have_it_within_their_own_range(kind) -> None:
+    """Bicubic resizing swings over at edges, which of floats would be refused."""
+    edge = np.kron([[0, 1], [1, 0]], np.ones((20, 20)))
+    pixels = {"F": edge.astype(np.float32), "I": (edge * 65535).astype(np.int32), "I;16": edge * 65535}[kind]
+    picture = Image.fromarray(pixels.astype(np.uint16) if kind == "I;16" else pixels)
+    network = Network(small_cnn(), crop=(64, (48, 48)), interpolation=InterpolationMode.BICUBIC)
+    cut = explaining._cut(picture, network)
+    assert (cut.mode, cut.size) == (kind, (48, 48))
+    assert (np.asarray(cut).min(), np.asarray(cut).max()) == (pixels.min(), pixels.max())
 
 
 def test_explain_takes_names_of_the_classes(images, tmp_path, capsys) -> None:
@@ -462,6 +575,61 @@ def test_explain_takes_names_of_the_classes(images, tmp_path, capsys) -> None:
     assert re.search(r"predicted (a cat|a dog|an owl) \(\d+%\) +[0-2] ", rows[0])
     said = refused(capsys, "explain", *options, "--names", tmp_path / "lost.txt", "--out", tmp_path / "g.png")
     assert said.endswith("accepted are names with commas, or a file of them")
+    said = refused(capsys, "explain", *options, "--names", "a cat,a dog", "--out", tmp_path / "g.png")
+    assert said.startswith("class_names has 2 names; the model has 3 classes")
+
+
+def test_a_target_is_named_and_has_a_column_where_it_is_not_what_is_predicted(images, tmp_path, capsys) -> None:
+    """By number or by name, one with a comma in it too."""
+    out = ["--out", tmp_path / "g.png", "--force"]
+    (tmp_path / "names.txt").write_text("a cat\nbig, bad\nan owl\n")
+    torch.manual_seed(0)
+    torch.save(small_cnn().state_dict(), tmp_path / "weights.pt")
+    options = ["explain", NETWORK, images / "image1.png", "--checkpoint", tmp_path / "weights.pt", *out]
+    _, head, row, _ = told(capsys, *options)
+    assert "target" not in head.split()
+    predicted = int(row.split()[4])
+    others = [one for one in range(3) if one != predicted]
+    assert "target" not in told(capsys, *options, "--target", predicted)[1].split()
+    names = ["--names", tmp_path / "names.txt"]
+    for other in others:
+        _, head, row, _ = told(capsys, *options, "--target", other)
+        assert head.split()[2:5] == ["class", "target", "score"]
+        assert row.split()[4:6] == [str(predicted), str(other)]
+        named = told(capsys, *options, *names, "--target", ["a cat", "big, bad", "an owl"][other])[2]
+        assert named.split()[-7:] == row.split()[-7:]
+    _, _, *rows, _ = told(capsys, *options, *names, "--target", "an owl,1, a cat")
+    assert [re.split("  +", row)[3] for row in rows] == ["2", "1", "0"]
+
+
+def test_names_in_a_file_are_a_line_each(tmp_path) -> None:
+    """UTF-8 whatever the machine's own; blank lines at the end are none, others would shift all behind them."""
+    file = tmp_path / "names.txt"
+    file.write_bytes("\ufeffété\r\na, b\r\n日本 \r\n\r\n  \r\n".encode())
+    assert class_names(str(file)) == ["été", "a, b", "日本"]
+    wrong = {
+        "\ncross\ncircle\n": "line 1 is blank; accepted are names with commas, or a file of them, one a class",
+        "cross\n \ncircle": "line 2 is blank",
+        "\n\n": "has no names",
+        b"\xe9t\xe9": "'utf-8' codec can't decode",
+    }
+    for text, words in wrong.items():
+        file.write_bytes(text if isinstance(text, bytes) else text.encode())
+        with pytest.raises(SettingError, match=re.escape(words)):
+            class_names(str(file))
+    for given, words in ((",", "--names ',' has no names"), ("a,,b", "--names 'a,,b': name 2 is blank")):
+        with pytest.raises(SettingError, match=words):
+            class_names(given)
+
+
+def test_names_that_come_with_weights_and_do_not_fit_are_left_out(images, tmp_path, capsys, monkeypatch) -> None:
+    """As of weights whose head is another; it is said, and numbers are shown."""
+    network = Network(small_cnn(), categories=("a cat", "a dog"))
+    monkeypatch.setattr(explaining, "find_network", lambda args: network)
+    assert main(["explain", "any", str(images / "image1.png"), "--out", str(tmp_path / "g.png")]) == 0
+    out, err = capsys.readouterr()
+    assert "names of classes are left out: class_names has 2 names; the model has 3 classes" in err
+    assert re.search(r"predicted [0-2] \(\d+%\)", out)
 
 
 def test_weights_that_cannot_be_had_are_told(images, tmp_path, capsys, monkeypatch) -> None:
@@ -527,6 +695,32 @@ def test_what_does_not_fit_of_a_checkpoint_is_told_with_its_keys(images, tmp_pat
     assert "cannot be read" in refused(capsys, "explain", NETWORK, images, "--checkpoint", images / "notes.txt")
 
 
+def test_the_number_of_classes_is_named_where_a_heads_alone_differs() -> None:
+    """Not of numbers without a dimension, of what is no tensor, of one output, or of layers within."""
+    own = small_cnn(classes=4).state_dict() | {"scale": torch.ones(3)}
+    head = {"9.weight": torch.ones(7, 8), "9.bias": torch.ones(7)}
+    assert _misfits(own | head, own).endswith("; is it --classes 7?")
+    assert _misfits(own | {"9.bias": torch.ones(7)}, own).endswith("; is it --classes 7?")
+    others = [
+        {"scale": torch.tensor(1.0)},
+        {"scale": None},
+        {"9.weight": torch.ones(1, 8), "9.bias": torch.ones(1)},
+        {"9.weight": torch.ones(7, 9), "9.bias": torch.ones(7)},
+        {"1.bias": torch.ones(7), "5.bias": torch.ones(7)},
+        {"scale": torch.ones(7)} | head,
+    ]
+    for other in others:
+        assert "--classes" not in _misfits(own | other, own)
+    assert _misfits(own | {"scale": None}, own) == (
+        "1 of 12 keys are of another shape (scale is no tensor there and (3,) in the model)"
+    )
+    scalar = own | {"scale": torch.tensor(1.0)}
+    assert _misfits(own | {"scale": torch.tensor(1)}, own).endswith("(scale is () there and (3,) in the model)")
+    assert _misfits(own, scalar).endswith("(scale is (3,) there and () in the model)")
+    extra = own | {"_extra_state": None}
+    assert _misfits(extra, extra) == ""
+
+
 def test_of_two_models_in_a_checkpoint_the_first_is_taken_and_said(images, tmp_path, capsys) -> None:
     """As of a student and its teacher."""
     state = {f"{who}.{key}": value for who in ("student", "teacher") for key, value in small_cnn().state_dict().items()}
@@ -558,7 +752,12 @@ WRONG_MODELS = {
     (NETWORK, "--layer", "66"): "target_layer='66' is not a layer of the model",
     (NETWORK, "--method", "gradcan"): "method='gradcan' is unknown; did you mean 'gradcam'",
     (NETWORK, "--target", "3"): "target=3 is no class of this model, which has 3 (0 to 2)",
-    (NETWORK, "--target", "cat"): "argument --target: 'cat' is not accepted: it takes predicted, a class's number",
+    (NETWORK, "--target", "cat"): "--target 'cat': the classes have no names; accepted are predicted, a class's number",
+    (NETWORK, "--target", "-1"): "--target '-1': the classes have no names; accepted are predicted, a class's",
+    (NETWORK, "--target", "dg", "--names", "cat,dog,owl"): "--target 'dg' is no class's name; did you mean 'dog'?; acc",
+    (NETWORK, "--target", "0,dg", "--names", "cat,dog,owl"): "--target 'dg' is no class's name; did you mean 'dog'?",
+    (NETWORK, "--target", "a", "--names", "a,b,a"): "--target 'a' is the name of several classes; accepted is one of "
+    "[0, 2]",
     (NETWORK, "--size", "3,4,5"): "argument --size: '3,4,5' is not accepted: it takes a height and a width",
     (NETWORK, "--mean", "0.5"): "mean=0.5 and std=None: accepted are both or neither",
     (NETWORK, "--size", "1"): f"MODEL '{NETWORK}' cannot be asked of these images: RuntimeError: ",
@@ -605,17 +804,23 @@ def test_compare_prints_the_table_and_saves_its_picture(images, tmp_path, capsys
     things[:, 5:15, 6:12] = 1
     for thing, place in zip(things, (1, 2, 10), strict=True):
         Image.fromarray(thing).save(masks / f"image{place}.bmp")
+    names = ["cat", "dog", "owl"]
     options = ["--checkpoint", tmp_path / "weights.pt", "--methods", "gradcam, layercam", "--layers", "0,6"]
+    options += ["--names", ",".join(names), "--target", "dog"]
     options += ["--mean", "0.5", "--std", "0.5", "--masks", masks, "--out", tmp_path / "picture.png"]
     printed = told(capsys, "compare", NETWORK, images, *options)
     model = small_cnn()
     model.load_state_dict(torch.load(tmp_path / "weights.pt"))
     paths = [images / f"image{place}.png" for place in (1, 2, 10)]
-    found = compare(model, paths, None, ["0", "6"], ["gradcam", "layercam"], masks=things > 0, mean=0.5, std=0.5)
+    asked = {"masks": things > 0, "mean": 0.5, "std": 0.5, "class_names": names, "target": 1}
+    found = compare(model, paths, None, ["0", "6"], ["gradcam", "layercam"], **asked)
     without_cost = [line.rsplit(None, 1)[0].split() for line in str(found).splitlines()]
     assert [line.rsplit(None, 1)[0].split() for line in printed[:-1]] == without_cost
     assert len(printed) == 2 + 4 + 1
-    assert (np.asarray(Image.open(printed[-1]).convert("RGB")) == np.asarray(found.picture().convert("RGB"))).all()
+    assert (
+        np.asarray(Image.open(printed[-1]).convert("RGB"))
+        == np.asarray(found.picture(name="image1.png").convert("RGB"))
+    ).all()
     (masks / "image2.bmp").unlink()
     said = refused(capsys, "compare", NETWORK, images, *options, "--force")
     assert said == f"--masks {str(masks)!r} has no picture for 'image2.png'; accepted is one, as 'image2.png'"

@@ -5,9 +5,10 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from lightning_gradcam import Comparison, compare, explain
+from lightning_gradcam import Comparison, compare, comparison, explain
 from lightning_gradcam.cam.methods import METHODS
 from lightning_gradcam.errors import SettingError
+from lightning_gradcam.pictures.beside import beside
 
 from .cam.test_attention import ViT
 from .conftest import small_cnn
@@ -109,6 +110,8 @@ def test_layers_that_are_compared() -> None:
         ({"layers": "blocks"}, "layers='blocks'; accepted is a list of names, or None"),
         ({"methods": []}, "methods=[]; accepted is a list of names, or None"),
         ({"layers": ["blocks.9"]}, "target_layer='blocks.9' is not a layer of the model"),
+        ({"class_names": "cat"}, "class_names='cat'; accepted is a sequence of names"),
+        ({"class_names": ["cat"]}, "class_names has 1 names; the model has 5 classes"),
         ({"methods": ["gradcma"]}, "method='gradcma' is unknown; did you mean 'gradcam'"),
         ({"target": [0, 1]}, "target=[0, 1] is several classes an image; accepted here is one"),
         ({"masks": torch.ones(6, 24)}, "masks has the shape (6, 24) for 6 images; accepted is (N, H, W)"),
@@ -116,6 +119,42 @@ def test_layers_that_are_compared() -> None:
 )
 def test_wrong_settings_are_refused(images: Tensor, wrong: dict, sentence: str) -> None:
     """With the user's own value, and what is accepted."""
-    with pytest.raises(SettingError) as told:
+    with pytest.raises((SettingError, TypeError)) as told:
         compare(ViT("fused"), images, **wrong)
     assert str(told.value).startswith(sentence)
+
+
+@pytest.mark.parametrize(("wrong", "sentence"), [("00", "is not a layer of the model"), ("9", "'9'")])
+def test_a_wrong_layer_is_told_before_any_is_measured(images: Tensor, monkeypatch, wrong: str, sentence: str) -> None:
+    """One that is not there, and one that gives no map."""
+    measured: list[object] = []
+    monkeypatch.setattr(comparison, "compute_cams", lambda *args: measured.append(args))
+    with pytest.raises(SettingError, match=sentence):
+        compare(small_cnn(), images, layers=["0", "5", wrong])
+    assert measured == []
+
+
+def test_the_bar_leaves_the_line_to_what_is_printed_next(images: Tensor, capsys) -> None:
+    """Also where an error is."""
+    compare(small_cnn(), images[:2], layers=["5"], methods=["gradcam"])
+    assert capsys.readouterr().err.endswith("\n")
+
+
+def test_names_are_in_the_picture(images: Tensor, monkeypatch) -> None:
+    """Of the classes, and of the image where it has one."""
+    headers: list[tuple[str, ...]] = []
+
+    def drawn(picture, caption, cells, title, subtitle) -> Image.Image:
+        headers.append((caption, title, subtitle))
+        return beside(picture, caption, cells, title, subtitle)
+
+    monkeypatch.setattr(comparison, "beside", drawn)
+    names = ["cat", "dog", "owl"]
+    found = compare(small_cnn(), images, layers=["5"], methods=["gradcam"], target=1, class_names=names)
+    plain, named = found.picture(), found.picture(name="pets.png")
+    predicted = names[int(found.maps[0].predictions[0])]
+    assert headers[0] == (f"predicted {predicted} ({found.maps[0].scores[0, 0]:.0%})", "image 0", headers[1][2])
+    assert headers[1][1] == "pets.png"
+    assert headers[0][2] == "target: dog  ·  multiclass"
+    assert plain.size == named.size
+    assert plain.tobytes() != named.tobytes()

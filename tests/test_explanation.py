@@ -1,5 +1,7 @@
 """`explain`, in one call."""
 
+import copy
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ from pytorch_grad_cam import GradCAM
 from torch import nn
 
 from lightning_gradcam import Explanation, explain
+from lightning_gradcam.errors import SettingError
 
 from .conftest import small_cnn
 
@@ -123,6 +126,29 @@ def test_labels_are_for_captions_and_for_the_target(model) -> None:
         explain(model, torch.rand(2, 3, 16, 16), labels=[1, 2, 0])
 
 
+@pytest.mark.parametrize("labels", [[0, None], ["cat", "dog"], [[0], [1, 2]], object()])
+def test_labels_that_are_no_numbers_are_refused(model, labels) -> None:
+    """With what was given."""
+    with pytest.raises(SettingError, match=r"^labels=.*; accepted are numbers, a label an image, or a tensor") as told:
+        explain(model, torch.rand(2, 3, 16, 16), labels=labels)
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
+def test_a_copy_knows_the_model_and_a_stored_one_does_not(model, copied) -> None:
+    """The same curves; and all that it holds."""
+    found = explain(model, torch.rand(2, 3, 16, 16))
+    other = copied(found)
+    assert torch.equal(other.removal([0.5]).most, found.removal([0.5]).most)
+    assert torch.equal(other.heatmaps, found.heatmaps)
+    assert (other.heatmaps is found.heatmaps) == (copied is copy.copy)
+    assert other.grid().tobytes() == found.grid().tobytes()
+    assert found == found
+    assert found != other
+    with pytest.raises(RuntimeError, match="which is not stored"):
+        copied(pickle.loads(pickle.dumps(found))).removal()
+
+
 @pytest.mark.parametrize(
     ("images", "options", "message"),
     [
@@ -185,8 +211,10 @@ def test_a_model_of_gray(tmp_path, caplog) -> None:
         assert torch.allclose(found.raw, expected.raw, atol=1e-6)
         assert np.abs(found._images.pictures[0].astype(int) - gray[..., None]).max() <= 1
     inside = nn.Sequential(ToGray(), *model)
-    with pytest.raises(AssertionError, match="three channels"), caplog.at_level("INFO", "lightning_gradcam"):
-        explain(inside, [tmp_path / "colour.png"])
+    assert caplog.text.count("pictures are given to it as gray") == 1  # of the file that has colours
+    caplog.clear()
+    with pytest.raises(AssertionError, match="three channels"):
+        explain(inside, [tmp_path / "gray.png", tmp_path / "colour.png"])
     assert "pictures are given to it as gray; channels=(0, 1, 2) gives red, green and blue" in caplog.text
     found = explain(inside, [tmp_path / "colour.png"], channels=(0, 1, 2))
     assert (found._images.pictures[0] == picture).all()
@@ -215,12 +243,21 @@ class Pair(nn.Module):
 
 def test_class_names_are_in_answers_and_captions(model) -> None:
     """In the header too, of a class that is explained."""
-    names = [f"kind {place}" for place in range(10)]
+    names = ["kind 0", "kind 1", "kind 2"]
     found = explain(model, [pixels(16, 16)], target=1, class_names=names)
     assert found.answers[0].startswith(f"predicted {names[int(found.predictions[0])]} (")
     assert "target: kind 1" in found._images.about
     with pytest.raises(TypeError, match="class_names='cat'; accepted is a sequence of names"):
         explain(model, [pixels(16, 16)], class_names="cat")
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_class_names_are_as_many_as_classes(model, count) -> None:
+    """Others are refused, as by the callback; of a task without classes they say nothing."""
+    names = [f"kind {place}" for place in range(count)]
+    with pytest.raises(ValueError, match=rf"^class_names has {count} names; the model has 3 classes; if its outputs"):
+        explain(model, torch.rand(2, 3, 16, 16), class_names=names)
+    assert explain(model, torch.rand(2, 3, 16, 16), class_names=names, task="none").predictions.tolist() == [0, 0]
 
 
 def test_many_channels(caplog) -> None:
@@ -240,3 +277,39 @@ def test_pictures_of_16_bits_are_not_cut_off(tmp_path) -> None:
     found = explain(small_cnn(), [tmp_path / "deep.png", tmp_path / "flat.png"])
     deep, flat = (np.asarray(picture).astype(int) for picture in found._images.pictures)
     assert np.abs(deep - flat).max() <= 1
+
+
+def shown_of(*pictures: object) -> list[np.ndarray]:
+    """The first channel of each as it is shown."""
+    return [np.asarray(picture)[..., 0].astype(int) for picture in explain(small_cnn(), pictures)._images.pictures]
+
+
+def test_pictures_of_floats_are_read_as_arrays_of_floats_are(tmp_path) -> None:
+    """In 0..1, of a TIFF and of Pillow's own; others are refused."""
+    ramp = np.linspace(0, 1, 256, dtype=np.float32).reshape(16, 16)
+    Image.fromarray(ramp).save(tmp_path / "floats.tif")
+    for shown in shown_of(tmp_path / "floats.tif", Image.fromarray(ramp)):
+        assert np.abs(shown - np.arange(256).reshape(16, 16)).max() <= 1
+    model = small_cnn(1)
+    assert torch.equal(explain(model, [Image.fromarray(ramp)]).raw, explain(model, [ramp]).raw)
+    with pytest.raises(ValueError, match=r"images\[0\] holds floats from 0 to 255; accepted are 0..1, or uint8"):
+        explain(small_cnn(), [Image.fromarray(ramp * 255)])
+
+
+def test_what_is_white_is_told_by_the_mode_and_one_rule_for_all_images(caplog) -> None:
+    """Not by what each has: a dark image stays dark."""
+    ramp = np.arange(256).reshape(16, 16)
+    dark, words = Image.fromarray(ramp.astype(np.uint16)), Image.fromarray((ramp * 257).astype(np.int32))
+    assert dark.mode == "I;16"
+    assert words.mode == "I"
+    assert shown_of(dark)[0].max() <= 1
+    low = Image.fromarray(ramp.astype(np.int32))
+    first, second = shown_of(low, words)
+    assert first.max() <= 1
+    assert np.abs(second - ramp).max() <= 1
+    assert "8 bits" not in caplog.text
+    for shown in shown_of(low, low):
+        assert np.abs(shown - ramp).max() <= 1
+    assert caplog.text.count("2 images of Pillow's mode 'I' hold no number above 255: they are taken to be of") == 1
+    with pytest.raises(ValueError, match=r"images\[0\] holds whole numbers from 0 to 65791; accepted are 0..65535"):
+        explain(small_cnn(), [Image.fromarray((ramp * 258 + 1).astype(np.int32).clip(0) - (ramp == 0))])

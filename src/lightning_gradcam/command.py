@@ -142,7 +142,12 @@ def _add_export(parser: _Parser) -> None:
     kinds.add_argument("--lapse", action="store_true", help="a time-lapse as WebP, a file a run and layer")
     kinds.add_argument("--pdf", action="store_true", help="a figure as PDF, a file a run and layer")
     parser.add_argument("--epochs", metavar="E,E", type=_whole_numbers, help="those looks alone, as 0,5,10")
-    parser.add_argument("--images", metavar="N,N", type=_whole_numbers, help="those alone, by place, as 0,3")
+    parser.add_argument(
+        "--images",
+        metavar="N,N|WHICH",
+        type=_images,
+        help="those alone, by place, as 0,3; of pictures also wrong or moved, those that are most",
+    )
     _add_force(parser)
 
 
@@ -164,8 +169,9 @@ def _add_model(parser: _Parser) -> None:
         metavar="CLASS",
         type=_target,
         default="predicted",
-        help="a class by its number (default: predicted)",
+        help="a class by its number, or by its name where names are known; several with commas (default: predicted)",
     )
+    parser.add_argument("--names", metavar="A,B|FILE", help="of the classes: with commas, or a file with a line each")
     parser.add_argument("--size", metavar="H,W", type=_sizes, help="that images are brought to, or one for both sides")
     parser.add_argument("--mean", metavar="M,M,M", type=_numbers, help="what normalising subtracts, in units of 0..1")
     parser.add_argument("--std", metavar="S,S,S", type=_numbers, help="what it divides by")
@@ -176,7 +182,6 @@ def _add_explain(parser: _Parser) -> None:
     _add_model(parser)
     parser.add_argument("--layer", type=_names, help="dotted name, of several with commas the average; else found")
     parser.add_argument("--method", help="by name, as gradcam, layercam, relevance; else the one that fits")
-    parser.add_argument("--names", metavar="A,B|FILE", help="of the classes: with commas, or a file with a line each")
     parser.add_argument("--trust", action="store_true", help="also measure whether the maps can be believed")
     parser.add_argument("--out", metavar="FILE", default="grid.png", help="the picture (default: grid.png)")
 
@@ -239,6 +244,12 @@ def _whole_numbers(text: str) -> list[int]:
     return found
 
 
+def _images(text: str) -> str | list[int]:
+    if text in ("moved", "wrong"):
+        return text
+    return list(dict.fromkeys(_listed(text, _whole, "places with commas, as 0,3; of pictures also wrong or moved")))
+
+
 def _numbers(text: str) -> float | list[float]:
     found: list[float] = _listed(text, float, "a number, or numbers with commas, as 0.485,0.456,0.406")
     return found[0] if len(found) == 1 else found
@@ -260,9 +271,11 @@ def _count(text: str) -> int:
 
 
 def _target(text: str) -> str | int | list[int]:
-    if text == "predicted":
+    """Classes by number; what is none may be a name, of a class that only the model, or its weights, tell."""
+    try:
+        found = [_whole(part.strip()) for part in text.split(",")]
+    except ValueError:
         return text
-    found: list[int] = _listed(text, _whole, "predicted, a class's number, or several with commas, as 0,2")
     return found[0] if len(found) == 1 else found
 
 

@@ -25,7 +25,7 @@ from lightning_gradcam.pictures.appearance import Appearance, Channels, Statisti
 from lightning_gradcam.pictures.beside import Beside, beside
 from lightning_gradcam.pictures.captions import to_target
 from lightning_gradcam.pictures.given import Picture, Size, checked_labels, prepared
-from lightning_gradcam.pictures.shown import ShownImages, show_images
+from lightning_gradcam.pictures.shown import ShownImages, check_names, check_names_fit, show_images
 from lightning_gradcam.timeline.history import History
 from lightning_gradcam.timeline.metrics import measure
 from lightning_gradcam.values import plain
@@ -55,7 +55,7 @@ class Compared(NamedTuple):
     forwards: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # tensors are equal place by place
 class Comparison:
     """Layers and methods, the best first: those that tell classes apart by their faithfulness, then those that do not.
 
@@ -83,11 +83,12 @@ class Comparison:
         """Return the rows as dicts, as `pandas.DataFrame` takes them."""
         return [row._asdict() for row in self.rows]
 
-    def picture(self, image: int = 0) -> Image.Image:
+    def picture(self, image: int = 0, name: str | None = None) -> Image.Image:
         """Return one picture: an image by each method at each layer, best first, with its own numbers under it.
 
         Args:
             image: its place among the images.
+            name: what the header calls it; None: by its place.
 
         Raises:
             SettingError: there are not so many.
@@ -98,7 +99,7 @@ class Comparison:
         pairs = zip(self.rows, self.metrics, self.maps, strict=True)
         cells = [_cell(row, numbers, maps, image, self.images.size) for row, numbers, maps in pairs]
         caption = self.images.captions(self.maps[0])[image].text
-        return beside(self.images.pictures[image], caption, cells, f"image {image}", self.images.about)
+        return beside(self.images.pictures[image], caption, cells, name or f"image {image}", self.images.about)
 
 
 def _cell(row: Compared, numbers: dict[str, Tensor], maps: Maps, image: int, size: tuple[int, int]) -> Beside:
@@ -125,6 +126,7 @@ def compare(
     mean: Statistics | None = None,
     std: Statistics | None = None,
     channels: Channels | None = None,
+    class_names: Sequence[str] | None = None,
     size: Size | None = None,
     batch_size: int | None = None,
     output: Output | None = None,
@@ -146,6 +148,7 @@ def compare(
         mean: as in `explain`.
         std: as in `explain`.
         channels: as in `explain`.
+        class_names: as in `explain`.
         size: as in `explain`.
         batch_size: as in `explain`.
         output: as in `explain`.
@@ -154,21 +157,24 @@ def compare(
         ValueError: a setting or an image that cannot work; the sentence names it.
         TypeError: a value of another type than accepted.
     """
+    check_names(class_names)
     appearance = Appearance(plain(mean), plain(std), plain(channels))
     ready, shown, appearance = prepared(images, plain(size), appearance, takes_gray(model))
     known, things = checked_labels(labels, len(ready)), _checked_masks(masks, ready)
     asked = Settings(target=target, task=task, batch_size=batch_size, output=output)
     if asked.targets > 1:
         raise SettingError(f"target={quoted(target)} is several classes an image; accepted here is one")
-    trial = _Trial(Lender(model), Inputs(ready), known, asked)
+    trial = _Trial(Lender(model), Inputs(ready), known, asked, len(class_names or ()))
     pairs = trial.pairs(_words("layers", layers), _words("methods", methods))
     plan = trial.plan(pairs[0])
-    found = [trial.compared(settings, things) for settings in tqdm(pairs, desc="compare", leave=False)]
+    check_names_fit(class_names, plan.task)
+    with tqdm(pairs, desc="compare") as bar:  # it stays, so that what is printed next begins a line
+        found = [trial.compared(settings, things) for settings in bar]
     found.sort(key=lambda one: _place(one[0]))
     rows, metrics, maps = ([one[part] for one in found] for part in range(3))
     truth = plan.known(known).truth
-    about = f"{to_target(plan, truth is not None, None)}  ·  {plan.task.kind}"
-    pictures = show_images(shown, truth, plan.task, appearance, about)
+    about = f"{to_target(plan, truth is not None, class_names)}  ·  {plan.task.kind}"
+    pictures = show_images(shown, truth, plan.task, appearance, about, class_names)
     return Comparison(rows, metrics, maps, pictures)  # type: ignore[arg-type]
 
 
@@ -183,13 +189,19 @@ class _Trial:
     inputs: Inputs
     labels: Tensor | None
     settings: Settings
+    named: int  # classes
 
     def plan(self, settings: Settings) -> Plan:
-        return self.lender.look(lambda lent, own: make_plan(lent, self.inputs, self.labels, own), settings)
+        return self.lender.look(self._planned, settings)
+
+    def _planned(self, lent: nn.Module, settings: Settings) -> Plan:
+        return make_plan(lent, self.inputs, self.labels, settings, named=self.named)
 
     def pairs(self, layers: Sequence[str] | None, methods: Sequence[str] | None) -> list[Settings]:
-        layers = self._candidates() if layers is None else layers
         of_layers = [one for one in methods or METHODS if one != RELEVANCE]
+        for layer in layers or ():  # a wrong one is told before all others are measured
+            self.plan(replace(self.settings, target_layer=layer, method=next(iter(of_layers), None)))
+        layers = self._candidates() if layers is None else layers
         found = [replace(self.settings, target_layer=layer, method=one) for layer in layers for one in of_layers]
         if methods is None or RELEVANCE in methods:
             found += self._relevance(is_asked=methods is not None)
@@ -207,7 +219,7 @@ class _Trial:
 
     def _candidates(self) -> list[str]:
         def found(lent: nn.Module, settings: Settings) -> list[str]:
-            plan = make_plan(lent, self.inputs, self.labels, settings)
+            plan = self._planned(lent, settings)
             few = self.inputs.of([0, min(1, len(self.inputs.images) - 1)]).on(lent)
             layers = candidates(lent, lambda images: plan.rows_of(lent, few.instead(images))[1], few.images)
             return [*dict.fromkeys([*plan.names, *layers])]
@@ -216,7 +228,7 @@ class _Trial:
 
     def compared(self, settings: Settings, masks: Tensor | None) -> tuple[Compared, dict[str, Tensor], Maps]:
         def looked(lent: nn.Module, own: Settings) -> tuple[float, Maps]:
-            plan = make_plan(lent, self.inputs, self.labels, own)
+            plan = self._planned(lent, own)
             known, few = plan.known(self.labels), range(min(_TIMED, len(self.inputs.images)))
             maps = _seconds(lambda: compute_cams(lent, self.inputs, known, plan, few))
             with torch.no_grad():

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from typing import Any
@@ -26,7 +27,7 @@ from lightning_gradcam.pictures.captions import to_header
 from lightning_gradcam.pictures.given import Picture, Size, checked_labels, prepared
 from lightning_gradcam.pictures.grid import grid
 from lightning_gradcam.pictures.render import overlay
-from lightning_gradcam.pictures.shown import ShownImages, check_names, show_images
+from lightning_gradcam.pictures.shown import ShownImages, check_names, check_names_fit, show_images
 from lightning_gradcam.timeline.history import History
 from lightning_gradcam.timeline.metrics import measure
 from lightning_gradcam.values import plain
@@ -36,7 +37,7 @@ logger = logging.getLogger(__name__)
 SHARES = tuple(step / 10 for step in range(1, 10))  # of the pixels, that `removal` removes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # tensors are equal place by place
 class Explanation:
     """Where a model looked in N images.
 
@@ -86,6 +87,14 @@ class Explanation:
         """Return what is stored: all but the model, which `removal` asks again."""
         return vars(self) | {"_remove": _forgotten}
 
+    def __copy__(self) -> "Explanation":
+        """Return one that shares all, and knows the model."""
+        return replace(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Explanation":
+        """Return one that shares nothing but the model."""
+        return replace(self, **deepcopy(vars(self), memo))  # functions, as what asks the model, are not copied
+
     def removal(self, shares: Sequence[float] = SHARES) -> "RemovalCurve":
         """Ask the model again, of the images with ever more of their pixels removed.
 
@@ -111,7 +120,7 @@ class Explanation:
         self.grid().save(path)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RemovalCurve:
     """What becomes of the explained classes as their images lose ever more pixels, which become blurred.
 
@@ -202,7 +211,8 @@ def explain(
     lender, inputs = Lender(model), Inputs(ready)
 
     def explained(lent: nn.Module, settings: Settings) -> tuple[Plan, Maps]:
-        plan = make_plan(lent, inputs, known, settings)
+        plan = make_plan(lent, inputs, known, settings, named=len(class_names or ()))
+        check_names_fit(class_names, plan.task)
         return plan, compute_cams(lent, inputs, plan.known(known), plan)[0].copied()()
 
     plan, found = lender.look(explained, settings)

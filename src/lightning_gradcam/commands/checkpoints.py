@@ -2,7 +2,7 @@
 
 import logging
 import pickle
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from lightning_gradcam.errors import SettingError, quoted
 logger = logging.getLogger(__name__)
 
 State = Mapping[str, Any]
+Shape = tuple[int, ...] | None  # of a tensor; None of anything else
 
 _BEHIND = ("state_dict", "model_state_dict", "model")  # where a file may have it among other things
 _MOST = 4  # keys that are named
@@ -110,7 +111,9 @@ def _misfits(found: State, own: State) -> str:
     others = [key for key in found if key not in own]
     reshaped = {key: (_shape(found[key]), _shape(own[key])) for key in own if key in found}
     reshaped = {key: shapes for key, shapes in reshaped.items() if shapes[0] != shapes[1]}
-    shapes = [f"{key} is {there} there and {here} in the model" for key, (there, here) in reshaped.items()]
+    shapes = [
+        f"{key} is {_said(there)} there and {_said(here)} in the model" for key, (there, here) in reshaped.items()
+    ]
     told = [
         f"{len(keys)} of {count} keys {what} ({_few(keys)})"
         for keys, count, what in (
@@ -120,22 +123,28 @@ def _misfits(found: State, own: State) -> str:
         )
         if keys
     ]
-    return "; ".join(told) + _meant(list(reshaped.values()))
+    return "; ".join(told) + _meant(reshaped)
 
 
-def _meant(shapes: Sequence[tuple[tuple[int, ...], tuple[int, ...]]]) -> str:
-    """Say so where it is the number of classes alone that differs."""
-    counts = {there[:1] for there, _ in shapes}
-    is_head = len(shapes) in (1, 2) and len(counts) == 1 and all(there[1:] == here[1:] for there, here in shapes)
-    return f"; is it --classes {counts.pop()[0]}?" if is_head else ""
+def _meant(reshaped: Mapping[str, tuple[Shape, Shape]]) -> str:
+    """Say so where it is the number of classes alone that differs: the first size of one layer's weight and bias."""
+    shapes, layers = list(reshaped.values()), {key.rpartition(".")[0] for key in reshaped}
+    if len(layers) != 1 or not all(there and here and there[1:] == here[1:] for there, here in shapes):
+        return ""
+    counts = {there[0] for there, _ in shapes if there}
+    return f"; is it --classes {counts.pop()}?" if len(counts) == 1 and min(counts) > 1 and len(shapes) < 3 else ""
 
 
 def _is_complex(value: Any) -> bool:
     return isinstance(value, Tensor) and value.is_complex()
 
 
-def _shape(value: Any) -> tuple[int, ...]:
-    return tuple(value.shape) if isinstance(value, Tensor) else (-1,)
+def _shape(value: Any) -> Shape:
+    return tuple(value.shape) if isinstance(value, Tensor) else None
+
+
+def _said(shape: Shape) -> str:
+    return "no tensor" if shape is None else str(shape)
 
 
 def _few(words: Iterable[str]) -> str:

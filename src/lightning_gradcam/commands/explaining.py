@@ -17,8 +17,9 @@ from torchvision.transforms import functional as transforms
 
 from lightning_gradcam.commands import lines
 from lightning_gradcam.commands.files import check_free, check_picture, not_there, write_picture
+from lightning_gradcam.commands.naming import class_names, fitting, target_of
 from lightning_gradcam.commands.networks import Network, failing, find_network
-from lightning_gradcam.comparison import compare
+from lightning_gradcam.comparison import Comparison, compare
 from lightning_gradcam.errors import SettingError, quoted
 from lightning_gradcam.explanation import Explanation, explain
 from lightning_gradcam.values import natural
@@ -32,22 +33,26 @@ _BROKEN = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # as
 
 def explained(args: argparse.Namespace) -> Iterator[str]:
     """Write the grid, and say a line an image."""
-    out, files = _checked(args)
+    (out, files), names = _checked(args), class_names(args.names)
     pictures = [_picture(file) for file in files]
     network = find_network(args)
-    with _of_model(args):
-        found = explain(
+
+    def asked(names: Sequence[str] | None) -> Explanation:
+        return explain(
             network.model,
             [_cut(picture, network) for picture in pictures],
             args.layer[0] if args.layer and len(args.layer) == 1 else args.layer,
-            target=args.target,
+            target=target_of(args.target, names),
             method=args.method,
             mean=network.mean,
             std=network.std,
-            class_names=_class_names(args.names) or network.categories or None,
+            class_names=names,
             size=network.size,
             trust=args.trust,
         )
+
+    with _of_model(args):
+        found = fitting(asked, names, network.categories)
     yield f"layer {found.layer}, method {found.method}"
     yield from (line.rstrip() for line in _table(files, found))
     yield write_picture(out, found.grid())
@@ -55,24 +60,29 @@ def explained(args: argparse.Namespace) -> Iterator[str]:
 
 def compared(args: argparse.Namespace) -> Iterator[str]:
     """Say what each method says at each layer, and write the first image by all of them."""
-    out, files = _checked(args)
+    (out, files), names = _checked(args), class_names(args.names)
     pictures = [_picture(file) for file in files]
     masks = None if args.masks is None else _masks(args.masks, files)
     network = find_network(args)
-    with _of_model(args):
-        found = compare(
+
+    def asked(names: Sequence[str] | None) -> Comparison:
+        return compare(
             network.model,
             [_cut(picture, network) for picture in pictures],
             layers=args.layers,
             methods=args.methods,
             masks=None if masks is None else _things(masks, network),
-            target=args.target,
+            target=target_of(args.target, names),
             mean=network.mean,
             std=network.std,
+            class_names=names,
             size=network.size,
         )
+
+    with _of_model(args):
+        found = fitting(asked, names, network.categories)
     yield from str(found).splitlines()
-    yield write_picture(out, found.picture())
+    yield write_picture(out, found.picture(name=lines.clean(files[0].name)))
 
 
 def _checked(args: argparse.Namespace) -> tuple[Path, list[Path]]:
@@ -112,9 +122,16 @@ def _cut(picture: Image.Image, network: Network, is_mask: bool = False) -> Image
         return picture
     shorter, sides = network.crop
     how = InterpolationMode.NEAREST if is_mask else network.interpolation
-    plain = picture if is_mask or picture.mode.startswith("I") else picture.convert("RGB")
+    is_deep = picture.mode == "F" or picture.mode.startswith("I")
+    plain = picture if is_mask or is_deep else picture.convert("RGB")
     cut: Image.Image = transforms.center_crop(transforms.resize(plain, [shorter], how), list(sides))
-    return cut
+    return _within(cut, picture) if is_deep else cut
+
+
+def _within(cut: Image.Image, whole: Image.Image) -> Image.Image:
+    """No brighter or darker than it was: Pillow lets bicubic resizing of more than 8 bits swing over."""
+    pixels, numbers = np.asarray(cut), np.asarray(whole)
+    return Image.fromarray(pixels.clip(numbers.min(), numbers.max()))
 
 
 def _masks(folder: str, images: Sequence[Path]) -> list[Image.Image]:
@@ -134,7 +151,7 @@ def _masks(folder: str, images: Sequence[Path]) -> list[Image.Image]:
 def _mask(path: Path) -> Image.Image:
     """What is on the thing, white on black."""
     mask = _picture(path)
-    deep = mask if mask.mode in ("1", "L", "P") or mask.mode.startswith("I") else mask.convert("L")
+    deep = mask if mask.mode in ("1", "L", "P", "F") or mask.mode.startswith("I") else mask.convert("L")
     on_thing = np.asarray(deep) > (127 if path.suffix.lower() in _LOSSY else 0)
     return Image.fromarray(on_thing.astype(np.uint8) * 255)
 
@@ -148,30 +165,16 @@ def _things(masks: Sequence[Image.Image], network: Network) -> Tensor:
     return torch.stack(resized) > 0
 
 
-def _class_names(given: str | None) -> list[str]:
-    """One a class: those in a file, a line each, or between commas."""
-    if given is None:
-        return []
-    path = Path(given).expanduser()
-    if "," in given and not path.is_file():
-        return [name.strip() for name in given.split(",")]
-    try:
-        return path.read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingError(
-            f"--names {quoted(given)}: {error}; accepted are names with commas, or a file of them"
-        ) from error
-
-
 def _table(files: Sequence[Path], found: Explanation) -> list[str]:
     """A line an image and target."""
     targets = found.targets.reshape(len(files), -1)
-    head = ["image", "answer", "class", *(["target"] if targets.shape[1] > 1 else [])]
+    is_other = bool(((targets >= 0) & (targets != found.predictions[:, None])).any())
+    head = ["image", "answer", "class", *(["target"] if is_other else [])]
     rows = [[*head, "score", *found.metrics]]
     numbers = {name: values.reshape(targets.shape) for name, values in found.metrics.items()}
     for place, column in product(range(len(files)), range(targets.shape[1])):
         row = [lines.clean(str(files[place])), lines.clean(found.answers[place]), str(int(found.predictions[place]))]
-        row += [str(int(targets[place, column]))] if targets.shape[1] > 1 else []
+        row += [str(int(targets[place, column]))] if is_other else []
         score = ", ".join(map(lines.number, found.scores[place].reshape(-1).tolist()))
         rows.append([*row, score, *(lines.number(float(one[place, column])) for one in numbers.values())])
     return lines.table(rows, left=len(head))

@@ -13,10 +13,10 @@ import numpy as np
 from tqdm import tqdm
 
 from lightning_gradcam.commands.files import Write, apart, check_free, safe, write
-from lightning_gradcam.commands.showing import chosen
+from lightning_gradcam.commands.showing import chosen, opened
 from lightning_gradcam.errors import SettingError
 from lightning_gradcam.logs.layer_log import Array
-from lightning_gradcam.reading import AttentionLog, read_log
+from lightning_gradcam.reading import AttentionLog
 
 _AXES = {  # of the arrays: E looks, N images; none of those that are of all
     "steps": "E",
@@ -34,6 +34,8 @@ _AXES = {  # of the arrays: E looks, N images; none of those that are of all
     **dict.fromkeys(("run", "layer", "unit", "task", "about", "class_names", "columns"), ""),
 }
 
+_TOLD = 4  # that do not have what is chosen
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -41,11 +43,16 @@ class Choice:
 
     Attributes:
         epochs: the looks' steps.
-        images: by their place.
+        images: by their place; of pictures also by what they are most, "moved" or "wrong".
     """
 
     epochs: Sequence[int] | None
-    images: Sequence[int] | None
+    images: Sequence[int] | str | None
+
+    @property
+    def places(self) -> list[int] | None:
+        """The images, where they are chosen by place."""
+        return None if self.images is None or isinstance(self.images, str) else list(self.images)
 
     def check(self, log: AttentionLog) -> None:
         """Refuse looks and images that one layer's log does not have.
@@ -60,43 +67,71 @@ class Choice:
             raise SettingError(
                 f"--epochs {lacking[0]}: {place} has no such look, the nearest is {near}; accepted are {_few(steps)}"
             )
-        if lacking := [one for one in self.images or () if one >= count]:
+        if lacking := [one for one in self.places or () if one >= count]:
             raise SettingError(f"--images {lacking[0]}: {place} has {count}; accepted are 0 to {count - 1}")
 
     def of(self, array: Array, axes: str, steps: Sequence[int]) -> Array:
         """Return the part of an array whose first axes are looks and images, as `axes` has them."""
         if "E" in axes and self.epochs is not None:
             array = array[[steps.index(one) for one in self.epochs]]
-        if "N" in axes and self.images is not None and array.size:  # nothing where what images are is unknown
-            array = array[:, self.images] if "E" in axes else array[self.images]
+        if "N" in axes and self.places is not None and array.size:  # nothing where what images are is unknown
+            array = array[:, self.places] if "E" in axes else array[self.places]
         return array
 
 
 def exported(args: argparse.Namespace) -> Iterator[str]:
     """Write the files that are asked for, and say which they are."""
-    kinds = [kind for kind in _FILES if getattr(args, kind)]
-    if not kinds and not args.csv:
-        raise SettingError("export is not told what to write; accepted are --npz, --csv, --film, --lapse and --pdf")
-    whole = read_log(args.logdir)
-    log, choice = chosen(whole, args), Choice(args.epochs, args.images)
-    for one in log:
-        choice.check(one)
+    kinds = _kinds(args)
+    whole, choice = opened(args.logdir), Choice(args.epochs, args.images)
+    log, left_out = _having(chosen(whole, args), choice)
     jobs = _jobs(log, kinds, choice, _names(args.logdir, whole), Path(args.out))
     if args.csv:
         jobs.append((Path(args.out) / "numbers.csv", lambda file: _write_csv(log, choice, file)))
     check_free([path for path, _ in jobs], args.force)
-    yield from _written(jobs)
+    yield from _written(jobs, left_out)
 
 
-def _written(jobs: Sequence[tuple[Path, Write]]) -> Iterator[str]:
-    """Write each file; those that cannot be made, as pictures of images that cannot be read, do not stop the others."""
-    failed = []
+def _kinds(args: argparse.Namespace) -> list[str]:
+    """What to write a run and layer."""
+    kinds = [kind for kind in _FILES if getattr(args, kind)]
+    if not kinds and not args.csv:
+        raise SettingError("export is not told what to write; accepted are --npz, --csv, --film, --lapse and --pdf")
+    if isinstance(args.images, str) and (args.npz or args.csv):
+        raise SettingError(
+            f"--images {args.images} is for pictures, --film, --lapse and --pdf; with --npz and --csv accepted are "
+            "places, as 0,3"
+        )
+    return kinds
+
+
+def _having(log: AttentionLog, choice: Choice) -> tuple[AttentionLog, list[str]]:
+    """Those that have what is chosen, and what is said of the others."""
+    having, lacking = [], []
+    for one in log:
+        try:
+            choice.check(one)
+            having.append(one)
+        except SettingError as error:
+            lacking.append(error)
+    if not having:
+        raise lacking[0]
+    told = [f"left out: {error}" for error in lacking[:_TOLD]]
+    return AttentionLog(None, having), [*told, *([f"and {len(lacking) - _TOLD} more"] if len(lacking) > _TOLD else [])]
+
+
+def _written(jobs: Sequence[tuple[Path, Write]], left_out: Sequence[str]) -> Iterator[str]:
+    """Write each file; those that cannot be made, whatever the fault, do not stop the others, and are told then."""
+    failed = list(left_out)
     with tqdm(jobs, desc="export", unit="file", disable=None, leave=False, delay=1) as bar:
         for path, job in bar:
             try:
                 written = write(path, job)
             except SettingError as error:
                 failed.append(f"{str(path)!r} is not written: {error}")
+                continue
+            except Exception as error:
+                words = (isinstance(error, OSError) and error.strerror) or " ".join(str(error).split())
+                failed.append(f"{str(path)!r} is not written: {type(error).__name__}: {words}")
                 continue
             bar.clear()  # the line that follows is not to stand in it
             yield written
@@ -155,7 +190,7 @@ def _write_csv(log: AttentionLog, choice: Choice, file: BinaryIO) -> None:
     """As pandas writes `to_frame()`, which need not be installed."""
     columns = log.to_columns()
     kept = np.ones(len(columns["run"]), bool)
-    for name, wanted in (("step", choice.epochs), ("image", choice.images)):
+    for name, wanted in (("step", choice.epochs), ("image", choice.places)):
         kept &= np.isin(columns[name], wanted) if wanted is not None else True
     text = io.TextIOWrapper(file, "utf-8", errors="backslashreplace", newline="")
     writer = csv.writer(text, lineterminator="\n")

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import BinaryIO
 
 from PIL import Image
@@ -13,6 +14,8 @@ from PIL import Image
 from lightning_gradcam.errors import SettingError, nearest, quoted
 
 _MOST = 100  # bytes: systems take 255 of a file's name, which is a run's, a layer's and an ending
+
+_ACCEPTED = "accepted is a folder that can be written in"
 
 Write = Callable[[BinaryIO], object]
 
@@ -36,16 +39,32 @@ def apart(names: Iterable[str]) -> list[str]:
 
 
 def check_free(paths: Iterable[Path], force: bool) -> None:
-    """Refuse what is there, before any work is done.
+    """Refuse what is there, and where nothing can be written, before any work is done.
 
     Raises:
-        SettingError: a file is there and may not be written over, or is a folder.
+        SettingError: a file is there and may not be written over, or is a folder; or its folder cannot be written in.
     """
+    paths = list(paths)
+    for path in {path.parent: path for path in paths}.values():
+        _check_folder(path)
     for path in paths:
         if path.is_dir():
             raise SettingError(f"{str(path)!r} is a folder; accepted is a file's name")
         if os.path.lexists(path) and not force:
             raise SettingError(f"{str(path)!r} is there already, and not written over; --force writes over it")
+
+
+def _check_folder(path: Path) -> None:
+    """Try it with a file of no name: what may be written where, no flag of a folder tells for sure."""
+    there = next(folder for folder in path.absolute().parents if os.path.lexists(folder))
+    if not there.is_dir():
+        kind = "is a file" if there.is_file() else "leads nowhere"
+        raise SettingError(f"{str(path)!r} cannot be written, for {str(there)!r} {kind}; {_ACCEPTED}")
+    try:
+        TemporaryFile(dir=there).close()
+    except OSError as error:
+        told = error.strerror or str(error)
+        raise SettingError(f"{str(path)!r} cannot be written in {str(there)!r}: {told}; {_ACCEPTED}") from error
 
 
 def not_there(what: str, path: Path, accepted: str) -> SettingError:
@@ -85,13 +104,29 @@ def _replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def write(path: Path, writing: Write) -> str:
-    """Write a file, and return its path as it is told."""
-    with _replacing(path) as file:
-        writing(file)
+    """Write a file, and return its path as it is told.
+
+    Raises:
+        OSError: it cannot be written, with its path.
+    """
+    try:
+        with _replacing(path) as file:
+            writing(file)
+    except OSError as error:  # which may name the part, of which nobody has heard
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     return str(path)
 
 
 def write_picture(path: Path, picture: Image.Image) -> str:
-    """Write a picture in the format that its ending tells, and return its path as it is told."""
+    """Write a picture in the format that its ending tells, and return its path as it is told.
+
+    Raises:
+        SettingError: the format does not take it, as one of a most that sides may have.
+        OSError: as `write`.
+    """
     kind = Image.registered_extensions()[path.suffix.lower()]
-    return write(path, lambda file: picture.save(file, kind))
+    try:
+        return write(path, lambda file: picture.save(file, kind))
+    except ValueError as error:
+        size = f"{picture.width}x{picture.height}"
+        raise SettingError(f"{str(path)!r}: a picture of {size} cannot be written as {kind}: {error}") from error

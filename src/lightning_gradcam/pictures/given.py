@@ -22,6 +22,8 @@ _GRAY = (
     "the model's first convolution takes one channel: pictures are given to it as gray; channels=(0, 1, 2) gives red, "
     "green and blue"
 )
+_GRAYS = ("1", "L", "LA", "F")  # Pillow's modes without colours, beside those of whole numbers, "I" and "I;16"
+_BYTE, _WORD = 255, 65535  # what white is in 8 and in 16 bits
 
 Picture = str | PathLike[str] | Image.Image | np.ndarray[Any, Any]
 Size = int | tuple[int, int]
@@ -51,10 +53,13 @@ def prepared(
         ready = images.detach().clone()  # a clone: what was made in inference mode cannot be differentiated
         return ready, ready, appearance
     order, (mean, std) = appearance.channels, _of_pictures(appearance)
+    opened = [_opened(picture, f"images[{place}]") for place, picture in enumerate(_checked_list(images))]
     if order is None and takes_gray:
         order = 0
-        logger.info(_GRAY)
-    pictures = _stack([_load(picture, place, order) for place, picture in enumerate(_checked_list(images))], size)
+        if any(isinstance(picture, Image.Image) and not _is_gray(picture) for picture in opened):
+            logger.warning(_GRAY)
+    white = _white(opened)
+    pictures = _stack([_load(picture, place, order, white) for place, picture in enumerate(opened)], size)
     appearance.check_fits(pictures.shape[1])
     return (pictures - mean) / std, pictures, Appearance(0.0, 1.0, order)
 
@@ -84,18 +89,48 @@ def _checked_list(images: object) -> Sequence[Picture]:
     return images
 
 
-def _load(picture: Picture, place: int, order: Channels | None) -> Tensor:
+def _opened(picture: Picture, name: str) -> Picture:
+    """What a file holds; all else is as it was."""
+    if not isinstance(picture, (str, PathLike)):
+        return picture
+    try:
+        with Image.open(Path(picture)) as file:
+            held: Image.Image = file.copy()
+            return held
+    except (OSError, UnidentifiedImageError) as error:
+        raise SettingError(f"{name}={str(picture)!r} cannot be read as an image: {error}") from error
+
+
+def _is_gray(picture: Image.Image) -> bool:
+    return picture.mode in _GRAYS or picture.mode.startswith("I")
+
+
+def _white(pictures: Sequence[Picture]) -> int:
+    """What is white in the images of whole numbers that may have more than 8 bits: one number for all of them.
+
+    Mode "I" has 32 bits, whatever was put into them, and is read of files of 16 bits too.
+    """
+    deep = [one for one in pictures if isinstance(one, Image.Image) and one.mode.startswith("I")]
+    if not deep or any(one.mode != "I" or np.asarray(one).max(initial=0) > _BYTE for one in deep):
+        return _WORD
+    logger.warning(
+        "%d images of Pillow's mode 'I' hold no number above %d: they are taken to be of 8 bits; of 16 bits pass "
+        "image.convert('I;16')",
+        *(len(deep), _BYTE),
+    )
+    return _BYTE
+
+
+def _load(picture: Picture, place: int, order: Channels | None, white: int) -> Tensor:
     """One picture as (C, H, W) in 0..1; files and PIL images as the model has RGB or gray, arrays as they are."""
     name = f"images[{place}]"
-    if isinstance(picture, (str, PathLike)):
-        try:
-            with Image.open(Path(picture)) as file:
-                return _load(file.copy(), place, order)
-        except (OSError, UnidentifiedImageError) as error:
-            raise SettingError(f"{name}={str(picture)!r} cannot be read as an image: {error}") from error
     if isinstance(picture, Image.Image):
-        is_gray = order in (0, (0,), [0])
-        picture = _pixels(picture, "L") if is_gray else _ordered(_pixels(picture, "RGB"), order, name)
+        pixels = _pixels(picture, order in (0, (0,), [0]), name, white)
+        picture = pixels if pixels.ndim == 2 else _ordered(pixels, order, name)
+    return _from_array(picture, name)
+
+
+def _from_array(picture: object, name: str) -> Tensor:
     if not isinstance(picture, np.ndarray):
         raise TypeError(f"{name} is a {type(picture).__name__}; accepted are paths, PIL images and arrays (H, W, C)")
     if picture.ndim not in (2, 3) or not picture.size:
@@ -122,14 +157,17 @@ def _ordered(pixels: np.ndarray[Any, Any], order: Channels | None, name: str) ->
     return pixels[..., np.argsort(order)]
 
 
-def _pixels(picture: Image.Image, mode: str) -> np.ndarray[Any, Any]:
-    """(H, W, 3) of "RGB", (H, W) of "L", in 8 bits; Pillow would cut off what 16 bits hold above 255."""
-    if picture.mode.startswith("I"):
-        gray: np.ndarray[Any, Any] = np.asarray(picture, np.float32)
-        deep = gray[..., None].repeat(3, axis=2) if mode == "RGB" else gray.copy()
-        deep /= 65535 if deep.max(initial=0) > 255 else 255
-        return deep
-    return np.asarray(picture.convert(mode))
+def _pixels(picture: Image.Image, as_gray: bool, name: str, white: int) -> np.ndarray[Any, Any]:
+    """(H, W) of gray, else (H, W, 3); 8 bits, or floats where Pillow would cut off what is beyond them."""
+    if picture.mode != "F" and not picture.mode.startswith("I"):
+        return np.asarray(picture.convert("L" if as_gray else "RGB"))
+    gray: np.ndarray[Any, Any] = np.asarray(picture, np.float32)
+    if picture.mode != "F":
+        low, high = gray.min(initial=0), gray.max(initial=0)
+        if low < 0 or high > _WORD:
+            raise SettingError(f"{name} holds whole numbers from {low:.0f} to {high:.0f}; accepted are 0..{_WORD}")
+        gray = gray / white
+    return gray if as_gray else gray[..., None].repeat(3, axis=2)
 
 
 def _stack(pictures: list[Tensor], size: Size | None) -> Tensor:
@@ -159,11 +197,17 @@ def checked_labels(labels: Tensor | Sequence[int] | None, count: int) -> Tensor 
     """Return labels, a row an image, as a tensor on the CPU.
 
     Raises:
-        SettingError: of another number of images.
+        SettingError: of another number of images, or no numbers.
     """
     if labels is None:
         return None
-    known = torch.as_tensor(labels).detach().cpu()
+    try:
+        known = torch.as_tensor(labels).detach().cpu()
+    except (TypeError, ValueError, RuntimeError) as error:  # as torch tells None, words, and rows of several lengths
+        told = " ".join(str(error).split())
+        raise SettingError(
+            f"labels={quoted(labels)}: {told}; accepted are numbers, a label an image, or a tensor (N, ...)"
+        ) from error
     if known.dim() == 0 or len(known) != count:
         raise SettingError(
             f"labels has the shape {tuple(known.shape)} for {count} images; accepted is a label an image"

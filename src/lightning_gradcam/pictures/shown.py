@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lightning_gradcam.cam.maps import Cams, Maps, channels_first
 from lightning_gradcam.cam.tasks import Task
-from lightning_gradcam.errors import quoted
+from lightning_gradcam.errors import SettingError, quoted
 from lightning_gradcam.pictures.appearance import Appearance
 from lightning_gradcam.pictures.captions import Answer, Truth, name_of, to_caption, to_truth
 from lightning_gradcam.pictures.looks import Caption, Scene, Sight
@@ -107,6 +107,10 @@ def show_images(
     return ShownImages(pictures, task, truths, about, class_names, column_classes, unknown, unit, by_run)
 
 
+class NamesError(SettingError):
+    """There are not as many names as classes."""
+
+
 def check_names(class_names: object) -> None:
     """Refuse what are no names of classes.
 
@@ -119,3 +123,16 @@ def check_names(class_names: object) -> None:
         raise TypeError(f"class_names={quoted(class_names)}; accepted is a sequence of names, one a class")
     if not class_names or not all(isinstance(name, str) for name in class_names):
         raise TypeError(f"class_names={quoted(class_names)}; accepted are strings, one a class")
+
+
+def check_names_fit(class_names: Sequence[str] | None, task: Task) -> None:
+    """Refuse names of other classes than a task's; of a task without classes they say nothing.
+
+    Raises:
+        NamesError: not as many names as classes.
+    """
+    if class_names and task.is_of_classes and len(class_names) != task.classes:
+        raise NamesError(
+            f"class_names has {len(class_names)} names; the model has {task.classes} classes; if its outputs are none, "
+            "pass task='none'"
+        )

@@ -13,7 +13,7 @@ from lightning_gradcam.cam.evidence import validated_alone
 from lightning_gradcam.cam.lend import Lender
 from lightning_gradcam.cam.plan import Plan, make_plan
 from lightning_gradcam.cam.settings import Settings
-from lightning_gradcam.errors import SettingError
+from lightning_gradcam.pictures.shown import check_names_fit
 from lightning_gradcam.training.arguments import Arguments
 from lightning_gradcam.training.probe_set import ProbeSet
 from lightning_gradcam.training.ranks import gathered
@@ -41,11 +41,7 @@ def _tried(trainer: Trainer, lender: Lender, arguments: Arguments, probe_set: Pr
         return make_plan(model, probe_set.inputs, probe_set.labels, lent, counts, len(class_names or ()))
 
     plan = look(trainer, lender, tried, arguments.settings)
-    if class_names and plan.task.is_of_classes and len(class_names) != plan.task.classes:
-        raise SettingError(
-            f"class_names has {len(class_names)} names; the model has {plan.task.classes} classes; if its outputs are "
-            "none, pass task='none'"
-        )
+    check_names_fit(class_names, plan.task)
     _say(plan, arguments.settings, trainer.lightning_module)
     told = {field.name: getattr(plan, field.name) for field in fields(plan) if field.name != "settings"}
     return told | {"call": replace(plan.call, output=None)}
