@@ -13,6 +13,7 @@ from lightning_gradcam.cam.evidence import validated_alone
 from lightning_gradcam.cam.lend import Lender
 from lightning_gradcam.cam.plan import Plan, make_plan
 from lightning_gradcam.cam.settings import Settings
+from lightning_gradcam.cam.targets import most_frequent
 from lightning_gradcam.pictures.shown import check_names_fit
 from lightning_gradcam.training.arguments import Arguments
 from lightning_gradcam.training.probe_set import ProbeSet
@@ -43,6 +44,7 @@ def _tried(trainer: Trainer, lender: Lender, arguments: Arguments, probe_set: Pr
     plan = look(trainer, lender, tried, arguments.settings)
     check_names_fit(class_names, plan.task)
     _say(plan, arguments.settings, trainer.lightning_module)
+    _say_where_all_is_background(plan, probe_set)
     told = {field.name: getattr(plan, field.name) for field in fields(plan) if field.name != "settings"}
     return told | {"call": replace(plan.call, output=None)}
 
@@ -71,3 +73,18 @@ def _say(plan: Plan, settings: Settings, module: LightningModule) -> None:
         rank_zero_info(f"task=None: {plan.task.kind}, told from {plan.task.why}")
     if plan.task.doubt:
         logger.warning("the task is taken to be %s; %s", plan.task.kind, plan.task.doubt)
+
+
+def _say_where_all_is_background(plan: Plan, probe_set: ProbeSet) -> None:
+    """Of a segmentation, warn where what is explained is mostly class 0, which is the background in most data sets."""
+    task, truth = plan.task, plan.known(probe_set.labels).truth
+    if truth is None or plan.settings.target != "label" or task.kind != "segmentation" or task.is_foreground:
+        return
+    explained = most_frequent(truth, task)
+    count = int((explained == 0).sum())
+    if 2 * count > len(explained):
+        logger.warning(
+            "target='label': the class of most pixels is explained, which is 0 in %d of %d images; if that is the "
+            "background, target= names the class to look at",
+            *(count, len(explained)),
+        )
