@@ -3,18 +3,32 @@
 import io
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
+from torch.utils.tensorboard import SummaryWriter
 
-from lightning_gradcam import GradCAMCallback, read_log
+from lightning_gradcam import AttentionLog, GradCAMCallback, read_log
+from lightning_gradcam.cam.maps import Cams
+from lightning_gradcam.cam.tasks import Task
 from lightning_gradcam.errors import SettingError
+from lightning_gradcam.logs import schema
+from lightning_gradcam.logs.events import Events as Sinks
+from lightning_gradcam.logs.packing import fingerprints
+from lightning_gradcam.logs.run_log import RunLog
+from lightning_gradcam.pictures.choosing import foremost
+from lightning_gradcam.pictures.shown import ShownImages
+from lightning_gradcam.timeline.history import History
+from lightning_gradcam.timeline.metrics import measure
 
 from .conftest import Classifier, Events, make_pairs
 from .dashboard.test_plugin import write_run
@@ -55,22 +69,98 @@ def test_looks_and_images_are_chosen(fitted) -> None:
     assert np.abs(one - other).max() > 20
 
 
-def write_turned(folder: Path) -> None:
-    """Twenty images, two of which are wrong throughout, and whose maps wander."""
-    write_run(folder, 3, images=20)
+def write_looks(
+    folder: Path, looks: list[tuple[list[int], list[int]]], truths: list[int], **of_all: object
+) -> AttentionLog:
+    """A run of four classes; at each look image i is hot at one place of nine, -1 for a blank map, and predicted so."""
+    sink = SimpleNamespace(experiment=SummaryWriter(str(folder)))
+    pictures = [np.full((64, 64, 3), 128, np.uint8)] * len(truths)
+    shown = ShownImages(pictures, Task("multiclass", 4), [[truth] for truth in truths], "target: label", **of_all)
+    known = fingerprints(torch.arange(len(truths))[:, None, None, None])
+    log, history = RunLog(shown, known, Sinks([sink], Path()), [], schema.ROOT), History("network.6")
+    log.log_images(0)
+    for step, (places, predictions) in enumerate(looks):
+        maps = torch.zeros(len(truths), 1, 3, 3)
+        for image, place in enumerate(places):
+            maps[image, 0].view(-1)[max(0, place)] = place >= 0
+        classes, of_image = torch.tensor(predictions), maps.amax((2, 3)) * (step + 1)
+        scores = torch.full((len(truths), 1), 0.5)
+        found = Cams(maps, scores, classes, classes[:, None], "", of_image)
+        history = history.with_look(step, found)
+        log.log_look(history, measure(history.view(found, None)), schema.grid_tag("network.6"))
+    sink.experiment.close()
+    return read_log(folder)
 
 
-def test_of_many_images_those_that_are_most_are_drawn(tmp_path) -> None:
-    """The most wrong and the most moved ones among them, where that is asked for."""
-    write_turned(tmp_path / "run")
+def rows_of(log: AttentionLog, name: str, steps: object, images: object, looks: int = 12) -> list[int]:
+    """The images that a picture has, told by their truths, of which no two are the same."""
+    drawing = log._drawing(name, steps, images, looks, until_there=name == "grid")
+    return [log.said.index(truth) for truth in drawing.scene.truths]
+
+
+def test_of_many_images_some_of_each_class_are_drawn(tmp_path) -> None:
+    """Sixteen."""
+    write_run(tmp_path / "run", 3, images=20)
     log = read_log(tmp_path)
-    wrong = log.wrong.mean(0)
-    assert log._places("grid", None) != list(range(20))
-    assert len(log._places("grid", None)) == 16
-    chosen = log._places("grid", "wrong")
-    assert len(chosen) == 16
-    assert set(np.argsort(-wrong, kind="stable")[:8][wrong[np.argsort(-wrong, kind="stable")[:8]] > 0]) <= set(chosen)
-    assert len(log._places("grid", "moved")) == 16
+    drawn = rows_of(log, "grid", None, None)
+    assert len(drawn) == 16
+    assert drawn != list(range(16))
+
+
+def test_wrong_images_are_those_that_are_wrong_at_the_drawn_looks(tmp_path) -> None:
+    """At the look of a grid, at one of a strip's; no others, and the header counts them."""
+    still = [0, 1, 2, 3]
+    log = write_looks(tmp_path, [(still, [1, 0, 2, 0]), (still, [1, 1, 2, 3]), (still, still)], still)
+    assert rows_of(log, "grid", 0, "wrong") == [0, 1, 3]
+    assert rows_of(log, "grid", 1, "wrong") == [0]
+    assert rows_of(log, "filmstrip", [1, 2], "wrong") == [0]
+    assert rows_of(log, "filmstrip", None, "wrong") == [0, 1, 3]
+    for picture, told in ((log.grid, "epoch 2"), (log.figure, r"epochs \[0, 1, 2\]")):
+        if told != "epoch 2":
+            log.wrong[:] = False
+        with pytest.raises(SettingError, match=f"^images='wrong': no prediction is wrong at {told}$"):
+            picture(images="wrong")
+
+
+def test_of_many_wrong_images_the_most_wrong_are_drawn_and_else_some_of_each_class(tmp_path) -> None:
+    """Of forty wrong ones at the last look sixteen, four of each of four classes; first those that were it twice."""
+    truths = [row // 10 for row in range(40)]
+    wrong = [(truth + 1) % 4 for truth in truths]
+    once = [wrong[row] if row in (3, 4, 5, 6, 7) else truths[row] for row in range(40)]
+    log = write_looks(tmp_path, [([0] * 40, once), ([0] * 40, wrong)], truths)
+    drawing = log._drawing("grid", None, "wrong", 1, until_there=True)
+    assert Counter(drawing.scene.truths) == {f"true {truth}": 4 for truth in range(4)}
+    assert drawing.scene.counted == "16 of 40 wrong images of 40"
+    amounts = log._amounts("wrong", [0, 1], 0)
+    assert {3, 4, 5, 6, 7} <= set(foremost(amounts, truths, 16))
+
+
+def test_moved_images_are_those_whose_maps_moved_farthest(tmp_path) -> None:
+    """A map that vanished or appeared has moved; none that stayed, or stayed blank, is drawn."""
+    looks = [([0, 1, -1, 4, -1], [0] * 5), ([0, 1, -1, 4, 8], [0] * 5), ([0, 2, -1, -1, 8], [0] * 5)]
+    log = write_looks(tmp_path, looks, [0, 1, 2, 3, 0])
+    assert log._amounts("moved", [0, 1, 2], 0).tolist() == [0, 1, 0, 1, 1]
+    assert log._drawing("grid", None, "moved", 1, until_there=True).scene.counted == "3 of 5 images, all that moved"
+    assert log._drawing("filmstrip", None, "moved", 12, most=2).scene.counted == (
+        "2 of 5 images, those that moved most"
+    )
+    assert log._amounts("moved", [1, 2], 1).tolist() == [0, 1, 0, 1, 0]
+    with pytest.raises(SettingError, match=r"^images='moved': no map is another at epoch 0$"):
+        log.grid(0, "moved")
+    with pytest.raises(SettingError, match=r"^images='moved': no map is another at epoch 0$"):
+        log.filmstrip([0, 0], "moved")
+
+
+def test_a_look_without_peaks_is_drawn_with_the_others_each_by_itself(tmp_path) -> None:
+    """Heat as shares of peaks and heat without could not be compared."""
+    log = write_looks(tmp_path, [([0, 4], [0, 1]), ([8, 4], [0, 1])], [0, 1], by_run=True)
+    assert log.scale == "run"
+    assert log._drawing("filmstrip", None, None, 12).highest.tolist() == [[2], [2]]
+    names = log._layer.looks[0].head["metrics"]
+    names[names.index("peak")] = "strength"
+    assert log._drawing("filmstrip", None, None, 12).highest is None
+    assert log._drawing("grid", 1, None, 1, until_there=True).highest.tolist() == [[2], [2]]
+    assert log.grid(0).size == log.grid(1).size
 
 
 def test_a_page_for_print_has_vectors_and_every_look_that_was_chosen(fitted, tmp_path) -> None:
@@ -118,6 +208,17 @@ def test_a_curve_is_the_means_with_their_errors(tmp_path) -> None:
         (lambda log: log.filmstrip(images=[]), r"images=\[\]; accepted are places of 0 to 3, at least one"),
         (lambda log: log.figure(images="best"), "images='best'; accepted are places, 'moved', 'wrong' or None"),
         (lambda log: log.curve("focsu"), "number='focsu' is none; did you mean 'focus'"),
+        (lambda log: log.curve(["focus"]), r"^number=\['focus'\] is none; there are drift, "),
+        (lambda log: log.mean(["focus"]), r"^name=\['focus'\] is no number; there are drift, "),
+        (lambda log: log.filmstrip(7), r"^epochs=7; accepted are a list of epochs \[0, 1, 2, 3\], or None$"),
+        (lambda log: log.timelapse("last"), r"^epochs='last'; accepted are a list of epochs \[0, 1, 2, 3\], or None$"),
+        (lambda log: log.filmstrip([True]), r"^epochs=\[True\]; accepted are a list of epochs"),
+        (lambda log: log.grid([2]), r"^step=\[2\]; accepted are epochs \[0, 1, 2, 3\], or None$"),
+        (lambda log: log.filmstrip(images=[True]), r"^images=\[True\]; accepted are places of 0 to 3, 'moved'"),
+        (
+            lambda log: log.figure(epochs=None, images=range(5)),
+            r"^images=\[0, 1, 2, 3, 4\]; accepted are places",
+        ),
     ],
 )
 def test_what_cannot_be_drawn_is_refused(fitted, call, told) -> None:
@@ -153,7 +254,7 @@ def test_many_images_cost_the_pictures_nothing(make_trainer, tmp_path) -> None:
     make_trainer(GradCAMCallback(images=40), max_epochs=2).fit(Classifier(), loader, loader)
     log = read_log(tmp_path)
     assert log.maps.shape[1] == 40
-    assert log._one("").drawing([0], log._places("", None)).scene.counted == "16 of 40 images"
+    assert log._drawing("", None, None, 1).scene.counted == "16 of 40 images"
     drawn = Events(tmp_path / "run").pictures(TAG)[-1]
     assert log.grid().size == (drawn.shape[1], drawn.shape[0])
 

@@ -2,9 +2,11 @@
 
 from collections import Counter
 
+import numpy as np
 import pytest
 
-from lightning_gradcam.pictures.choosing import MOST_MAPS, drawn, spread
+from lightning_gradcam.pictures.choosing import MOST_MAPS, drawn, foremost, moved, spread
+from lightning_gradcam.pictures.looks import Sight
 
 
 def test_few_images_are_all_drawn() -> None:
@@ -65,3 +67,27 @@ def test_a_run_draws_as_many_maps_as_a_strip_has_room_for(targets) -> None:
     rows = drawn([""] * 500, targets)
     assert len(rows) == {1: 16, 2: 16, 3: 16, 5: 9}.get(targets, 3)
     assert len(rows) * min(targets, 16) <= MOST_MAPS
+
+
+def test_half_a_turn_counts_less_than_a_whole_one() -> None:
+    """1 - cosine similarity, of the target that moved farthest."""
+    shapes = np.zeros((2, 3, 2, 1, 2), np.float32)
+    shapes[0, :, :, 0, 0] = 1
+    shapes[1, :, :, 0, 0] = 1
+    shapes[1, 1, 1, 0] = [1, 1]
+    shapes[1, 2, 0, 0] = [0, 1]
+    states = np.zeros((3, 2), np.uint8)
+    first, last = (Sight(0, maps, states, []) for maps in shapes)
+    assert moved(first, last).tolist() == [0, pytest.approx(1 - 0.5**0.5, abs=1e-6), 1]
+    states = np.array([[0, 0], [0, 2], [2, 2]], np.uint8)
+    assert moved(first, Sight(0, shapes[1], states, [])).tolist() == [0, 0, 0]
+
+
+def test_those_that_have_most_come_first_and_ties_are_spread_over_the_classes() -> None:
+    """None that has nothing, also where there would be room."""
+    amounts, truths = np.array([0, 0.5, 0.5, 0.5, 1, 0.5, 0]), [0, 0, 0, 0, 1, 1, 1]
+    assert foremost(amounts, truths, 16) == [1, 2, 3, 4, 5]
+    assert foremost(amounts, truths, 1) == [4]
+    assert foremost(amounts, truths, 3) == [2, 4, 5]
+    assert foremost(amounts, truths, 2) == [2, 4]
+    assert foremost(np.zeros(7), truths, 16) == []
