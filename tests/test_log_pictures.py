@@ -11,7 +11,10 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox
 from PIL import Image
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
@@ -26,6 +29,8 @@ from lightning_gradcam.logs.events import Events as Sinks
 from lightning_gradcam.logs.packing import fingerprints
 from lightning_gradcam.logs.run_log import RunLog
 from lightning_gradcam.pictures.choosing import foremost
+from lightning_gradcam.pictures.looks import Caption, Scene, Sight
+from lightning_gradcam.pictures.paper import INK, WRONG, most_of, strip_figure
 from lightning_gradcam.pictures.shown import ShownImages
 from lightning_gradcam.timeline.history import History
 from lightning_gradcam.timeline.metrics import measure
@@ -172,9 +177,14 @@ def test_a_page_for_print_has_vectors_and_every_look_that_was_chosen(fitted, tmp
     figure.savefig(tmp_path / "page.svg")
     figure.savefig(tmp_path / "page.pdf")
     assert (tmp_path / "page.pdf").read_bytes().startswith(b"%PDF")
-    words = {text.get_text() for text in figure.texts}
-    assert {"no evidence", "strongest evidence", "framed: wrong"} <= words
     log = read_log(fitted)
+    inks = {text.get_text(): to_hex(text.get_color()) for text in figure.texts}
+    assert {"no evidence", "strongest evidence", "each map is scaled by itself"} <= inks.keys()
+    assert ("framed: wrong" in inks) == bool(log.wrong[[0, 1, 3]][:, [0, 2]].any())
+    assert "2 of 4 images · 3 of 4 looks" in inks
+    for image in (0, 2):
+        answer = log.answers[3, image].removeprefix("predicted ")
+        assert inks[f"epoch 3: {answer}"] == (to_hex(WRONG) if log.wrong[3, image] else to_hex(INK))
     frames = [len(axes.patches) for axes in figure.axes[1:4]]
     assert frames == [int(log.wrong[step, 0]) for step in (0, 1, 3)]
     shown = figure.axes[1].images[0].get_array()
@@ -276,6 +286,65 @@ def test_looks_and_images_may_be_arrays(fitted, chosen) -> None:
             call()
 
 
+def boxes_of(figure: Figure) -> list[tuple[str, Bbox]]:
+    """All words, and where they lie."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    words = [text for text in figure.findobj(Text) if text.get_text()]
+    return [(text.get_text(), text.get_window_extent(canvas.get_renderer())) for text in words]
+
+
+def test_many_looks_are_numbers_and_too_many_are_refused_before_any_is_drawn(tmp_path, monkeypatch) -> None:
+    """Their headings do not touch; the refusal says what fits."""
+    write_run(tmp_path / "run", 13, images=20)
+    log = read_log(tmp_path)
+    figure = log.figure(range(13), range(20))
+    assert [axes.get_title() for axes in figure.axes[1:14]] == [str(step) for step in range(13)]
+    assert figure.axes[0].get_title("right") == "epoch"
+    boxes = boxes_of(figure)
+    assert not any(box.overlaps(other) for place, (_, box) in enumerate(boxes) for _, other in boxes[:place])
+    assert min(axes.get_window_extent().width for axes in figure.axes[:-1]) >= 0.35 * figure.dpi
+    drawn = []
+    monkeypatch.setattr(Sight, "heat", lambda *_: drawn.append(1))
+    told = "cannot be made out on a page, which holds 20 rows and 13 looks; several figures hold more"
+    for epochs, images, given in (
+        ([0], [0] * 21, "21 rows, an image and target each, and 1 look"),
+        ([0] * 14, [0], "1 row, an image and target, and 14 looks"),
+    ):
+        with pytest.raises(SettingError, match=f"^figure: {given} {told}"):
+            log.figure(epochs, images)
+    assert not drawn
+
+
+def test_steps_of_many_digits_do_not_touch(tmp_path) -> None:
+    """They are written smaller."""
+    write_run(tmp_path / "run", 13, start=123_456_700)
+    boxes = boxes_of(read_log(tmp_path).figure(range(123_456_700, 123_456_713)))
+    assert sum(text.startswith("1234567") for text, _ in boxes) == 13
+    assert not any(box.overlaps(other) for place, (_, box) in enumerate(boxes) for _, other in boxes[:place])
+
+
+def test_a_page_of_many_targets_names_them(make_trainer, loader, tmp_path) -> None:
+    """As targets, below the truth and the answer; where they are more than a page holds, so many images fewer."""
+    names = ["square", "a circle", "star"]
+    callback = GradCAMCallback(images=24, target=[0, 1, 2], class_names=names, scale="run")
+    make_trainer(callback, max_epochs=1).fit(Classifier(), loader, loader)
+    words = [text for text, _ in boxes_of(read_log(tmp_path).figure())]
+    assert [words.count(f"target: {name}") for name in names] == [6, 6, 6]
+    assert "maps are shares of the highest peak of their image in the run" in words
+    square, tall = ([np.zeros((side, 32, 3), np.uint8)] * 9 for side in (32, 160))
+    assert [most_of(square, targets) for targets in (1, 3, 6, 16)] == [(6, 6), (6, 6), (3, 6), (1, 6)]
+    assert [most_of(tall, targets) for targets in (1, 3, 16)] == [(6, 6), (3, 6), (1, 6)]
+    assert most_of([np.zeros((32, 160, 3), np.uint8)], 1) == (6, 5)
+    sight = Sight(
+        0, np.ones((1, 16, 2, 2), np.float32), np.zeros((1, 16), np.uint8), [Caption("true 1", "predicted 1")]
+    )
+    scene = Scene(tall[:1], ["true 1"], "target: all", [f"class {place}" for place in range(16)])
+    words = [text for text, _ in boxes_of(strip_figure(scene, [sight], "layer"))]
+    assert words.count("framed: wrong") == 0
+    assert "layer · 9 of 16 targets are drawn · target: all" in " ".join(words)
+
+
 @pytest.mark.parametrize(("height", "width"), [(32, 160), (160, 32), (64, 64)])
 def test_a_page_holds_all_that_is_on_it(tmp_path, height, width) -> None:
     """It is no larger than a paper's, and no word or frame is cut off by its rim, whatever the names and the images."""
@@ -285,21 +354,23 @@ def test_a_page_holds_all_that_is_on_it(tmp_path, height, width) -> None:
     alone = log._one("")
     pictures = [np.full((height, width, 3), 128, np.uint8)] * 6
     object.__setattr__(alone, "decoded", pictures)
+    object.__setattr__(alone, "told", alone.told | {"about": f"target: {', '.join(names)}"})
     figure = log.figure()
     wide, tall = figure.get_size_inches()
     assert wide <= 6.75 + 1e-6
     assert tall <= 9 + 1e-6
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    whole = figure.bbox
-    things = [*figure.texts, *(text for axes in figure.axes for text in (*axes.texts, axes.title))]
-    things += [patch for axes in figure.axes for patch in axes.patches]
-    assert any(text.get_text().startswith("true Genus") for axes in figure.axes for text in axes.texts)
-    for thing in things:
-        box = thing.get_window_extent(canvas.get_renderer())
-        assert box.x0 >= whole.x0 - 1, thing
+    boxes, whole = boxes_of(figure), figure.bbox
+    assert any(text.startswith("true Genus") for text, _ in boxes)
+    assert any(text.startswith("epoch 2: ") for text, _ in boxes)
+    cells = [axes.get_window_extent() for axes in figure.axes[:-1]]
+    things = [*boxes, *(("frame", patch.get_window_extent()) for axes in figure.axes for patch in axes.patches)]
+    for thing, box in things:
+        assert whole.x0 <= box.x0 + 1, thing
         assert box.x1 <= whole.x1 + 1, thing
+        assert whole.y0 <= box.y0 + 1, thing
         assert box.y1 <= whole.y1 + 1, thing
+    assert not any(box.overlaps(cell) for _, box in boxes for cell in cells)
+    assert not any(box.overlaps(other) for place, (_, box) in enumerate(boxes) for _, other in boxes[:place])
     frames = [patch.get_window_extent() for axes in figure.axes for patch in axes.patches]
     titles = [axes.title.get_window_extent() for axes in figure.axes if axes.get_title()]
     assert frames

@@ -20,7 +20,7 @@ from lightning_gradcam.errors import SettingError, nearest, quoted
 from lightning_gradcam.logs.layer_log import Array, Drawing, LayerLog
 from lightning_gradcam.logs.runs import find_runs, meant, read_layers
 from lightning_gradcam.logs.table import columns_of
-from lightning_gradcam.pictures.choosing import MOST, foremost, most_drawn, moved, spread
+from lightning_gradcam.pictures.choosing import MOST, MOST_TARGETS, foremost, most_drawn, moved, spread
 from lightning_gradcam.pictures.film import COLUMNS, FRAMES, evenly, filmstrip, timelapse
 from lightning_gradcam.pictures.grid import grid
 from lightning_gradcam.values import natural, plain
@@ -307,14 +307,16 @@ class AttentionLog:
 
         Args:
             epochs: of `steps`; None for all of six or fewer, of more six that are evenly spread.
-            images: as in `grid`, but six where it has 16.
+            images: as in `grid`, but six where it has 16, or as many as a page holds.
 
         Raises:
-            SettingError: as `grid`.
+            SettingError: as `grid`, or more images and looks are named than can be made out on a page.
         """
-        from lightning_gradcam.pictures.paper import IMAGES, LOOKS, strip_figure
+        from lightning_gradcam.pictures.paper import most_of, strip_figure
 
-        drawing = self._drawing("figure", epochs, images, LOOKS, IMAGES)
+        pictures, targets = self._one("figure").decoded, min(self.states.shape[2], MOST_TARGETS)
+        most, looks = most_of(pictures, targets)
+        drawing = self._drawing("figure", epochs, images, looks, most)
         return strip_figure(drawing.scene, drawing.sights, self.layer, drawing.highest)
 
     def curve(self, number: str) -> "Figure":
