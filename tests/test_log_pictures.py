@@ -210,6 +210,21 @@ def test_a_curve_is_the_means_with_their_errors(tmp_path) -> None:
     assert at.max() - at.min() == pytest.approx(2 * half, rel=1e-5)
 
 
+def test_a_single_image_has_no_band(tmp_path) -> None:
+    """Its line is there; a single look is a point, with a bar where its error is known."""
+    write_run(tmp_path / "single", 4, images=1)
+    (axes,) = read_log(tmp_path).curve("focus").axes
+    assert len(axes.lines[0].get_xdata()) == 4
+    assert axes.collections[0].get_paths() == []
+    write_run(tmp_path / "look", 1, images=3)
+    log = read_log(tmp_path).of("look")
+    (axes,) = log.curve("focus").axes
+    (bars,) = axes.containers
+    (ends,) = bars.lines[2][0].get_segments()
+    values = log.numbers["focus"][0, :, 0]
+    assert np.diff(ends[:, 1])[0] == pytest.approx(2 * 1.96 * values.std(ddof=1) / 3**0.5, abs=1e-6)
+
+
 @pytest.mark.parametrize(
     ("call", "told"),
     [

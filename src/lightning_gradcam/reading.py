@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import torch
     from matplotlib.figure import Figure
 
-    from lightning_gradcam.pictures.paper import Line
+    from lightning_gradcam.pictures.curves import Line
 
 logger = logging.getLogger(__name__)
 
@@ -320,14 +320,15 @@ class AttentionLog:
         return strip_figure(drawing.scene, drawing.sights, self.layer, drawing.highest)
 
     def curve(self, number: str) -> "Figure":
-        """Return a number's mean over the images by step, a line for each layer and run, as a figure of matplotlib.
+        """Return a number's mean by step, as `mean` has it, a line for each layer and run, as a figure of matplotlib.
 
-        Around each lie 1.96 standard errors over the images.
+        Around each lie 1.96 standard errors of that mean over the images; of a single image none are known, and none
+        are drawn. An image's targets are not independent: they count as one cluster.
 
         Raises:
             SettingError: no layer has such a number, or looks are counted in epochs here and in steps there.
         """
-        from lightning_gradcam.pictures.paper import curve_figure
+        from lightning_gradcam.pictures.curves import curve_figure
 
         logs = [log for log in self if isinstance(number, str) and number in log.numbers]
         if not logs:
@@ -471,16 +472,10 @@ def _is_number(value: object) -> bool:
 
 def _line(log: AttentionLog, number: str, logs: Sequence[AttentionLog]) -> "Line":
     """One layer's line, named by what tells it from the others."""
-    from lightning_gradcam.pictures.paper import Line
+    from lightning_gradcam.pictures.curves import line_of
 
     names = [getattr(log, part) for part in ("run", "layer") if len({getattr(one, part) for one in logs}) > 1]
-    values = log.numbers[number].reshape(len(log.steps), log.states.shape[1], -1).astype(np.float64)
-    known = np.isfinite(values)
-    counts = known.sum(2)
-    sums = np.where(known, values, 0).sum(2)
-    rows = [each[many > 0] / many[many > 0] for each, many in zip(sums, counts, strict=True)]  # several targets' as one
-    error = np.array([row.std(ddof=1) / len(row) ** 0.5 if len(row) > 1 else 0.0 for row in rows])
-    return Line(", ".join(names), log.steps, log.mean(number), error)
+    return line_of(", ".join(names), log.steps, log.numbers[number].astype(np.float64))
 
 
 def _chosen(logs: list[AttentionLog], name: str, wanted: str | None) -> list[AttentionLog]:

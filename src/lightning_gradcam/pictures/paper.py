@@ -12,8 +12,6 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
 from PIL import ImageFont
 
 from lightning_gradcam.cam.states import NOT_FINITE, SHOWN
@@ -36,8 +34,7 @@ _FINE = 10  # dots a point, by which words are measured
 _TITLES, _LABELS = 3, 3  # lines at most, of the title, and of each thing that is said of a row
 _GAP, _APART = 0.08, 0.04  # inches: between a row's words and its cells, and between headings
 _WHY = ("", "blank", "not finite")
-_CURVE = (5.5, 2.8)  # inches
-_WORDS: dict[str, Any] = {"fontsize": SMALL, "color": INK, "parse_math": False}  # a name's $ is no mathematics
+WORDS: dict[str, Any] = {"fontsize": SMALL, "color": INK, "parse_math": False}  # a name's $ is no mathematics
 _BY_ITSELF, _SHARES = "each map is scaled by itself", "maps are shares of the highest peak of their image in the run"
 
 
@@ -173,9 +170,9 @@ def _draw_headings(axes: Sequence[Axes], steps: Sequence[int], unit: str, lattic
     size = min(SMALL, SMALL * room / max(map(font.getlength, words)))
     pad = 4 + OUT * lattice.width * lattice.ratio * _INCH  # a frame lies between
     if not fit:
-        axes[0].set_title(unit, loc="right", pad=pad, **_WORDS)
+        axes[0].set_title(unit, loc="right", pad=pad, **WORDS)
     for one, text in zip(axes[1:], words, strict=True):
-        one.set_title(text, pad=pad, **_WORDS | {"fontsize": size})
+        one.set_title(text, pad=pad, **WORDS | {"fontsize": size})
 
 
 def _said(scene: Scene, last: Sight, image: int, target: int) -> list[tuple[str, str, Any]]:
@@ -217,7 +214,7 @@ def _head(page: Page, title: Sequence[str], facts: str) -> None:
 def _write(page: Page, left: float, top: float, text: str, **options: Any) -> None:
     """A line of words whose top is so many inches down."""
     wide, tall = page.get_size_inches()
-    words = _WORDS | options
+    words = WORDS | options
     page.text(left / wide, 1 - (top + _ASCENT * words["fontsize"] * _LEADING / _INCH) / tall, text, **words)
 
 
@@ -243,52 +240,6 @@ def _read_font(path: str, size: int) -> Font:
 
 _WIDE = WIDTH - NAMES - EDGE  # for cells
 _TALL = HEIGHT - (EDGE + _TITLES * _line(USUAL) + _line(SMALL) + HEADINGS) - BOTTOM
-
-
-@dataclass(frozen=True)
-class Line:
-    """A number's mean over the images at each look.
-
-    Attributes:
-        name: the run, or what else tells it from others.
-        steps: (E,) when.
-        mean: (E,), NaN where no map has the number.
-        error: (E,) its standard error over the images.
-    """
-
-    name: str
-    steps: NDArray[np.int64]
-    mean: NDArray[np.float64]
-    error: NDArray[np.float64]
-
-
-def curve_figure(lines: Sequence[Line], number: str, unit: str, says: str) -> Figure:
-    """Draw a line a run, and around it 1.96 standard errors over the images.
-
-    Args:
-        lines: at least one.
-        number: its name.
-        unit: what looks are counted in.
-        says: the number's meaning, for the title; "" where it is unknown.
-    """
-    page = Page(figsize=_CURVE, layout="constrained")
-    axes = page.add_subplot()
-    for line in lines:
-        label = f" {line.name}"  # one that begins with "_" would be left out of the legend
-        (drawn,) = axes.plot(line.steps, line.mean, marker="o" if len(line.steps) == 1 else "", label=label)
-        band = 1.96 * line.error
-        axes.fill_between(line.steps, line.mean - band, line.mean + band, color=drawn.get_color(), alpha=0.18, lw=0)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_xlabel(unit, **_WORDS)
-    axes.set_ylabel(f"{number.replace('_', ' ')}, mean of the images", **_WORDS)
-    axes.set_title(says, loc="left", wrap=True, **_WORDS)
-    axes.tick_params(labelsize=SMALL)
-    axes.spines[["top", "right"]].set_visible(False)
-    if len(lines) > 1:
-        legend = axes.legend(fontsize=SMALL, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
-        for text in legend.get_texts():
-            text.set_parse_math(False)
-    return page
 
 
 def _draw(axes: Axes, picture: Pixels) -> None:
@@ -318,7 +269,7 @@ def _legend(page: Page, scale: str, framed: bool) -> None:
     axes.imshow(np.arange(256)[None], cmap=ListedColormap(ramp[0] / 255), aspect="auto", interpolation="nearest")
     axes.set_xticks([])
     axes.set_yticks([])
-    middle, options = 0.255 / tall, _WORDS | {"va": "center"}
+    middle, options = 0.255 / tall, WORDS | {"va": "center"}
     page.text(EDGE / wide, middle, NO_HEAT, **options)
     page.text(1.45 / wide, middle, MOST_HEAT, **options)
     page.text(EDGE / wide, 0.115 / tall, scale, **options)
