@@ -1,6 +1,8 @@
 """What was logged, drawn again: as the run drew it, for print, as curves, in a notebook."""
 
+import base64
 import io
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -252,10 +254,30 @@ def test_what_cannot_be_drawn_is_refused(fitted, call, told) -> None:
         call(read_log(fitted))
 
 
-def test_a_notebook_shows_the_strip(fitted, tmp_path) -> None:
-    """As a picture in the page, of one layer; of several what there is, and names are text."""
-    shown = read_log(fitted)._repr_html_()
-    assert shown.count("data:image/png;base64,") == 1
+def shown_in_a_notebook(log: AttentionLog) -> Image.Image:
+    """The picture in the page, no wider than that."""
+    page = log._repr_html_()
+    assert len(page) < 300_000
+    ((style, data),) = re.findall(r'style="(.*?)" src="data:image/jpeg;base64,(.*?)"', page)
+    assert style == "max-width:100%"
+    return Image.open(io.BytesIO(base64.b64decode(data)))
+
+
+def test_a_notebook_shows_a_strip_that_fits(make_trainer, loader, tmp_path) -> None:
+    """Of noise and of 24 images, of many looks and targets: of four maps a look."""
+    for run, target in (("one", "label"), ("three", [0, 1, 2])):
+        logger = TensorBoardLogger(tmp_path, name="", version=run)
+        make_trainer(GradCAMCallback(images=24, target=target), max_epochs=14, logger=logger).fit(
+            Classifier(), loader, loader
+        )
+        shown = shown_in_a_notebook(read_log(tmp_path / run))
+        assert shown.height < 1100
+    scene = read_log(tmp_path / "one")._drawing("filmstrip", None, None, 6, 4).scene
+    assert scene.counted == "4 of 24 images"
+
+
+def test_a_notebook_shows_what_there_is(tmp_path) -> None:
+    """Of several layers in words, and names are text."""
     write_run(tmp_path / "<b>a", 2)
     write_run(tmp_path / "b", 2)
     several = read_log(tmp_path)._repr_html_()

@@ -21,8 +21,9 @@ from lightning_gradcam.logs.layer_log import Array, Drawing, LayerLog
 from lightning_gradcam.logs.runs import find_runs, meant, read_layers
 from lightning_gradcam.logs.table import columns_of
 from lightning_gradcam.pictures.choosing import MOST, MOST_TARGETS, foremost, most_drawn, moved, spread
-from lightning_gradcam.pictures.film import COLUMNS, FRAMES, evenly, filmstrip, timelapse
+from lightning_gradcam.pictures.film import ACROSS, COLUMNS, FRAMES, evenly, filmstrip, timelapse
 from lightning_gradcam.pictures.grid import grid
+from lightning_gradcam.pictures.looks import of_targets
 from lightning_gradcam.values import natural, plain
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ logger = logging.getLogger(__name__)
 Chosen = Sequence[int] | str | None  # images: places, those that "moved" or are "wrong", or spread over the classes
 
 _MOST = 8  # layers that are told of in a few lines
+_SHOWN = 4  # maps of a look in a notebook
 _ACCEPTED = "accepted is a folder with event files of GradCAMCallback, of one run or of several below it"
 
 
@@ -341,14 +343,17 @@ class AttentionLog:
         return curve_figure([_line(log, number, logs) for log in logs], number, logs[0].unit, says)
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: what there is, and the film strip of a single layer."""
+        """What a notebook shows: what there is, and of a single layer a film strip of a few images."""
         told = f"<pre>{escape(repr(self))}</pre>"
         if self._layer is None or not self.pictures:
             return told
+        targets = min(_SHOWN, self.states.shape[2])
+        drawing = self._drawing("filmstrip", None, None, ACROSS, _SHOWN // targets)
+        scene, sights, highest = of_targets(*drawing, targets)
         buffer = BytesIO()
-        self.filmstrip().save(buffer, "PNG")
-        encoded = b64encode(buffer.getvalue()).decode()
-        return f'{told}<img alt="film strip of {escape(self.layer)}" src="data:image/png;base64,{encoded}">'
+        filmstrip(scene, sights, self.layer, highest).save(buffer, "JPEG", quality=80, subsampling=0)
+        source = f"data:image/jpeg;base64,{b64encode(buffer.getvalue()).decode()}"
+        return f'{told}<img alt="film strip of {escape(self.layer)}" style="max-width:100%" src="{source}">'
 
     def _drawing(
         self, name: str, steps: Any, images: Chosen, looks: int, most: int = MOST, until_there: bool = False

@@ -140,6 +140,18 @@ class Sight:
         return _scaled(_enlarged(_scaled(self.maps), size))
 
 
+def of_targets(
+    scene: Scene, sights: Sequence[Sight], highest: Floats | None, most: int
+) -> tuple[Scene, list[Sight], Floats | None]:
+    """Return what is drawn with so many of each image's targets at most, the first."""
+    rows = range(len(scene.pictures))
+    return (
+        scene.of_targets(most),
+        [sight.of(rows, most) for sight in sights],
+        None if highest is None else highest[:, :most],
+    )
+
+
 def marked(sights: Sequence[Sight]) -> bool:
     """Whether any prediction is wrong at any of these looks."""
     return any(caption.wrong for sight in sights for caption in sight.captions)

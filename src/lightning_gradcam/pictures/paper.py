@@ -17,7 +17,7 @@ from PIL import ImageFont
 from lightning_gradcam.cam.states import NOT_FINITE, SHOWN
 from lightning_gradcam.errors import SettingError
 from lightning_gradcam.pictures import render
-from lightning_gradcam.pictures.looks import Scene, Sight, marked
+from lightning_gradcam.pictures.looks import Scene, Sight, marked, of_targets
 from lightning_gradcam.pictures.page import MOST_HEAT, NO_HEAT, SHADE, pale
 from lightning_gradcam.pictures.render import Floats, Pixels, overlay
 from lightning_gradcam.pictures.words import Font, shortened, wrapped
@@ -109,10 +109,9 @@ def strip_figure(scene: Scene, sights: Sequence[Sight], layer: str, highest: Flo
     Raises:
         SettingError: more images or looks than can be made out on a page.
     """
-    count, targets = len(scene.pictures), sights[0].maps.shape[1]
+    targets = sights[0].maps.shape[1]
     targets = min(targets, _lattice(scene.pictures, targets, 1).most[0])
-    scene, sights = scene.of_targets(targets), [sight.of(range(count), targets) for sight in sights]
-    highest = None if highest is None else highest[:, :targets]
+    scene, sights, highest = of_targets(scene, sights, highest, targets)
     lattice = _lattice(scene.pictures, targets, len(sights))
     _check(lattice)
     title = wrapped(f"{layer}  ·  {scene.about}", _font(USUAL), _dots(lattice.page - 2 * EDGE), _TITLES)
