@@ -3,13 +3,14 @@
 import logging
 import os
 from base64 import b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from html import escape
 from io import BytesIO
 from itertools import chain, islice
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +20,10 @@ from lightning_gradcam.errors import SettingError, nearest, quoted
 from lightning_gradcam.logs.layer_log import Array, Drawing, LayerLog
 from lightning_gradcam.logs.runs import find_runs, meant, read_layers
 from lightning_gradcam.logs.table import columns_of
-from lightning_gradcam.pictures.choosing import MOST, most_drawn, spread
-from lightning_gradcam.pictures.film import COLUMNS, FRAMES, evenly, filmstrip, timelapse
+from lightning_gradcam.pictures.choosing import MOST, MOST_TARGETS, foremost, most_drawn, moved, spread
+from lightning_gradcam.pictures.film import ACROSS, COLUMNS, FRAMES, evenly, filmstrip, timelapse
 from lightning_gradcam.pictures.grid import grid
+from lightning_gradcam.pictures.looks import of_targets
 from lightning_gradcam.values import natural, plain
 
 if TYPE_CHECKING:
@@ -29,13 +31,14 @@ if TYPE_CHECKING:
     import torch
     from matplotlib.figure import Figure
 
-    from lightning_gradcam.pictures.paper import Line
+    from lightning_gradcam.pictures.curves import Line
 
 logger = logging.getLogger(__name__)
 
-Chosen = Sequence[int] | str | None  # images: places, "moved", "wrong", or as many as are drawn
+Chosen = Sequence[int] | str | None  # images: places, those that "moved" or are "wrong", or spread over the classes
 
 _MOST = 8  # layers that are told of in a few lines
+_SHOWN = 4  # maps of a look in a notebook
 _ACCEPTED = "accepted is a folder with event files of GradCAMCallback, of one run or of several below it"
 
 
@@ -235,9 +238,9 @@ class AttentionLog:
             SettingError: there is no such number.
         """
         self._one("mean")
-        if name not in self.numbers:
+        if not isinstance(name, str) or name not in self.numbers:
             there = f"there are {', '.join(self.numbers) or 'none'}"
-            raise SettingError(f"name={quoted(name)} is no number{nearest(str(name), self.numbers)}; {there}")
+            raise SettingError(f"name={quoted(name)} is no number{_near(name, self.numbers)}; {there}")
         values = self.numbers[name].reshape(len(self.steps), -1).astype(np.float64)
         known = np.isfinite(values)
         counts = known.sum(1)
@@ -280,13 +283,15 @@ class AttentionLog:
 
         Args:
             step: of `steps`; None for the last.
-            images: their places; "moved" or "wrong" for those that are most, among others; None for all of 16 or fewer,
-                of more 16 that are spread over the classes.
+            images: their places; "wrong" for those whose prediction is wrong at a look that is drawn, first at most of
+                them; "moved" for those whose map went farthest, by 1 - cosine similarity, from the first look that is
+                drawn, here from the first there is, to the last; of these 16 at most, and no others; None for all of 16
+                or fewer, of more 16 that are spread over the classes.
 
         Raises:
-            SettingError: there is no such look or image, or the images cannot be read.
+            SettingError: there is no such look or image, none that is wrong or has moved, or the images cannot be read.
         """
-        drawing = self._drawing("grid", None if step is None else [step], images, 1, until_there=True)
+        drawing = self._drawing("grid", step, images, 1, until_there=True)
         scene, (sight,) = drawing.scene, drawing.sights
         return grid(scene, sight, self.layer, f"{self.unit} {sight.step}", drawing.highest)
 
@@ -321,94 +326,117 @@ class AttentionLog:
 
         Args:
             epochs: of `steps`; None for all of six or fewer, of more six that are evenly spread.
-            images: as in `grid`, but six where it has 16.
+            images: as in `grid`, but six where it has 16, or as many as a page holds.
 
         Raises:
-            SettingError: as `grid`.
+            SettingError: as `grid`, or more images and looks are named than can be made out on a page.
         """
-        from lightning_gradcam.pictures.paper import IMAGES, LOOKS, strip_figure
+        from lightning_gradcam.pictures.paper import most_of, strip_figure
 
-        drawing = self._drawing("figure", epochs, images, LOOKS, IMAGES)
+        pictures, targets = self._one("figure").decoded, min(self.states.shape[2], MOST_TARGETS)
+        most, looks = most_of(pictures, targets)
+        drawing = self._drawing("figure", epochs, images, looks, most)
         return strip_figure(drawing.scene, drawing.sights, self.layer, drawing.highest)
 
     def curve(self, number: str) -> "Figure":
-        """Return a number's mean over the images by step, a line for each layer and run, as a figure of matplotlib.
+        """Return a number's mean by step, as `mean` has it, a line for each layer and run, as a figure of matplotlib.
 
-        Around each lie 1.96 standard errors over the images.
+        Around each lie 1.96 standard errors of that mean over the images; of a single image none are known, and none
+        are drawn. An image's targets are not independent: they count as one cluster.
 
         Raises:
             SettingError: no layer has such a number, or looks are counted in epochs here and in steps there.
         """
-        from lightning_gradcam.pictures.paper import curve_figure
+        from lightning_gradcam.pictures.curves import curve_figure
 
-        logs = [log for log in self if number in log.numbers]
+        logs = [log for log in self if isinstance(number, str) and number in log.numbers]
         if not logs:
             names = list(dict.fromkeys(name for log in self for name in log.numbers))
             told = f"there are {', '.join(names) or 'none'}"
-            raise SettingError(f"number={quoted(number)} is none{nearest(str(number), names)}; {told}")
+            raise SettingError(f"number={quoted(number)} is none{_near(number, names)}; {told}")
         if len({log.unit for log in logs}) > 1:
             raise SettingError(f"number={quoted(number)}: some runs count epochs, others steps; of(run=...) chooses")
         says = logs[0].metrics.get(number, {}).get("says", "")
         return curve_figure([_line(log, number, logs) for log in logs], number, logs[0].unit, says)
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: what there is, and the film strip of a single layer."""
+        """What a notebook shows: what there is, and of a single layer a film strip of a few images."""
         told = f"<pre>{escape(repr(self))}</pre>"
         if self._layer is None or not self.pictures:
             return told
+        targets = min(_SHOWN, self.states.shape[2])
+        drawing = self._drawing("filmstrip", None, None, ACROSS, _SHOWN // targets)
+        scene, sights, highest = of_targets(*drawing, targets)
         buffer = BytesIO()
-        self.filmstrip().save(buffer, "PNG")
-        encoded = b64encode(buffer.getvalue()).decode()
-        return f'{told}<img alt="film strip of {escape(self.layer)}" src="data:image/png;base64,{encoded}">'
+        filmstrip(scene, sights, self.layer, highest).save(buffer, "JPEG", quality=80, subsampling=0)
+        source = f"data:image/jpeg;base64,{b64encode(buffer.getvalue()).decode()}"
+        return f'{told}<img alt="film strip of {escape(self.layer)}" style="max-width:100%" src="{source}">'
 
-    def _places(self, name: str, images: Chosen, most: int = MOST) -> list[int]:
-        """The images that are drawn, so many at most where they are not named."""
+    def _drawing(
+        self, name: str, steps: Any, images: Chosen, looks: int, most: int = MOST, until_there: bool = False
+    ) -> Drawing:
+        """What is drawn: the looks that are named, else so many; the images that are, else so many at most."""
+        alone, argument = self._one(name), "step" if until_there else "epochs"
+        places = self._looks(argument, steps, looks)
+        since = 0 if until_there else places[0]
+        rows, which = self._rows(name, plain(images), places, since, min(most, most_drawn(self.states.shape[2])))
+        drawing = alone.drawing(places, rows, places[-1] if until_there else None)
+        told = replace(drawing.scene, looks=len(self.steps), **which)
+        # heat of some looks as shares and of others each by itself could not be compared
+        known = all(sight.peaks is not None for sight in drawing.sights)
+        return Drawing(told, drawing.sights, drawing.highest if known else None)
+
+    def _looks(self, argument: str, steps: Any, most: int) -> list[int]:
+        """The places of the looks that are drawn, so many at most where they are not named."""
+        known = {int(step): place for place, step in enumerate(self.steps)}
+        if steps is None:
+            return evenly([*known.values()], most) if most > 1 else [len(known) - 1]
+        given, there = plain(steps), f"{self.unit}s {quoted(list(known))}"
+        wanted = [given] if argument == "step" else given
+        if not isinstance(wanted, (list, tuple, range)) or not all(map(_is_number, wanted)):
+            listed = "" if argument == "step" else "a list of "
+            raise SettingError(f"{argument}={quoted(given)}; accepted are {listed}{there}, or None")
+        missing = [step for step in wanted if step not in known]
+        if missing or not wanted:
+            told = f"{self.unit} {missing[0]} has no look" if missing else f"{argument}=[] names no look"
+            raise SettingError(f"{told}; there are {there}")
+        return [known[step] for step in wanted]
+
+    def _rows(
+        self, name: str, images: Any, places: Sequence[int], since: int, most: int
+    ) -> tuple[list[int], dict[str, Any]]:
+        """The images that are drawn, so many at most where they are not named, and what a scene says of the choice."""
         scene, count = self._one(name).scene, self.states.shape[1]
         if not scene.pictures:
             raise SettingError(f"{name}: the images of {self.layer!r} in run {self.run!r} cannot be read")
-        if images is None or isinstance(images, str):
-            most = min(most, most_drawn(self.states.shape[2]))
-            return spread(scene.truths, most, self._first(images)[: most // 2])
-        if not isinstance(images, (list, tuple, range)) or not all(isinstance(place, int) for place in images):
-            raise SettingError(
-                f"images={quoted(images)}; accepted are places of 0 to {count - 1}, 'moved', 'wrong' or None"
-            )
-        if not images or not all(0 <= place < count for place in images):
-            raise SettingError(f"images={quoted(list(images))}; accepted are places of 0 to {count - 1}, at least one")
-        return list(images)
-
-    def _first(self, images: str | None) -> list[int]:
-        """The images that are most, in that order; half of what is drawn are of these, whatever they are of."""
         if images is None:
-            return []
+            return spread(scene.truths, most), {}
+        if isinstance(images, str):
+            amounts = self._amounts(images, places, since)
+            return foremost(amounts, scene.truths, most), {"chosen": images, "having": int((amounts > 0).sum())}
+        accepted = f"accepted are places of 0 to {count - 1}"
+        if not isinstance(images, (list, tuple, range)) or not all(map(_is_whole, images)):
+            raise SettingError(f"images={quoted(images)}; {accepted}, 'moved', 'wrong' or None")
+        if not images or not all(0 <= place < count for place in images):
+            raise SettingError(f"images={quoted(list(images))}; {accepted}, at least one")
+        return list(images), {}
+
+    def _amounts(self, images: str, places: Sequence[int], since: int) -> Array:
+        """How wrong each image is at some looks, or how far its maps moved since one, (N,)."""
+        amounts: Array
         if images == "wrong":
-            most = self.wrong.mean(0)
+            amounts, none = self.wrong[list(places)].mean(0), "no prediction is wrong at"
+            named = [int(self.steps[place]) for place in places]
         elif images == "moved":
-            most = _moved(self.maps)
+            ends = [self._one("images").sight(place) for place in (since, places[-1])]
+            amounts, none = moved(*ends), "no map is another at"
+            named = [sight.step for sight in ends]
         else:
             raise SettingError(f"images={quoted(images)}; accepted are places, 'moved', 'wrong' or None")
-        return [int(place) for place in np.argsort(-most, kind="stable") if most[place] > 0]
-
-    def _drawing(
-        self,
-        name: str,
-        steps: Sequence[int] | None,
-        images: Chosen,
-        looks: int,
-        most: int = MOST,
-        until_there: bool = False,
-    ) -> Drawing:
-        """What is drawn: the looks that are named, else so many; the images that are, else so many at most."""
-        alone, rows = self._one(name), self._places(name, plain(images), most)
-        known = {int(step): place for place, step in enumerate(self.steps)}
-        last = [*known][-1:] if looks == 1 else evenly([*known], looks)
-        wanted = last if steps is None else plain(list(steps))
-        missing = [step for step in wanted if step not in known]
-        if missing or not wanted:
-            told = f"{self.unit} {missing[0]} has no look" if missing else "epochs=[] names no look"
-            raise SettingError(f"{told}; there are {self.unit}s {quoted(list(known))}")
-        places = [known[step] for step in wanted]
-        return alone.drawing(places, rows, places[-1] if until_there else None)
+        if not amounts.any():
+            told = f"{self.unit} {named[0]}" if len(set(named)) == 1 else f"{self.unit}s {quoted(named)}"
+            raise SettingError(f"images={images!r}: {none} {told}")
+        return amounts
 
     def _one(self, name: str) -> LayerLog:
         """The only layer's records, which `name` is asked of."""
@@ -449,27 +477,27 @@ def read_log(folder: str | PathLike[str]) -> AttentionLog:
     return log
 
 
-def _moved(maps: Array) -> Array:
-    """How far each image's map is from the first look's to the last's, (N,): 1 - cosine similarity, of any target."""
-    first, last = (np.nan_to_num(maps[place]).reshape(*maps.shape[1:3], -1) for place in (0, -1))
-    lengths = np.linalg.norm(first, axis=2) * np.linalg.norm(last, axis=2)
-    alike = np.divide((first * last).sum(2), lengths, out=np.ones_like(lengths), where=lengths > 0)
-    farthest: Array = (1 - alike).max(1)
-    return farthest
+def _near(given: object, names: Iterable[str]) -> str:
+    """The nearest names, of what is a name at all."""
+    return nearest(given, names) if isinstance(given, str) else ""
+
+
+def _is_whole(value: object) -> bool:
+    """Whether it is a place or a step, which True and False are not."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: object) -> bool:
+    """Whether it may name a look: tables have whole numbers as floats too."""
+    return isinstance(value, float) or _is_whole(value)
 
 
 def _line(log: AttentionLog, number: str, logs: Sequence[AttentionLog]) -> "Line":
     """One layer's line, named by what tells it from the others."""
-    from lightning_gradcam.pictures.paper import Line
+    from lightning_gradcam.pictures.curves import line_of
 
     names = [getattr(log, part) for part in ("run", "layer") if len({getattr(one, part) for one in logs}) > 1]
-    values = log.numbers[number].reshape(len(log.steps), log.states.shape[1], -1).astype(np.float64)
-    known = np.isfinite(values)
-    counts = known.sum(2)
-    sums = np.where(known, values, 0).sum(2)
-    rows = [each[many > 0] / many[many > 0] for each, many in zip(sums, counts, strict=True)]  # several targets' as one
-    error = np.array([row.std(ddof=1) / len(row) ** 0.5 if len(row) > 1 else 0.0 for row in rows])
-    return Line(", ".join(names), log.steps, log.mean(number), error)
+    return line_of(", ".join(names), log.steps, log.numbers[number].astype(np.float64))
 
 
 def _chosen(logs: list[AttentionLog], name: str, wanted: str | None) -> list[AttentionLog]:

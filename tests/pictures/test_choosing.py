@@ -1,10 +1,15 @@
 """Which of many images are drawn."""
 
 from collections import Counter
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from lightning_gradcam.pictures.choosing import MOST_MAPS, drawn, spread
+from lightning_gradcam.pictures.choosing import MOST_MAPS, drawn, foremost, moved, spread
+from lightning_gradcam.pictures.film import Strip
+from lightning_gradcam.pictures.grid import GRID_SIDES, Sheet
+from lightning_gradcam.pictures.looks import Caption, Scene, Sight
 
 
 def test_few_images_are_all_drawn() -> None:
@@ -65,3 +70,59 @@ def test_a_run_draws_as_many_maps_as_a_strip_has_room_for(targets) -> None:
     rows = drawn([""] * 500, targets)
     assert len(rows) == {1: 16, 2: 16, 3: 16, 5: 9}.get(targets, 3)
     assert len(rows) * min(targets, 16) <= MOST_MAPS
+
+
+def test_half_a_turn_counts_less_than_a_whole_one() -> None:
+    """1 - cosine similarity, of the target that moved farthest."""
+    shapes = np.zeros((2, 3, 2, 1, 2), np.float32)
+    shapes[0, :, :, 0, 0] = 1
+    shapes[1, :, :, 0, 0] = 1
+    shapes[1, 1, 1, 0] = [1, 1]
+    shapes[1, 2, 0, 0] = [0, 1]
+    states = np.zeros((3, 2), np.uint8)
+    first, last = (Sight(0, maps, states, []) for maps in shapes)
+    assert moved(first, last).tolist() == [0, pytest.approx(1 - 0.5**0.5, abs=1e-6), 1]
+    states = np.array([[0, 0], [0, 2], [2, 2]], np.uint8)
+    assert moved(first, Sight(0, shapes[1], states, [])).tolist() == [0, 0, 0]
+
+
+def test_those_that_have_most_come_first_and_ties_are_spread_over_the_classes() -> None:
+    """None that has nothing, also where there would be room."""
+    amounts, truths = np.array([0, 0.5, 0.5, 0.5, 1, 0.5, 0]), [0, 0, 0, 0, 1, 1, 1]
+    assert foremost(amounts, truths, 16) == [1, 2, 3, 4, 5]
+    assert foremost(amounts, truths, 1) == [4]
+    assert foremost(amounts, truths, 3) == [2, 4, 5]
+    assert foremost(amounts, truths, 2) == [2, 4]
+    assert foremost(np.zeros(7), truths, 16) == []
+
+
+@pytest.mark.parametrize(
+    ("chosen", "drawn", "having", "told"),
+    [
+        ("wrong", 16, 742, "16 of 742 wrong images of 1000"),
+        ("wrong", 5, 5, "all 5 wrong images of 1000"),
+        ("wrong", 1, 1, "the only wrong image of 1000"),
+        ("wrong", 1, 3, "1 of 3 wrong images of 1000"),
+        ("moved", 6, 900, "6 of 1000 images, those that moved most"),
+        ("moved", 3, 3, "3 of 1000 images, all that moved"),
+        ("", 6, 0, "6 of 1000 images"),
+    ],
+)
+def test_a_header_says_which_and_how_many_images_are_drawn(chosen, drawn, having, told) -> None:
+    """Of those that were to choose from, and of all."""
+    scene = Scene([np.zeros((2, 2, 3), np.uint8)] * drawn, [""] * drawn, "", total=1000, chosen=chosen, having=having)
+    assert scene.counted == told
+
+
+def test_a_header_says_which_or_how_many_looks_are_drawn() -> None:
+    """Steps where they are all; what a frame says only where there is one."""
+    right, wrong = (Caption("true 1", "predicted 1", is_wrong) for is_wrong in (False, True))
+    maps, states = np.zeros((1, 1, 2, 2), np.float32), np.zeros((1, 1), np.uint8)
+    sights = [Sight(step, maps, states, [right]) for step in (0, 5, 10)]
+    scene = Scene([np.zeros((32, 32, 3), np.uint8)], ["true 1"], "", looks=3)
+    assert scene.looked(sights) == "epochs 0 to 10"
+    assert scene.looked(sights[:2]) == "2 of 3 looks"
+    assert replace(scene, looks=0, unit="step").looked(sights[1:2]) == "step 5"
+    assert Strip(scene, sights).key == "truth → last answer"
+    assert Strip(scene, [*sights, replace(sights[0], captions=[wrong])]).key.endswith("; ✗, dashed: wrong")
+    assert Sheet(scene, 1, GRID_SIDES).key(sights) == "below: truth → answer"

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from tqdm import tqdm
 
 from lightning_gradcam.pictures.grid import Sheet
-from lightning_gradcam.pictures.looks import Scene, Sight
+from lightning_gradcam.pictures.looks import Scene, Sight, marked
 from lightning_gradcam.pictures.page import (
     BETWEEN,
     FRAME,
@@ -49,8 +49,7 @@ def filmstrip(scene: Scene, sights: Sequence[Sight], layer: str, highest: Floats
     """
     strip = Strip(scene, sights)
     page = Image.new("RGB", (strip.type.width, strip.top_of(len(scene.pictures) - 1, strip.targets) + MARGIN), PAPER)
-    facts = f"{scene.unit}s {sights[0].step} to {sights[-1].step}  ·  {scene.counted}"
-    strip.header.draw(page, layer, facts)
+    strip.header.draw(page, layer, (scene.looked(sights), scene.counted), strip.key)
     for image in range(len(scene.pictures)):
         strip.draw_words(page, image)
     for place in range(len(sights)):
@@ -91,8 +90,13 @@ class Strip:
     @cached_property
     def header(self) -> Header:
         """Of the page."""
-        key = "truth → last answer; ✗, dashed: wrong" if any(self.scene.truths) else "the last answer"
-        return Header(self.type, self.scene.about, key)
+        return Header(self.type, self.scene.about, 1 + bool(self.scene.chosen))
+
+    @property
+    def key(self) -> str:
+        """How to read what stands over the maps."""
+        answers = "truth → last answer" if any(self.scene.truths) else "the last answer"
+        return answers + "; ✗, dashed: wrong" * marked(self.sights)
 
     @property
     def targets(self) -> int:
@@ -218,10 +222,10 @@ def _frames(
     scene: Scene, sights: Sequence[Sight], watched: Iterable[Sight], layer: str, highest: Floats | None
 ) -> Iterator[Image.Image]:
     sheet = Sheet(scene, sights[0].maps.shape[1], LAPSE_SIDES)
-    empty = sheet.empty()
+    empty, key = sheet.empty(), sheet.key(sights)
     for sight in watched:
         page = empty.copy()
-        sheet.header.draw(page, f"{scene.unit} {sight.step}", f"{layer}  ·  {scene.counted}")
+        sheet.header.draw(page, f"{scene.unit} {sight.step}", (layer, scene.counted), key)
         passed = sight.step / max(1, sights[-1].step) * (page.width - 2 * MARGIN)
         top = sheet.header.height - MARGIN / 2 - FRAME
         ImageDraw.Draw(page).rectangle((MARGIN, top, MARGIN + passed, top + 2), fill=FAINT)

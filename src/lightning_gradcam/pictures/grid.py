@@ -1,13 +1,14 @@
 """One look in one picture: all images beside their heatmaps, and what is said of each."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from PIL import Image, ImageDraw
 
 from lightning_gradcam.pictures.choosing import MOST_TARGETS
-from lightning_gradcam.pictures.looks import TRUE, Scene, Sight
+from lightning_gradcam.pictures.looks import TRUE, Scene, Sight, marked
 from lightning_gradcam.pictures.page import (
     BETWEEN,
     LEADING,
@@ -42,8 +43,7 @@ def grid(scene: Scene, sight: Sight, layer: str, when: str = "", highest: Floats
     """
     sheet = Sheet(scene, sight.maps.shape[1], GRID_SIDES if sight.maps.shape[1] == 1 else SIDES_OF_SEVERAL)
     page = sheet.empty()
-    facts = "  ·  ".join(part for part in (when, scene.counted) if part)
-    sheet.header.draw(page, layer, facts)
+    sheet.header.draw(page, layer, [part for part in (when, scene.counted) if part], sheet.key([sight]))
     sheet.fill(page, sight, highest)
     return page
 
@@ -101,8 +101,12 @@ class Sheet:
     @cached_property
     def header(self) -> Header:
         """Of the page."""
-        key = "below: truth → answer (✗, dashed: wrong)" if any(self.scene.truths) else "below: the answer"
-        return Header(self.type, self.scene.about, key)
+        return Header(self.type, self.scene.about, 1 + bool(self.scene.chosen))
+
+    def key(self, sights: Sequence[Sight]) -> str:
+        """How to read what stands below the images, at any of these looks."""
+        answers = "below: truth → answer" if any(self.scene.truths) else "below: the answer"
+        return answers + " (✗, dashed: wrong)" * marked(sights)
 
     @cached_property
     def lines(self) -> int:

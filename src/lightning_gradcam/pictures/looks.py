@@ -42,6 +42,9 @@ class Scene:
         columns: with several targets, their names.
         unit: what looks are counted in, "epoch" or "step".
         total: how many images there are, of which these may be some; 0 where these are all.
+        chosen: why these: "wrong" or "moved"; "" where they stand for all, or were named.
+        having: how many there are of which that is so.
+        looks: how many looks there are, of which some may be drawn; 0 where that is unknown.
     """
 
     pictures: Sequence[Pixels]
@@ -50,12 +53,28 @@ class Scene:
     columns: Sequence[str] = ()
     unit: str = "epoch"
     total: int = 0
+    chosen: str = ""
+    having: int = 0
+    looks: int = 0
 
     @property
     def counted(self) -> str:
-        """How many images are drawn, and of how many."""
+        """How many images are drawn, of how many, and which, where they were chosen for what is said of them."""
         drawn = len(self.pictures)
+        if self.chosen == "wrong":
+            which = f"{drawn} of {self.having}" if drawn < self.having else f"all {drawn}" if drawn > 1 else "the only"
+            return f"{which} wrong image{'s' * (self.having != 1)} of {self.total}"
+        if self.chosen == "moved":
+            which = "those that moved most" if drawn < self.having else "all that moved"
+            return f"{drawn} of {self.total} images, {which}"
         return f"{drawn} of {self.total} images" if drawn < self.total else f"{drawn} image{'s' * (drawn != 1)}"
+
+    def looked(self, sights: Sequence["Sight"]) -> str:
+        """Which looks are drawn, or of how many."""
+        if len(sights) < self.looks:
+            return f"{len(sights)} of {self.looks} looks"
+        first, last = sights[0].step, sights[-1].step
+        return f"{self.unit} {first}" if len(sights) == 1 else f"{self.unit}s {first} to {last}"
 
     def at(self, sides: Sides) -> list[Pixels]:
         """Return the pictures with their longer side brought between two sizes."""
@@ -119,6 +138,23 @@ class Sight:
         if self.peaks is None and self.maps.shape[2:] == size:
             return self.maps
         return _scaled(_enlarged(_scaled(self.maps), size))
+
+
+def of_targets(
+    scene: Scene, sights: Sequence[Sight], highest: Floats | None, most: int
+) -> tuple[Scene, list[Sight], Floats | None]:
+    """Return what is drawn with so many of each image's targets at most, the first."""
+    rows = range(len(scene.pictures))
+    return (
+        scene.of_targets(most),
+        [sight.of(rows, most) for sight in sights],
+        None if highest is None else highest[:, :most],
+    )
+
+
+def marked(sights: Sequence[Sight]) -> bool:
+    """Whether any prediction is wrong at any of these looks."""
+    return any(caption.wrong for sight in sights for caption in sight.captions)
 
 
 def _scaled(maps: Floats) -> Floats:

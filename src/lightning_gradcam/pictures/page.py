@@ -1,6 +1,7 @@
 """What stands on a page besides the images: words as large as they are read, the legend, the frames, the captions."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,30 +62,38 @@ class Header:
     Attributes:
         type: the page's.
         about: target, method, task: in two lines where it needs them.
-        key: how to read what stands at the images.
+        lines: of facts: one in which they stand beside each other, or one each.
     """
 
     type: Type
     about: str
-    key: str
+    lines: int = 1
 
     @property
     def height(self) -> int:
         """In pixels: the title, the facts, what it is about, the legend, and the key."""
-        notes = (3 + len(self._about)) * self.type.note().size
+        notes = (2 + self.lines + len(self._about)) * self.type.note().size
         return on_raster((self.type.caption().size + notes) * LEADING + 1.5 * MARGIN)
 
-    def draw(self, page: Image.Image, title: str, facts: str) -> None:
-        """Draw it with a title in bold and a line of facts, each cut in its middle where it must be."""
+    def draw(self, page: Image.Image, title: str, facts: Sequence[str], key: str) -> None:
+        """Draw it, each line cut in its middle where it must be.
+
+        Args:
+            page: drawn on.
+            title: in bold.
+            facts: what is drawn: looks, images.
+            key: how to read what stands at the images.
+        """
+        told = facts if self.lines > 1 else ("  ·  ".join(facts),)
         draw, width, top = ImageDraw.Draw(page), self._width, MARGIN / 2
         bold, note = self.type.caption(bold=True), self.type.note()
         draw.text((MARGIN, top), shortened(title, bold, width), font=bold, fill=INK)
         top += bold.size * LEADING
-        for text in (facts, *self._about):
+        for text in (*told, *self._about):
             draw.text((MARGIN, top), shortened(text, note, width), font=note, fill=FAINT)
             top += note.size * LEADING
         draw_legend(page, self.type, round(top))
-        draw.text((MARGIN, top + note.size * LEADING), shortened(self.key, note, width), font=note, fill=FAINT)
+        draw.text((MARGIN, top + note.size * LEADING), shortened(key, note, width), font=note, fill=FAINT)
 
     @property
     def _about(self) -> tuple[str, ...]:

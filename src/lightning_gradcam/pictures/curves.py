@@ -1,0 +1,88 @@
+"""Numbers by step, for print."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from lightning_gradcam.pictures.paper import SMALL, WORDS, Page
+
+Doubles = NDArray[np.float64]
+
+_SIZE = (5.5, 2.8)  # inches
+_BAND = 1.96  # standard errors
+
+
+@dataclass(frozen=True)
+class Line:
+    """A number's mean over all maps that have it, at each look.
+
+    Attributes:
+        name: the run, or what else tells it from others.
+        steps: (E,) when.
+        mean: (E,), NaN where no map has the number.
+        error: (E,) its standard error over the images, NaN where fewer than two have the number.
+    """
+
+    name: str
+    steps: NDArray[np.int64]
+    mean: Doubles
+    error: Doubles
+
+
+def line_of(name: str, steps: NDArray[np.int64], values: Doubles) -> Line:
+    """Return the line of a number, (E, N, T), NaN where a map has none.
+
+    An image's targets are no measurements of their own: the error is that of a ratio of sums over images as clusters,
+    sqrt(n / (n - 1) sum (S_i - R C_i)^2) / sum C_i, where image i has C_i values of sum S_i, and R is the mean
+    (Cochran, Sampling Techniques, 1977, chapter 9A). Of one target it is the deviation by the square root of n.
+    """
+    known = np.isfinite(values)
+    counts, sums = known.sum(2), np.where(known, values, 0).sum(2)
+    total, images = counts.sum(1), (counts > 0).sum(1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean = sums.sum(1) / total
+        apart = ((sums - mean[:, None] * counts) ** 2).sum(1)
+        error = np.where(images > 1, np.sqrt(images / (images - 1) * apart) / total, np.nan)
+    return Line(name, steps, mean, error)
+
+
+def curve_figure(lines: Sequence[Line], number: str, unit: str, says: str) -> Figure:
+    """Draw a line a run, and around it 1.96 standard errors, where they are known.
+
+    Args:
+        lines: at least one.
+        number: its name.
+        unit: what looks are counted in.
+        says: the number's meaning, for the title; "" where it is unknown.
+    """
+    page = Page(figsize=_SIZE, layout="constrained")
+    axes = page.add_subplot()
+    for line in lines:
+        _draw(axes, line)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel(unit, **WORDS)
+    axes.set_ylabel(f"{number.replace('_', ' ')}, mean of the images", **WORDS)
+    axes.set_title(says, loc="left", wrap=True, **WORDS)
+    axes.tick_params(labelsize=SMALL)
+    axes.spines[["top", "right"]].set_visible(False)
+    if len(lines) > 1:
+        legend = axes.legend(fontsize=SMALL, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+        for text in legend.get_texts():
+            text.set_parse_math(False)
+    return page
+
+
+def _draw(axes: Axes, line: Line) -> None:
+    """The mean and its band; a look that stands alone is a point with a bar, as no line or band would be seen."""
+    (drawn,) = axes.plot(line.steps, line.mean, label=f" {line.name}")  # a legend leaves out what begins with "_"
+    band, colour = _BAND * line.error, drawn.get_color()
+    axes.fill_between(line.steps, line.mean - band, line.mean + band, color=colour, alpha=0.18, lw=0)
+    around = np.pad(np.isfinite(line.mean), 1)
+    alone = around[1:-1] & ~around[:-2] & ~around[2:]
+    if alone.any():
+        axes.errorbar(line.steps[alone], line.mean[alone], band[alone], fmt="o", markersize=3, color=colour)
