@@ -7,6 +7,7 @@ import os
 import struct
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -51,9 +52,9 @@ def record_starts(file: Path) -> list[int]:
     return starts
 
 
-def flip(file: Path, place: int) -> None:
+def flip(file: Path, place: int, bit: int = 0) -> None:
     content = bytearray(file.read_bytes())
-    content[place] ^= 1
+    content[place] ^= 1 << bit
     file.write_bytes(content)
 
 
@@ -205,10 +206,10 @@ def test_every_bit_of_a_length_and_of_its_check_is_checked(tmp_path) -> None:
     write_run(tmp_path, 2)
     file = event_file(tmp_path)
     start = record_starts(file)[-1]
-    for place in range(12):
-        flip(file, start + place)
-        assert "broken at byte" in read_log(tmp_path).notes[0], place
-        flip(file, start + place)
+    for place, bit in product(range(12), range(8)):
+        flip(file, start + place, bit)
+        assert "broken at byte" in read_log(tmp_path).notes[0], (place, bit)
+        flip(file, start + place, bit)
     assert read_log(tmp_path).notes == ()
 
 

@@ -464,7 +464,7 @@ def read_log(folder: str | PathLike[str]) -> AttentionLog:
     if not isinstance(folder, (str, PathLike)):
         raise SettingError(f"folder={quoted(folder)}; accepted is a path")
     given = Path(os.path.expanduser(folder))
-    if not given.is_dir():
+    if not os.path.isdir(given):  # which a name that is too long is not either
         raise SettingError(f"folder={str(given)!r} is no folder that is there; {_ACCEPTED}{meant(given)}")
     notes: list[str] = []
     logs = [AttentionLog(layer) for layer in read_layers(find_runs(given, notes), notes)]

@@ -52,7 +52,8 @@ def test_a_pixel_that_is_no_number_costs_no_answer(images) -> None:
     dense = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 4, 1)).eval()
     truth = torch.randint(4, (2, 16, 16), generator=torch.Generator().manual_seed(0))
     whole = explain(dense, images, "1", labels=truth, task="segmentation")
-    one = explain(Damaged(dense, (0, slice(None), 3, 3), torch.nan), images, "network.1", labels=truth, task="segmentation")
+    damaged = Damaged(dense, (0, slice(None), 3, 3), torch.nan)
+    one = explain(damaged, images, "network.1", labels=truth, task="segmentation")
     assert one.predictions.tolist() == whole.predictions.tolist()
     assert one.answers[0].partition(":")[0] == whole.answers[0].partition(":")[0]
     assert "IoU" in one.answers[0]

@@ -161,7 +161,7 @@ def test_a_resumed_run_is_drawn_as_strong_as_the_run_drew_it(tmp_path) -> None:
     for run, looks in (("a", first), ("b", second), ("c", third)):
         write_looks(tmp_path / run, looks, by_run)
     log = read_log(tmp_path)
-    drawn = log.of(run="c")._drawing("grid", [4], None, 1, until_there=True)
+    drawn = log.of(run="c")._drawing("grid", 4, None, 1, until_there=True)
     assert drawn.highest is not None
     assert drawn.highest.max() == 8
     whole = log.of(run="c").with_earlier()

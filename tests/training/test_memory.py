@@ -292,15 +292,17 @@ def resume(make_trainer, loader, path, callback: GradCAMCallback | None = None, 
 
 
 def test_a_checkpoint_is_small_whatever_was_seen(make_trainer, tmp_path) -> None:
-    """Two hundred images of 64x64 and four looks: their float32 alone would be 9.8 MB."""
-    pairs = make_pairs(200, size=64)
-    loader = DataLoader(pairs, 50)
-    callback = GradCAMCallback(images=200)
-    trainer = make_trainer(callback, limit_train_batches=1)
-    trainer.fit(Classifier(), loader, loader)
+    """Two hundred images of 64x64, whose float32 alone is 9.8 MB, and two looks or nine: the same 4 kB."""
+    loader = DataLoader(make_pairs(200, size=64), 50)
+    sizes = []
+    for epochs in (1, 8):
+        callback = GradCAMCallback(images=200)
+        make_trainer(callback, limit_train_batches=1, max_epochs=epochs).fit(Classifier(), loader, loader)
+        torch.save(callback.state_dict(), tmp_path / "state")
+        sizes.append((tmp_path / "state").stat().st_size)
+    assert max(sizes) < 4000
+    assert sizes[1] - sizes[0] < 300  # the ids of eight looks, and no more of eight thousand
     assert len(GradCAMCallback(images=list(range(20_000))).state_key) < 1000
-    torch.save(callback.state_dict(), tmp_path / "with")
-    assert (tmp_path / "with").stat().st_size < 20_000
 
 
 def test_a_resumed_run_has_the_maps_that_were_logged(fitted, make_trainer, loader, tmp_path) -> None:
@@ -344,7 +346,6 @@ def test_a_log_that_is_gone_is_told(fitted, make_trainer, loader, tmp_path, capl
     assert looks(resumed) == [3, 4]
     (told,) = [record.getMessage() for record in caplog.records if "go on from what is there" in record.getMessage()]
     assert f"3 of 3 looks at {TAG} are in none of the logs {tmp_path / 'run'}" in told
-    assert "No such file" in told or resumed._memory.looks == 2
 
 
 def test_other_data_than_the_checkpoints_are_told(fitted, make_trainer, tmp_path, caplog) -> None:

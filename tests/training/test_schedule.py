@@ -127,7 +127,7 @@ def test_captions_say_steps(make_trainer, loader, tmp_path, monkeypatch) -> None
 
     headers: list[str] = []
     draw = Header.draw
-    monkeypatch.setattr(Header, "draw", lambda *args: (headers.extend([args[0].about, *args[2:]]), draw(*args))[1])
+    monkeypatch.setattr(Header, "draw", lambda *args: (headers.extend([args[0].about, *args[3]]), draw(*args))[1])
     trainer = make_trainer(GradCAMCallback(images=4, every_n_train_steps=3), max_epochs=2)
     trainer.fit(Classifier(), loader, loader)
     said = "  ·  ".join(headers)

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -76,7 +76,7 @@ class RunLog:
 
     def log_film(self, history: History, tag: str, at: Moment, moving: bool) -> None:
         """Draw all looks so far, as a strip and, if asked for, moving."""
-        step, scene = history.looks[-1].step, self._scene
+        step, scene = history.looks[-1].step, replace(self._scene, looks=history.count)
         about = history.layer, self._highest(history)
         strip = filmstrip(scene, self._sights(history, COLUMNS), *about)
         self._write(part_tag(tag, FILMSTRIP), strip, step, at)
