@@ -74,10 +74,11 @@ def _records_in(folders: Sequence[str], probe_set: str, tags: set[str]) -> tuple
     """The looks at some images under some tags, and what could not be read."""
     found: Records = defaultdict(dict)
     reader = EventReader()
-    for folder in folders:
-        for tag, records in reader.read(event_files(Path(folder), faults=reader.faults)).items():
-            looks = (look_of(parts, step, written) for step, written, parts in records if tag in tags)
-            found[tag] |= {look.id: look for look in looks if look and look.head["probe_set"] == probe_set}
+    files = [file for folder in folders for file in event_files(Path(folder), faults=reader.faults)]
+    for tag, (step, written, parts) in (record for file in files for record in reader.stored(file)):
+        look = look_of(parts, step, written) if tag in tags else None
+        if look and look.head["probe_set"] == probe_set:
+            found[tag][look.id] = look
     return found, reader.faults
 
 
