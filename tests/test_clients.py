@@ -384,7 +384,7 @@ TABLE = {
     torchgeo_segmentation: Expected("model.decoder", "segmentation", warned="of the images' 4 channels the first"),
     torchgeo_regression: Expected("model.layer4", "regression"),
     torchgeo_simclr: Expected("backbone.layer4", "none", warned="there is no validation data"),
-    transformers_vit: Expected("network.vit.layers.2.layernorm_before", "multiclass", 0.5),
+    transformers_vit: Expected("network.vit.layers.0.layernorm_before", "multiclass", 0.5),
     transformers_resnet: Expected("network.resnet.encoder.stages.1", "multiclass", 0.5),
     transformers_segformer: Expected("network.decode_head.dropout", "segmentation", 0.5),
     smp: Expected("network.decoder", "segmentation"),

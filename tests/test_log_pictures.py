@@ -27,6 +27,7 @@ from lightning_gradcam.cam.maps import Cams
 from lightning_gradcam.cam.tasks import Task
 from lightning_gradcam.errors import SettingError
 from lightning_gradcam.logs import schema
+from lightning_gradcam.logs.drawings import _amounts
 from lightning_gradcam.logs.events import Events as Sinks
 from lightning_gradcam.logs.packing import fingerprints
 from lightning_gradcam.logs.run_log import RunLog
@@ -138,7 +139,7 @@ def test_of_many_wrong_images_the_most_wrong_are_drawn_and_else_some_of_each_cla
     drawing = log._drawing("grid", None, "wrong", 1, until_there=True)
     assert Counter(drawing.scene.truths) == {f"true {truth}": 4 for truth in range(4)}
     assert drawing.scene.counted == "16 of 40 wrong images of 40"
-    amounts = log._amounts("wrong", [0, 1], 0)
+    amounts = _amounts(log._one("amounts"), "wrong", [0, 1], 0)
     assert {3, 4, 5, 6, 7} <= set(foremost(amounts, truths, 16))
 
 
@@ -146,12 +147,12 @@ def test_moved_images_are_those_whose_maps_moved_farthest(tmp_path) -> None:
     """A map that vanished or appeared has moved; none that stayed, or stayed blank, is drawn."""
     looks = [([0, 1, -1, 4, -1], [0] * 5), ([0, 1, -1, 4, 8], [0] * 5), ([0, 2, -1, -1, 8], [0] * 5)]
     log = write_looks(tmp_path, looks, [0, 1, 2, 3, 0])
-    assert log._amounts("moved", [0, 1, 2], 0).tolist() == [0, 1, 0, 1, 1]
+    assert _amounts(log._one("amounts"), "moved", [0, 1, 2], 0).tolist() == [0, 1, 0, 1, 1]
     assert log._drawing("grid", None, "moved", 1, until_there=True).scene.counted == "3 of 5 images, all that moved"
     assert log._drawing("filmstrip", None, "moved", 12, most=2).scene.counted == (
         "2 of 5 images, those that moved most"
     )
-    assert log._amounts("moved", [1, 2], 1).tolist() == [0, 1, 0, 1, 0]
+    assert _amounts(log._one("amounts"), "moved", [1, 2], 1).tolist() == [0, 1, 0, 1, 0]
     with pytest.raises(SettingError, match=r"^images='moved': no map is another at epoch 0$"):
         log.grid(0, "moved")
     with pytest.raises(SettingError, match=r"^images='moved': no map is another at epoch 0$"):

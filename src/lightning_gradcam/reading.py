@@ -4,7 +4,6 @@ import logging
 import os
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from html import escape
 from io import BytesIO
 from itertools import chain, islice
@@ -17,14 +16,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lightning_gradcam.errors import SettingError, nearest, quoted
+from lightning_gradcam.logs.drawings import Chosen, drawing_of
 from lightning_gradcam.logs.layer_log import Array, Drawing, LayerLog
 from lightning_gradcam.logs.runs import find_runs, meant, read_layers
 from lightning_gradcam.logs.table import columns_of
-from lightning_gradcam.pictures.choosing import MOST, MOST_TARGETS, foremost, most_drawn, moved, spread
-from lightning_gradcam.pictures.film import ACROSS, COLUMNS, FRAMES, evenly, filmstrip, timelapse
+from lightning_gradcam.pictures.choosing import MOST_TARGETS
+from lightning_gradcam.pictures.film import ACROSS, COLUMNS, FRAMES, filmstrip, timelapse
 from lightning_gradcam.pictures.grid import grid
 from lightning_gradcam.pictures.looks import of_targets
-from lightning_gradcam.values import natural, plain
+from lightning_gradcam.values import natural
 
 if TYPE_CHECKING:
     import pandas
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from lightning_gradcam.pictures.curves import Line
 
 logger = logging.getLogger(__name__)
-
-Chosen = Sequence[int] | str | None  # images: places, those that "moved" or are "wrong", or spread over the classes
 
 _MOST = 8  # layers that are told of in a few lines
 _SHOWN = 4  # maps of a look in a notebook
@@ -122,7 +120,7 @@ class AttentionLog:
     @property
     def unit(self) -> str:
         """What steps count: "epoch" or "step"."""
-        return str(self._one("unit").told["unit"])
+        return self._one("unit").unit
 
     @property
     def scale(self) -> str:
@@ -372,71 +370,8 @@ class AttentionLog:
         source = f"data:image/jpeg;base64,{b64encode(buffer.getvalue()).decode()}"
         return f'{told}<img alt="film strip of {escape(self.layer)}" style="max-width:100%" src="{source}">'
 
-    def _drawing(
-        self, name: str, steps: Any, images: Chosen, looks: int, most: int = MOST, until_there: bool = False
-    ) -> Drawing:
-        """What is drawn: the looks that are named, else so many; the images that are, else so many at most."""
-        alone, argument = self._one(name), "step" if until_there else "epochs"
-        places = self._looks(argument, steps, looks)
-        since = 0 if until_there else places[0]
-        rows, which = self._rows(name, plain(images), places, since, min(most, most_drawn(self.states.shape[2])))
-        drawing = alone.drawing(places, rows, places[-1] if until_there else None)
-        told = replace(drawing.scene, looks=len(self.steps), **which)
-        # heat of some looks as shares and of others each by itself could not be compared
-        known = all(sight.peaks is not None for sight in drawing.sights)
-        return Drawing(told, drawing.sights, drawing.highest if known else None)
-
-    def _looks(self, argument: str, steps: Any, most: int) -> list[int]:
-        """The places of the looks that are drawn, so many at most where they are not named."""
-        known = {int(step): place for place, step in enumerate(self.steps)}
-        if steps is None:
-            return evenly([*known.values()], most) if most > 1 else [len(known) - 1]
-        given, there = plain(steps), f"{self.unit}s {quoted(list(known))}"
-        wanted = [given] if argument == "step" else given
-        if not isinstance(wanted, (list, tuple, range)) or not all(map(_is_number, wanted)):
-            listed = "" if argument == "step" else "a list of "
-            raise SettingError(f"{argument}={quoted(given)}; accepted are {listed}{there}, or None")
-        missing = [step for step in wanted if step not in known]
-        if missing or not wanted:
-            told = f"{self.unit} {missing[0]} has no look" if missing else f"{argument}=[] names no look"
-            raise SettingError(f"{told}; there are {there}")
-        return [known[step] for step in wanted]
-
-    def _rows(
-        self, name: str, images: Any, places: Sequence[int], since: int, most: int
-    ) -> tuple[list[int], dict[str, Any]]:
-        """The images that are drawn, so many at most where they are not named, and what a scene says of the choice."""
-        scene, count = self._one(name).scene, self.states.shape[1]
-        if not scene.pictures:
-            raise SettingError(f"{name}: the images of {self.layer!r} in run {self.run!r} cannot be read")
-        if images is None:
-            return spread(scene.truths, most), {}
-        if isinstance(images, str):
-            amounts = self._amounts(images, places, since)
-            return foremost(amounts, scene.truths, most), {"chosen": images, "having": int((amounts > 0).sum())}
-        accepted = f"accepted are places of 0 to {count - 1}"
-        if not isinstance(images, (list, tuple, range)) or not all(map(_is_whole, images)):
-            raise SettingError(f"images={quoted(images)}; {accepted}, 'moved', 'wrong' or None")
-        if not images or not all(0 <= place < count for place in images):
-            raise SettingError(f"images={quoted(list(images))}; {accepted}, at least one")
-        return list(images), {}
-
-    def _amounts(self, images: str, places: Sequence[int], since: int) -> Array:
-        """How wrong each image is at some looks, or how far its maps moved since one, (N,)."""
-        amounts: Array
-        if images == "wrong":
-            amounts, none = self.wrong[list(places)].mean(0), "no prediction is wrong at"
-            named = [int(self.steps[place]) for place in places]
-        elif images == "moved":
-            ends = [self._one("images").sight(place) for place in (since, places[-1])]
-            amounts, none = moved(*ends), "no map is another at"
-            named = [sight.step for sight in ends]
-        else:
-            raise SettingError(f"images={quoted(images)}; accepted are places, 'moved', 'wrong' or None")
-        if not amounts.any():
-            told = f"{self.unit} {named[0]}" if len(set(named)) == 1 else f"{self.unit}s {quoted(named)}"
-            raise SettingError(f"images={images!r}: {none} {told}")
-        return amounts
+    def _drawing(self, name: str, *asked: Any, **options: Any) -> Drawing:
+        return drawing_of(self._one(name), name, *asked, **options)
 
     def _one(self, name: str) -> LayerLog:
         """The only layer's records, which `name` is asked of."""
@@ -482,16 +417,6 @@ def _near(given: object, names: Iterable[str]) -> str:
     return nearest(given, names) if isinstance(given, str) else ""
 
 
-def _is_whole(value: object) -> bool:
-    """Whether it is a place or a step, which True and False are not."""
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value: object) -> bool:
-    """Whether it may name a look: tables have whole numbers as floats too."""
-    return isinstance(value, float) or _is_whole(value)
-
-
 def _line(log: AttentionLog, number: str, logs: Sequence[AttentionLog]) -> "Line":
     """One layer's line, named by what tells it from the others."""
     from lightning_gradcam.pictures.curves import line_of
@@ -517,7 +442,7 @@ def _summary(alone: LayerLog) -> str:
     first, last, sizes = alone.looks[0], alone.looks[-1], alone.looks[-1].head["sizes"]
     numbers = ", ".join(alone.names) or "no numbers"
     return (
-        f"run {alone.run!r}, layer {alone.layer!r}: {_counted(len(alone.looks), 'look')}, {alone.told['unit']} "
+        f"run {alone.run!r}, layer {alone.layer!r}: {_counted(len(alone.looks), 'look')}, {alone.unit} "
         f"{first.step} to {last.step}; {_counted(sizes['N'], 'image')}, {_counted(sizes['T'], 'target')}, "
         f"maps {sizes['h']}x{sizes['w']}; {numbers}"
     )

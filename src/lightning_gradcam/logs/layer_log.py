@@ -69,6 +69,11 @@ class LayerLog:
         earlier = self.earlier.whole
         return replace(self, looks=[*earlier.looks, *self.looks], beginning=earlier.beginning, earlier=None)
 
+    @property
+    def unit(self) -> str:
+        """What steps count: "epoch" or "step"."""
+        return str(self.told["unit"])
+
     @cached_property
     def steps(self) -> Array:
         """(E,) int64."""
@@ -132,7 +137,7 @@ class LayerLog:
         told, targets = self.told, self.looks[-1].head["sizes"]["T"]
         named = told["columns"] if len(told["columns"]) == targets else []
         columns = named or [f"target {target}" for target in range(targets) if targets > 1]
-        return Scene(self.decoded, told["said"], told["about"], columns, told["unit"])
+        return Scene(self.decoded, told["said"], told["about"], columns, self.unit)
 
     def sight(self, place: int) -> Sight:
         """One look as it is drawn; where its maps cannot be read they are not finite."""
