@@ -159,7 +159,7 @@ def test_attention_known_by_construction_is_the_map() -> None:
 
 TIMM = [
     *("vit_tiny_patch16_224", "vit_relpos_small_patch16_224", "vit_base_patch16_clip_224"),
-    *("vit_base_patch16_siglip_224", "vit_base_patch32_224", "vit_small_patch16_18x2_224"),
+    *("vit_base_patch16_siglip_224", "vit_base_patch32_224"),
     *("vit_srelpos_small_patch16_224", "vit_wee_patch16_reg1_gap_256", "deit_tiny_patch16_224"),
     *("deit_tiny_distilled_patch16_224", "deit3_small_patch16_224", "flexivit_small"),
     *("beit_base_patch16_224", "beitv2_base_patch16_224", "eva02_tiny_patch14_224"),
@@ -184,6 +184,18 @@ def test_runs_unconfigured_on_timms_transformers(name: str) -> None:
     assert (found.peaks > 0).all()
     with torch.no_grad():
         assert torch.allclose(found.scores, model(given).softmax(1).amax(1), atol=1e-5)
+
+
+@pytest.mark.grid
+def test_blocks_beside_each_other_are_refused_and_what_fits_is_taken() -> None:
+    """Each pair of attentions reads the same tokens: neither follows the other."""
+    torch.manual_seed(0)
+    model, given = timm.create_model("vit_small_patch16_18x2_224", num_classes=7).eval(), torch.randn(2, 3, 224, 224)
+    with pytest.raises(SettingError, match="in several passes that do not follow one another"):
+        explain(model, given, method="relevance")
+    found = explain(model, given)
+    assert (found.method, found.layer) == ("gradcam_elementwise", "blocks.0.attns.0.norm")
+    assert (found.peaks > 0).all()
 
 
 @pytest.mark.parametrize("implementation", ["eager", "sdpa"])
