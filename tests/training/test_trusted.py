@@ -80,7 +80,7 @@ def test_a_resumed_fit_still_knows_the_untrained_network(make_trainer, loader, t
     first.save_checkpoint(tmp_path / "one.ckpt")
     callback = GradCAMCallback(images=6, trust=True)
     trainer = make_trainer(callback, max_epochs=2)
-    trainer.fit(Classifier(), loader, loader, ckpt_path=tmp_path / "one.ckpt", weights_only=False)
+    trainer.fit(Classifier(), loader, loader, ckpt_path=tmp_path / "one.ckpt")
     assert float(trainer.callback_metrics[f"{LAYER}/learned"]) > 0
     trainer.validate(Classifier(), loader, verbose=False)
     assert f"{LAYER}/faithfulness" in trainer.callback_metrics

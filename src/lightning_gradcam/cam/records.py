@@ -59,7 +59,8 @@ class _Blocks:
         return [one.point for one in self.attentions.seen]
 
     def maps(self, gradients: Sequence[Sequence[Tensor]], size: tuple[int, int]) -> list[tuple[Tensor, Tensor]]:
-        return [divided(torch.stack([relevance(self.attentions.seen, one, self.tokens) for one in gradients], dim=1))]
+        found = torch.stack([relevance(self.attentions.seen, one, self.tokens) for one in gradients], dim=1)
+        return [divided(found.detach())]
 
 
 @dataclass(frozen=True)

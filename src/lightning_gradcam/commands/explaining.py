@@ -122,7 +122,9 @@ def _cut(picture: Image.Image, network: Network, is_mask: bool = False) -> Image
         return picture
     shorter, sides = network.crop
     how = InterpolationMode.NEAREST if is_mask else network.interpolation
-    is_deep = picture.mode == "F" or picture.mode.startswith("I")
+    if picture.mode.startswith("I;16"):  # which Pillow resized by no other than the nearest, once
+        picture = Image.fromarray(np.asarray(picture, np.float32) / 65535)
+    is_deep = picture.mode in ("F", "I")
     plain = picture if is_mask or is_deep else picture.convert("RGB")
     cut: Image.Image = transforms.center_crop(transforms.resize(plain, [shorter], how), list(sides))
     return _within(cut, picture) if is_deep else cut

@@ -202,7 +202,8 @@ def _write_csv(log: AttentionLog, choice: Choice, file: BinaryIO) -> None:
 def _cells(values: Array) -> list[Any]:
     """What stands in a column: of numbers the shortest words that are read back as the same; nothing where unknown."""
     if values.dtype.kind == "f":
-        return ["" if word == "nan" else word for word in values.astype(str)]
+        with np.errstate(invalid="ignore"):  # as NumPy 1.24 warns of NaN
+            return ["" if word == "nan" else word for word in values.astype(str)]
     cells: list[Any] = values.tolist()
     return ["" if cell is None or cell != cell else cell for cell in cells]
 

@@ -81,7 +81,8 @@ def _draw(axes: Axes, line: Line) -> None:
     """The mean and its band; a look that stands alone is a point with a bar, as no line or band would be seen."""
     (drawn,) = axes.plot(line.steps, line.mean, label=f" {line.name}")  # a legend leaves out what begins with "_"
     band, colour = _BAND * line.error, drawn.get_color()
-    axes.fill_between(line.steps, line.mean - band, line.mean + band, color=colour, alpha=0.18, lw=0)
+    known = np.isfinite(band)
+    axes.fill_between(line.steps, line.mean - band, line.mean + band, known, color=colour, alpha=0.18, lw=0)
     around = np.pad(np.isfinite(line.mean), 1)
     alone = around[1:-1] & ~around[:-2] & ~around[2:]
     if alone.any():
