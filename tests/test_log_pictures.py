@@ -451,5 +451,5 @@ def test_a_run_that_began_in_another_log_says_so(make_trainer, loader, tmp_path)
     assert log.of(run="second").with_earlier().steps.tolist() == [0, 1, 2]
     assert log.with_earlier().notes == ()
     alone = read_log(tmp_path / "second")
-    told = "begins at 2: what was before that, if it was looked at, is in no log that is read here"
+    told = "begins at 2: which log has what was before that, if one has, is not known"
     assert alone.notes == alone.with_earlier().notes == (f"'network.6' of run '.' {told}",)

@@ -337,7 +337,7 @@ def test_hostile_records_are_told_and_nothing_more(tmp_path) -> None:
         f"6 of 6 looks at {LAYER!r} of run 'b' cannot be read",
         f"6 of 7 looks at {LAYER!r} of run 'a' cannot be read",
         f"the images that the looks at {LAYER!r} of run 'a' are of cannot be read",
-        f"{LAYER!r} of run 'a' begins at 6: what was before that, if it was looked at, is in no log that is read here",
+        f"{LAYER!r} of run 'a' begins at 6: which log has what was before that, if one has, is not known",
     )
 
 

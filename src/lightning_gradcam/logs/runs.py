@@ -126,7 +126,7 @@ def _begun(layer: LayerLog, homes: Mapping[str, tuple[LayerLog, int]]) -> LayerL
     begins = f"{layer.layer!r} of run {layer.run!r} begins at {first.step}"
     found = next((homes[one] for one in first.before if one in homes), None)
     if found is None or _set_of(found[0]) != _set_of(layer) or found[0].looks[found[1]].step >= first.step:
-        lost = "what was before that, if it was looked at, is in no log that is read here"
+        lost = "which log has what was before that, if one has, is not known"
         return replace(layer, beginning=f"{begins}: {lost}")
     home, place = found
     told = f"{begins}, and goes on from run {home.run!r}, at {home.looks[place].step}; with_earlier() has that too"
