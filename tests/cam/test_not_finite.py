@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_gradcam import explain
+from lightning_gradcam.cam.methods import METHODS
 
 from ..conftest import small_cnn
 
@@ -80,3 +81,17 @@ def test_of_an_image_of_no_class_the_prediction_is_explained(images) -> None:
     assert found.targets.tolist() == [int(alone.predictions[0]), -1]
     assert torch.equal(found.heatmaps[0], alone.heatmaps[0])
     assert not torch.equal(found.heatmaps[1], alone.heatmaps[1])
+
+
+@pytest.mark.parametrize("name", [name for name, method in METHODS.items() if method.keeps_faults])
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize("where", ["activations", "gradients"])
+def test_a_value_that_is_not_finite_stays_one_where_it_is_not_looked_for(name, value, where) -> None:
+    """Also where it is multiplied by 0: what is made of it is no map; of the other image it is."""
+    given = {"activations": torch.rand(2, 4, 3, 3), "gradients": torch.rand(2, 4, 3, 3)}
+    for part in given.values():
+        part[0, 1] = 0
+    given[where][0, 1, 2, 0] = value
+    found = METHODS[name](given["activations"], given["gradients"])
+    assert not found[0].isfinite().all()
+    assert found[1].isfinite().all()

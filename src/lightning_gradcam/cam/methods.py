@@ -19,10 +19,13 @@ class Method:
     Attributes:
         weights: (activations, gradients), both (N, C, h, w) -> (N, C, h, w), or (N, C, 1, 1) for whole channels.
         project: take the first principal component over the channels in place of their sum.
+        keeps_faults: whether a value that is not finite makes the map so, and need not be looked for in what it is made
+            of: a product with it is, even by 0.
     """
 
     weights: Callable[[Tensor, Tensor], Tensor]
     project: bool = False
+    keeps_faults: bool = False
 
     def __call__(self, activations: Tensor, gradients: Tensor, eigen_smooth: bool = False) -> Tensor:
         """Return the map before its negative part is cut off, (N, h, w)."""
@@ -74,8 +77,8 @@ def eigencam(activations: Tensor, gradients: Tensor) -> Tensor:
 
 
 METHODS = {
-    "gradcam": Method(gradcam),
-    "hirescam": Method(hirescam),
+    "gradcam": Method(gradcam, keeps_faults=True),
+    "hirescam": Method(hirescam, keeps_faults=True),
     "gradcam++": Method(gradcam_plus_plus),
     "xgradcam": Method(xgradcam),
     "layercam": Method(layercam),

@@ -85,16 +85,18 @@ class _Layers:
             raise RuntimeError(f"the target layer {layer.name!r} was not called in this forward pass")
         place = list(outputs).index(layer.name)
         activations = full_precision(layer.read(outputs[layer.name].detach()))
-        are_finite = _are_finite(activations)
+        keeps_faults = self.method.keeps_faults and not self.eigen_smooth
+        are_finite = None if keeps_faults else _are_finite(activations)
 
         def one_targets(gradients: Tensor) -> Tensor:
             """NaN where not all that it is made of is finite, which no method hides."""
-            found = self.method(activations, gradients, self.eigen_smooth).relu()
-            return torch.where((are_finite & _are_finite(gradients))[:, None, None], found, torch.nan)
+            found = self.method(activations, gradients, self.eigen_smooth)
+            known = _are_finite(found) if are_finite is None else are_finite & _are_finite(gradients)
+            return torch.where(known[:, None, None], found.relu(), torch.nan)
 
         return torch.stack([one_targets(full_precision(layer.read(one[place]))) for one in gradients], dim=1)
 
 
 def _are_finite(values: Tensor) -> Tensor:
-    """Whether all of an image's values are, (N,) of (N, C, h, w), as their sum tells: one reading, and no copy."""
-    return values.sum((1, 2, 3)).isfinite()
+    """Whether all of an image's values are, (N,) of (N, ...), as their sum tells: one reading, and no copy."""
+    return values.sum(tuple(range(1, values.dim()))).isfinite()
