@@ -35,10 +35,7 @@ def drawing_of(
     since = 0 if until_there else places[0]
     rows, which = _rows(log, name, plain(images), places, since, min(most, most_drawn(log.states.shape[2])))
     drawing = log.drawing(places, rows, places[-1] if until_there else None)
-    told = replace(drawing.scene, looks=len(log.steps), **which)
-    # heat of some looks as shares and of others each by itself could not be compared
-    known = all(sight.peaks is not None for sight in drawing.sights)
-    return Drawing(told, drawing.sights, drawing.highest if known else None)
+    return drawing._replace(scene=replace(drawing.scene, looks=len(log.steps), **which))
 
 
 def _looks(log: LayerLog, argument: str, steps: Any, most: int) -> list[int]:

@@ -155,12 +155,17 @@ class LayerLog:
         """What is drawn of some looks and images, as strong as in the run's own pictures, which know looks so far."""
         of = rows, MOST_TARGETS
         sights = [self.sight(place).of(*of) for place in places]
-        seen = self.looks[: None if until is None else until + 1]
-        known = [*(self.earlier.whole.looks if self.earlier else ()), *seen] if self.told["scale"] == "run" else []
-        peaks = [peaks[list(rows), :MOST_TARGETS] for look in known if (peaks := look.peaks()) is not None]
-        highest = np.max([np.nan_to_num(one, nan=0, posinf=0) for one in peaks], axis=0) if peaks else None
+        # heat of some looks as shares and of others each by itself could not be compared
+        as_shares = self.told["scale"] == "run" and all(sight.peaks is not None for sight in sights)
         scene = self.scene.of(rows).of_targets(MOST_TARGETS)
-        return Drawing(scene, sights, highest)
+        return Drawing(scene, sights, self._highest(rows, until) if as_shares else None)
+
+    def _highest(self, rows: Sequence[int], until: int | None) -> Floats | None:
+        """Each map's highest peak of all looks so far, those of earlier runs too, (R, T); None where none is known."""
+        seen = self.looks[: None if until is None else until + 1]
+        known = [*(self.earlier.whole.looks if self.earlier else ()), *seen]
+        peaks = [peaks[list(rows), :MOST_TARGETS] for look in known if (peaks := look.peaks()) is not None]
+        return np.max([np.nan_to_num(one, nan=0, posinf=0) for one in peaks], axis=0) if peaks else None
 
 
 class Drawing(NamedTuple):

@@ -16,7 +16,16 @@ from tqdm import tqdm
 from lightning_gradcam.logs.files import EventReader, event_files, unreadable
 from lightning_gradcam.logs.layer_log import LayerLog
 from lightning_gradcam.logs.schema import MAPS, caution_of, layer_of, probe_set_of
-from lightning_gradcam.logs.unpacking import Data, LookRecord, Record, Series, header_of, pictures_of, told_of
+from lightning_gradcam.logs.unpacking import (
+    Data,
+    LookRecord,
+    Record,
+    Series,
+    header_of,
+    nearest_of,
+    pictures_of,
+    told_of,
+)
 from lightning_gradcam.values import natural
 
 Files = dict[str, list[Path]]  # by run
@@ -124,7 +133,7 @@ def _begun(layer: LayerLog, homes: Mapping[str, tuple[LayerLog, int]]) -> LayerL
     if first.step == 0 or layer.is_cut:
         return layer
     begins = f"{layer.layer!r} of run {layer.run!r} begins at {first.step}"
-    found = next((homes[one] for one in first.before if one in homes), None)
+    found = nearest_of(first.before, homes)
     if found is None or _set_of(found[0]) != _set_of(layer) or found[0].looks[found[1]].step >= first.step:
         lost = "which log has what was before that, if one has, is not known"
         return replace(layer, beginning=f"{begins}: {lost}")

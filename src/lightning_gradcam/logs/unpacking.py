@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from math import prod
-from typing import Any
+from typing import Any, TypeVar
 from zlib import crc32
 
 import numpy as np
@@ -17,6 +17,7 @@ from lightning_gradcam.values import printable
 NUMBERS = tuple(field for field in LOOK if field.name != "maps")
 [MAPS] = (field for field in LOOK if field.name == "maps")
 
+T = TypeVar("T")
 Data = list[bytes]
 Record = tuple[int, float, Data]  # a step, when it was written, and its parts
 
@@ -121,12 +122,17 @@ def _behind(looks: Sequence[LookRecord], at: int, places: Mapping[str, int]) -> 
     """The place of the look that one goes on from; None where it begins, or that is not there."""
     look = looks[at]
     if look.before:
-        found = next((places[one] for one in look.before if one in places), None)
+        found = nearest_of(look.before, places)
         return found if found is not None and looks[found].step < look.step else None  # no training goes back
     if look.step == 0:
         return None
     # resumed without its memory, or of a version that wrote no ids: it takes back what was written of later steps
     return next((place for place in range(at - 1, -1, -1) if looks[place].step < look.step), None)
+
+
+def nearest_of(ids: Sequence[str], known: Mapping[str, T]) -> T | None:
+    """Return what is known under the first of some looks' ids that is known."""
+    return next((known[one] for one in ids if one in known), None)
 
 
 def followed(looks: Mapping[str, LookRecord], wanted: Sequence[str]) -> list[LookRecord]:
@@ -137,7 +143,7 @@ def followed(looks: Mapping[str, LookRecord], wanted: Sequence[str]) -> list[Loo
         wanted: the ids of the last looks, the latest first.
     """
     found: list[LookRecord] = []
-    while look := next((looks[one] for one in wanted if one in looks), None):
+    while look := nearest_of(wanted, looks):
         if found and look.step >= found[-1].step:  # no training goes there
             break
         found.append(look)
