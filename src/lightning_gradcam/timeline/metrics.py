@@ -1,8 +1,9 @@
 """Numbers of maps: one a map, and their means over the images, which are logged."""
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -253,7 +254,8 @@ METRICS = {
 }
 
 
-def names(known: Collection[str]) -> list[str]:
+@cache
+def names(known: frozenset[str]) -> tuple[str, ...]:
     """Return the names of the metrics that a run will have told, by the second look.
 
     Args:
@@ -262,7 +264,7 @@ def names(known: Collection[str]) -> list[str]:
     ones, one = torch.ones(1, 1, 2, 2), torch.ones(1, 1)
     as_maps = {"untrained": ones, "masks": ones.bool()}
     view = View(ones, SHOWN * one, ones, ones, **{name: as_maps.get(name, one) for name in known})
-    return list(measure(view))
+    return tuple(measure(view))
 
 
 def measure(view: View) -> dict[str, Tensor]:

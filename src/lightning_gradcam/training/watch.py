@@ -115,13 +115,14 @@ class Watch:
             self._seen = now, _done(lambda: self._share(plan, probe_set))
 
     def look(self, step: int) -> None:
-        """Explain the images, let their maps be drawn, and log their numbers, on all ranks."""
-        numbers = self._numbers(step)
+        """Explain the images, log their numbers, on all ranks, and let their maps be drawn."""
+        jobs, numbers = self._found(step)
         try:
             log_numbers(self.trainer, numbers, self._logged, at_step=self.schedule.by == "step")
             self._numbers_held = numbers or self._numbers_held
         except Exception as fault:
             self.faults(fault)
+        self._draw(jobs)
 
     def look_after_evaluation(self) -> None:
         """Log the look of a stage that evaluates, at the epoch that its weights are of."""
@@ -246,28 +247,33 @@ class Watch:
             "class_sensitivity": settings.trust and plan.has_rivals,
             "untrained": settings.trust and self.memory.from_scratch,
         }
-        told = names([name for name, is_known in known.items() if is_known])
+        told = names(frozenset(name for name, is_known in known.items() if is_known))
         return [part_tag(self._tag(layer), name) for layer in plan.names for name in told]
 
-    def _numbers(self, step: int) -> dict[str, float]:
-        """Look, and return the numbers, on rank zero; a fault on any rank costs a warning and all these."""
+    def _found(self, step: int) -> tuple[list[Job], dict[str, float]]:
+        """Look, and return what draws the maps, and their numbers, on rank zero; a fault on any rank costs both."""
         if not self._is_wanted:
-            return {}
+            return [], {}
         try:
             plan, probe_set = self.plan, self.probe_set
             seen = self._taken()
             parts = gathered(self.trainer, seen.result if seen else lambda: self._share(plan, probe_set))
             if not self.trainer.is_global_zero:
-                return {}
+                return [], {}
             self._events.make_folders()  # for the numbers, which Lightning writes
             rows = shares_of(self.trainer, len(probe_set.images))
             kept = [self._keep(joined(maps, rows), step) for maps in zip(*parts, strict=True)]
-            self._writer.submit(*(job for jobs, _ in kept for job in jobs))
-            self._is_due = True
-            return {name: number for _, numbers in kept for name, number in numbers.items()}
+            jobs = [job for jobs, _ in kept for job in jobs]
+            return jobs, {name: number for _, numbers in kept for name, number in numbers.items()}
         except Exception as fault:
             self.faults(fault)
-            return {}
+            return [], {}
+
+    def _draw(self, jobs: Sequence[Job]) -> None:
+        """Let a look be drawn and written: last of all, for whoever draws shares the interpreter with this thread."""
+        if jobs:
+            self._writer.submit(*jobs)
+            self._is_due = True
 
     def explain(self, plan: Plan, probe_set: ProbeSet) -> list[Maps]:
         """Return the maps of this rank's share of the images, on the training device, one for each layer."""
