@@ -339,7 +339,7 @@ def test_finer_cam_compares_a_class_with_the_three_most_like_it() -> None:
     """By their scores in the same image."""
     values = torch.tensor([[0.0, 1.0, 5.0, 5.5, 9.0], [4.0, 9.0, 3.5, 1.0, 3.0]])
     classes = torch.tensor([[3], [0]])
-    wanted = Objective(values.gather(1, classes), classes, nn.functional.one_hot(classes, 5))
+    wanted = Objective(values, classes, nn.functional.one_hot(classes, 5))
     [targets] = class_targets(FinerCAM, values, wanted)
     assert [target.main_category for target in targets] == [3, 0]
     assert [target.comparison_categories for target in targets] == [[2, 4, 1], [2, 4, 3]]

@@ -1,10 +1,12 @@
 """From scores and what is true to what is differentiated."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from lightning_gradcam.cam.evidence import Evidence
-from lightning_gradcam.cam.targets import Batch, Objective, again, check_target, objective, read_scores, told
+from lightning_gradcam.cam.targets import Batch, Objective, check_target, objective, read_scores, told
 from lightning_gradcam.cam.tasks import Task
 from lightning_gradcam.cam.telling import decide
 
@@ -155,7 +157,7 @@ def test_dense_scores_in_half_precision_are_counted_exactly(dtype) -> None:
 def test_an_objective_stays_the_same_of_other_scores() -> None:
     """As the images are augmented, the prediction may change; what is explained does not."""
     first = wanted("predicted")
-    assert again(first, SCORES.flip(1)).values.tolist() == [[3.0], [0.0]]
+    assert replace(first, scores=SCORES.flip(1)).values.tolist() == [[3.0], [0.0]]
     assert first.classes.tolist() == [[1], [0]]
 
 

@@ -336,16 +336,16 @@ def test_the_rival_is_the_class_that_scores_next() -> None:
     values = torch.tensor([[5.0, 3.0, 4.0], [1.0, 9.0, 2.0]])
     scores = Scores(values, values.argmax(1), values[:, :1])
     weights = torch.tensor([[[1.0, 0, 0]], [[1.0, 1.0, 0]]])
-    found = with_rivals(Objective((values[:, None] * weights).sum(2), torch.zeros(2, 1).long(), weights), scores)
+    found = with_rivals(Objective(values, torch.zeros(2, 1).long(), weights), scores)
     assert found.values.tolist() == [[5, 4], [10, 2]]
     assert found.classes[:, 1].tolist() == [2, 2]
     everything = torch.ones(2, 1, 3)
-    found = with_rivals(Objective(values.sum(1, keepdim=True), torch.zeros(2, 1).long(), everything), scores)
+    found = with_rivals(Objective(values, torch.zeros(2, 1).long(), everything), scores)
     assert found.values[:, 1].tolist() == [0, 0]
     pixels = torch.tensor([[[0, 0, 0, 1]], [[2, 2, 1, 1]]])  # class 2 is nowhere in the first, and scores more
     weights = torch.tensor([[[1.0, 0, 0]], [[0, 0, 1.0]]])
     of_pixels = Scores(values, values.argmax(1), values[:, :1], pixels)
-    found = with_rivals(Objective((values[:, None] * weights).sum(2), torch.zeros(2, 1).long(), weights), of_pixels)
+    found = with_rivals(Objective(values, torch.zeros(2, 1).long(), weights), of_pixels)
     assert found.classes[:, 1].tolist() == [1, 1]
 
 

@@ -15,18 +15,12 @@ from lightning_gradcam.cam.maps import Cams, Heatmaps, Maps, as_given, channels_
 from lightning_gradcam.cam.plan import Known, Plan
 from lightning_gradcam.cam.records import recorded
 from lightning_gradcam.cam.states import NOT_FINITE
-from lightning_gradcam.cam.targets import (
-    Batch,
-    Objective,
-    again,
-    objective,
-    objects_of,
-    read_scores,
-    told,
-)
+from lightning_gradcam.cam.targets import Batch, Objective, objective, objects_of, read_scores, told
 from lightning_gradcam.cam.trust import Removal, told_from_rivals, with_rivals
 
 T = TypeVar("T")
+
+_Groups = list[list[LayerOfModel]]
 
 
 def compute_cams(model: nn.Module, inputs: Inputs, known: Known, plan: Plan, rows: range | None = None) -> list[Maps]:
@@ -44,7 +38,12 @@ def compute_cams(model: nn.Module, inputs: Inputs, known: Known, plan: Plan, row
     """
     rows = range(len(inputs.images)) if rows is None else rows
     inputs = inputs if plan.call.needs_batch else replace(inputs, batch=None)
-    chunks = _in_chunks(lambda some: _explain(model, inputs, known, plan, some), rows, plan.at_once(inputs.images))
+    layers = plan.layers_of(model)
+
+    def explained(some: slice) -> Sequence[Maps]:
+        return _explain(_chunk(model, inputs, known, plan, some), layers)
+
+    chunks = _in_chunks(explained, rows, plan.at_once(inputs.images))
     return [joined(parts) for parts in zip(*chunks, strict=True)]
 
 
@@ -103,10 +102,10 @@ def _halved(work: Callable[[slice], T], rows: slice) -> Iterator[T]:
         yield from _halved(work, half)
 
 
-def _explain(model: nn.Module, inputs: Inputs, known: Known, plan: Plan, rows: slice) -> Sequence[Maps]:
-    chunk, settings = _chunk(model, inputs, known, plan, rows), plan.settings
+def _explain(chunk: "_Chunk", layers: _Groups) -> Sequence[Maps]:
+    settings = chunk.plan.settings
     made = _borrowed if chunk.plan.method is None else _augmented if settings.aug_smooth else _on_the_device
-    found, batch, wanted = made(chunk)
+    found, batch, wanted = made(chunk, layers)
     if not settings.trust:
         return found
     own, removal = [told_from_rivals(maps, settings.targets) for maps in found], chunk.removal(batch, wanted)
@@ -159,13 +158,13 @@ def _chunk(model: nn.Module, inputs: Inputs, known: Known, plan: Plan, rows: sli
 _Found = tuple[list[Any], Batch, Objective]  # a layer's maps each, what the model said, and what of it they explain
 
 
-def _on_the_device(chunk: _Chunk, fixed: Objective | None = None) -> _Found:
+def _on_the_device(chunk: _Chunk, layers: _Groups, fixed: Objective | None = None) -> _Found:
     """By one pass; `fixed` is the objective of the same images before they were augmented."""
     plan, images = chunk.plan, chunk.inputs.images
-    with recorded(plan, chunk.model) as record:
+    with recorded(plan, layers) as record:
         batch = chunk.said()
-        wanted = again(fixed, batch.scores.values) if fixed else chunk.objective(batch)
-        gradients = _gradients(wanted.values, record.points)
+        wanted = replace(fixed, scores=batch.scores.values) if fixed else chunk.objective(batch)
+        gradients = _gradients(wanted, record.points)
     with torch.autocast(images.device.type, enabled=False):  # half precision is the model's own, not its maps'
         parts = record.maps(gradients, size_of(images))
     said, classes, predicted = told(batch, wanted.classes), wanted.classes, batch.scores.predictions
@@ -174,31 +173,31 @@ def _on_the_device(chunk: _Chunk, fixed: Objective | None = None) -> _Found:
     return found, batch, wanted
 
 
-def _gradients(values: Tensor, points: list[Tensor]) -> list[Sequence[Tensor]]:
+def _gradients(wanted: Objective, points: list[Tensor]) -> list[Sequence[Tensor]]:
     """The gradient of each target's values at each point; zeros where a point does not reach them."""
-    if not values.requires_grad:
+    if not wanted.scores.requires_grad:
         raise RuntimeError("the scores do not depend on the target layer by operations that can be differentiated")
-    targets = values.shape[1]
+    slopes = wanted.slopes
     return [
         torch.autograd.grad(
-            values[:, t].sum(), points, retain_graph=t < targets - 1, allow_unused=True, materialize_grads=True
+            wanted.scores, points, slope, retain_graph=t < len(slopes), allow_unused=True, materialize_grads=True
         )
-        for t in range(targets)
+        for t, slope in enumerate(slopes, start=1)
     ]
 
 
-def _augmented(chunk: _Chunk) -> _Found:
+def _augmented(chunk: _Chunk, layers: _Groups) -> _Found:
     """Mean heatmaps over grad-cam's six augmentations, of what is explained of the images themselves."""
     import ttach  # grad-cam's own
 
     images, size = chunk.inputs.images, size_of(chunk.inputs.images)
-    plain, batch, wanted = _on_the_device(chunk)
+    plain, batch, wanted = _on_the_device(chunk, layers)
     fixed = wanted if wanted.weights is not None else None
     heatmaps: list[list[Tensor]] = [[] for _ in plain]
     broken = [cams.states == NOT_FINITE for cams in plain]
     for transform in ttach.Compose([ttach.HorizontalFlip(), ttach.Multiply(factors=[0.9, 1, 1.1])]):
         changed = as_given(transform.augment_image(channels_first(images)), images)
-        augmented, _, _ = _on_the_device(chunk._replace(inputs=chunk.inputs.instead(changed)), fixed)
+        augmented, _, _ = _on_the_device(chunk._replace(inputs=chunk.inputs.instead(changed)), layers, fixed)
         broken = [one | (cams.states == NOT_FINITE) for one, cams in zip(broken, augmented, strict=True)]
         for cams, found in zip(augmented, heatmaps, strict=True):
             found.append(transform.deaugment_mask(cams.heatmaps(size)))
@@ -212,7 +211,7 @@ def _augmented(chunk: _Chunk) -> _Found:
     return made, batch, wanted
 
 
-def _borrowed(chunk: _Chunk) -> _Found:
+def _borrowed(chunk: _Chunk, layers: _Groups) -> _Found:
     """Heatmaps by a class of grad-cam, which is told its targets image by image."""
     plan, images, cam_class = chunk.plan, chunk.inputs.images, borrowed_class(chunk.plan.settings.method)
     with torch.no_grad():
@@ -239,10 +238,9 @@ def _borrowed(chunk: _Chunk) -> _Found:
 
     settings = plan.settings
     smoothing = {"eigen_smooth": settings.eigen_smooth} | ({"aug_smooth": True} if settings.aug_smooth else {})
-    groups = plan.layers_of(chunk.model)
     found = [
         torch.stack([torch.cat([made(place, group, targets) for place in places]) for targets in columns], dim=1)
-        for group in groups
+        for group in layers
     ]
     finite = batch.rows.detach().isfinite().flatten(1).all(1)[:, None, None, None]
     parts = (finished(torch.where(finite, maps.to(images.device), torch.nan)) for maps in found)

@@ -128,7 +128,8 @@ def channels_first(images: Tensor) -> Tensor:
 def divided(raw: Tensor) -> tuple[Tensor, Tensor]:
     """Divide raw maps, (N, T, h, w) >= 0, by their peaks, (N, T); return both."""
     peaks = raw.amax((2, 3))
-    return torch.where((_states(peaks) == SHOWN)[..., None, None], raw / peaks[..., None, None], 0), peaks
+    is_shown = (peaks > 0) & (peaks < torch.inf)
+    return torch.where(is_shown[..., None, None], raw / peaks[..., None, None], 0), peaks
 
 
 def averaged(raws: list[Tensor], size: tuple[int, int]) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lightning_gradcam.cam.attention import Attentions, relevance
 from lightning_gradcam.cam.layers import Capture, LayerOfModel, capture
@@ -36,15 +36,14 @@ class Record(Protocol):
 
 
 @contextmanager
-def recorded(plan: Plan, model: nn.Module) -> Iterator[Record]:
-    """Record what a plan's maps are made of in the forward passes inside."""
+def recorded(plan: Plan, groups: list[list[LayerOfModel]]) -> Iterator[Record]:
+    """Record what a plan's maps are made of, its layers in the model, in the forward passes inside."""
     if plan.tokens:
         with Attentions() as attentions:
             yield _Blocks(attentions, plan.tokens)
         return
-    groups, settings = plan.layers_of(model), plan.settings
     with capture({layer.name: layer.module for group in groups for layer in group}, Capture()) as captured:
-        yield _Layers(captured, groups, METHODS[plan.method or ""], settings.eigen_smooth)
+        yield _Layers(captured, groups, METHODS[plan.method or ""], plan.settings.eigen_smooth)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """From scores and what is true to the scalar that is differentiated, one an image and target."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -58,11 +58,10 @@ def read_scores(scores: Tensor, task: Task, images: Tensor, truth: Tensor | None
         wanted = images if truth is None or truth.dim() < 4 else truth
         return _READ_DENSE[task.kind](scores if scores.dim() == 4 else scores[:, None], task, wanted)
     rows = scores[:, None] if scores.dim() == 1 else scores
-    detached, zeros = rows.detach().float(), torch.zeros(len(rows), dtype=torch.long, device=rows.device)
-    if task.kind == "regression":
-        return Scores(rows, zeros, detached)
-    if task.kind == "none":
-        return Scores(rows, zeros, detached.square().sum(1, keepdim=True))
+    detached = rows.detach().float()
+    if not task.is_of_classes:
+        none = torch.zeros(len(rows), dtype=torch.long, device=rows.device)
+        return Scores(rows, none, detached if task.kind == "regression" else detached.square().sum(1, keepdim=True))
     shares = probabilities(detached, task)
     if rows.shape[1] == 1:
         rows, classes = torch.cat([-rows, rows], dim=1), (shares[:, 1] > 0.5).long()
@@ -201,19 +200,30 @@ class Objective:
     """What is differentiated of a chunk, and what it stands for.
 
     Attributes:
-        values: (N, T), differentiable. T is the number of classes that the target names, else 1.
-        classes: (N, T) the explained class; NO_CLASS where the target is no single class.
-        weights: (N, T, K) what the values are sums of the scores by, or None where they are none.
+        scores: (N, K), differentiable; or (N, 1), what is made of them where that is no sum of theirs.
+        classes: (N, T) the explained class; NO_CLASS where the target is no single class. T is the number of classes
+            that the target names, else 1.
+        weights: (N, T, K) by which the scores are summed, or None where they are none.
     """
 
-    values: Tensor
+    scores: Tensor
     classes: Tensor
     weights: Tensor | None = None
+
+    @property
+    def values(self) -> Tensor:
+        """Each target's value, (N, T), differentiable."""
+        return self.scores if self.weights is None else (self.scores[:, None] * self.weights).sum(2)
+
+    @property
+    def slopes(self) -> tuple[Tensor, ...]:
+        """The gradient of each target's value by the scores, (N, K) each of T: what a backward pass begins with."""
+        return (torch.ones_like(self.scores),) if self.weights is None else self.weights.unbind(1)
 
     def columns(self, count: int) -> "Objective":
         """Return the first targets alone."""
         weights = None if self.weights is None else self.weights[:, :count]
-        return Objective(self.values[:, :count], self.classes[:, :count], weights)
+        return replace(self, classes=self.classes[:, :count], weights=weights)
 
 
 def objective(target: Target, batch: Batch) -> Objective:
@@ -233,17 +243,7 @@ def objective(target: Target, batch: Batch) -> Objective:
         return Objective(_column(found), _no_class(values))
     if not classes_of(target) and batch.task.kind == "none" and not batch.task.is_dense:
         return Objective(_column(values.square().sum(1)), _no_class(values))
-    return _summed(values, *_weighted(target, batch))
-
-
-def again(fixed: Objective, values: Tensor) -> Objective:
-    """Return the same objective of other scores, (N, K), of the same images, as they are augmented."""
-    assert fixed.weights is not None
-    return _summed(values, fixed.classes, fixed.weights)
-
-
-def _summed(values: Tensor, classes: Tensor, weights: Tensor) -> Objective:
-    return Objective((values[:, None] * weights).sum(2), classes, weights)
+    return Objective(values, *_weighted(target, batch))
 
 
 def told(batch: Batch, classes: Tensor) -> Tensor:

@@ -22,7 +22,6 @@ from lightning_gradcam.cam.targets import (
     Objective,
     Scores,
     Target,
-    again,
     classes_of,
     objective,
     or_everywhere,
@@ -61,15 +60,13 @@ def with_rivals(wanted: Objective, scores: Scores) -> Objective:
     if scores.pixels is not None:
         ranks = regions(scores.pixels, values.shape[1]).sum((2, 3)) + ranks.float().softmax(1) / 2
     others = ranks[:, None].masked_fill(wanted.weights != 0, -torch.inf)
-    weights = F.one_hot(others.argmax(2), values.shape[1]) * others.isfinite().any(2, keepdim=True)
-    rivals = again(replace(wanted, classes=others.argmax(2), weights=weights.to(values.dtype)), values)
-    pairs = zip(_parts(wanted), _parts(rivals), strict=True)
-    return Objective(*(torch.cat(pair, dim=1) for pair in pairs))
-
-
-def _parts(one: Objective) -> tuple[Tensor, Tensor, Tensor]:
-    assert one.weights is not None
-    return one.values, one.classes, one.weights
+    rivals = others.argmax(2)
+    weights = F.one_hot(rivals, values.shape[1]) * others.isfinite().any(2, keepdim=True)
+    return replace(
+        wanted,
+        classes=torch.cat([wanted.classes, rivals], dim=1),
+        weights=torch.cat([wanted.weights, weights.to(values.dtype)], dim=1),
+    )
 
 
 def told_from_rivals(found: Maps, targets: int) -> Maps:
