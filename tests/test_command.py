@@ -205,9 +205,11 @@ def test_arrays_are_read_back_equal(logs, tmp_path, capsys) -> None:
             for name in names:
                 assert found[name].tolist() == np.asarray(getattr(log, name)).tolist(), name
             assert found["class_names"].tolist() == (log.class_names or [])
+            assert found["indices"].tolist() == log.indices
+            assert np.array_equal(found["areas"], log.areas, equal_nan=True)
             for name in ("steps", "maps", "states", "scores", "predictions", "wrong", "targets"):
                 assert found[name].dtype == getattr(log, name).dtype, name
-            assert set(found) == {*names, "class_names", *log.numbers}
+            assert set(found) == {*names, "class_names", "indices", "areas", *log.numbers}
             for name, values in log.numbers.items():
                 assert np.array_equal(found[name], values, equal_nan=True), name
 
@@ -430,7 +432,7 @@ def test_an_event_file_is_no_folder(logs, capsys) -> None:
     file = event_file(logs / "version_2")
     for args in (["show", file], ["export", file, "--csv"]):
         said = refused(capsys, *args)
-        assert said == f"LOGDIR {str(file)!r} is a file; accepted is a folder, as its own, {str(logs / 'version_2')!r}"
+        assert said == f"folder={str(file)!r} is a file; accepted is a folder, as its own, {str(logs / 'version_2')!r}"
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="a folder that nobody may write in, as root either")

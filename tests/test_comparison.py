@@ -109,7 +109,7 @@ def test_layers_that_are_compared() -> None:
     [
         ({"layers": "blocks"}, "layers='blocks'; accepted is a list of names, or None"),
         ({"methods": []}, "methods=[]; accepted is a list of names, or None"),
-        ({"layers": ["blocks.9"]}, "target_layer='blocks.9' is not a layer of the model"),
+        ({"layers": ["blocks.9"]}, "layers='blocks.9' is not a layer of the model"),
         ({"class_names": "cat"}, "class_names='cat'; accepted is a sequence of names"),
         ({"class_names": ["cat"]}, "class_names has 1 names; the model has 5 classes"),
         ({"methods": ["gradcma"]}, "method='gradcma' is unknown; did you mean 'gradcam'"),

@@ -1,5 +1,6 @@
 """Which layer, which method? What each says of a trained model, with figures."""
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -199,13 +200,20 @@ class _Trial:
 
     def pairs(self, layers: Sequence[str] | None, methods: Sequence[str] | None) -> list[Settings]:
         of_layers = [one for one in methods or METHODS if one != RELEVANCE]
-        for layer in layers or ():  # a wrong one is told before all others are measured
-            self.plan(replace(self.settings, target_layer=layer, method=next(iter(of_layers), None)))
+        for layer in layers or ():
+            self._check(replace(self.settings, target_layer=layer, method=next(iter(of_layers), None)))
         layers = self._candidates() if layers is None else layers
         found = [replace(self.settings, target_layer=layer, method=one) for layer in layers for one in of_layers]
         if methods is None or RELEVANCE in methods:
             found += self._relevance(is_asked=methods is not None)
         return found
+
+    def _check(self, settings: Settings) -> None:
+        """Tell a wrong layer before all others are measured, by the argument that has it here."""
+        try:
+            self.plan(settings)
+        except SettingError as error:
+            raise SettingError(re.sub("^target_layer=", "layers=", str(error))) from None
 
     def _relevance(self, is_asked: bool) -> list[Settings]:
         settings = replace(self.settings, method=RELEVANCE)

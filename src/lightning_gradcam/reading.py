@@ -194,6 +194,15 @@ class AttentionLog:
         return None if indices is None else list(indices)
 
     @property
+    def areas(self) -> Array | None:
+        """(N,) float64 in 0..1, the thing's share of each image, NaN where there is none; None without masks.
+
+        None of a segmentation, too, whose thing is the explained class. Their mean is TensorBoard's `mask_area`.
+        """
+        areas = self._one("areas").told["areas"]
+        return None if areas is None else np.array(areas, np.float64)
+
+    @property
     def fingerprints(self) -> list[str]:
         """What tells each image from others: the same in every run that looks at the same pixels."""
         return list(self._one("fingerprints").told["fingerprints"])
@@ -249,10 +258,10 @@ class AttentionLog:
     def to_frame(self) -> "pandas.DataFrame":
         """Return a table with a row for each map: run, layer, step, image and target.
 
-        Columns: `run`, `layer`, `step`, `image` (its place), `index` (in the data set), `fingerprint`, `true`,
-        `predicted` and `explained` (a class's name, or its number; several joined by ", "; of a task without classes
-        the first value), `wrong`, `score` (the first), `state` (shown, blank, not finite or unknown), and each of
-        `numbers`.
+        Columns: `run`, `layer`, `step`, `image` (its place), `index` (in the data set), `fingerprint`, `area` (of the
+        thing), `true`, `predicted` and `explained` (a class's name, or its number; several joined by ", "; of a task
+        without classes the first value), `wrong`, `score` (the first), `state` (shown, blank, not finite or unknown),
+        and each of `numbers`.
 
         Raises:
             SettingError: pandas is not installed.
@@ -399,6 +408,8 @@ def read_log(folder: str | PathLike[str]) -> AttentionLog:
     if not isinstance(folder, (str, PathLike)):
         raise SettingError(f"folder={quoted(folder)}; accepted is a path")
     given = Path(os.path.expanduser(folder))
+    if os.path.isfile(given):
+        raise SettingError(f"folder={str(given)!r} is a file; accepted is a folder, as its own, {str(given.parent)!r}")
     if not os.path.isdir(given):  # which a name that is too long is not either
         raise SettingError(f"folder={str(given)!r} is no folder that is there; {_ACCEPTED}{meant(given)}")
     notes: list[str] = []

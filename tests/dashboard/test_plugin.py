@@ -454,6 +454,7 @@ def test_images_and_all_that_is_known_of_them_are_handed_on(address) -> None:
         "columns",
         "about",
         "indices",
+        "areas",
         "unit",
         "scale",
         "task",

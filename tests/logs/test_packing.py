@@ -75,6 +75,7 @@ def test_images_are_packed_at_their_size_up_to_256_pixels() -> None:
         "unit": "epoch",
         "scale": "image",
         "indices": None,
+        "areas": None,
         "pictures": [zlib.crc32(jpeg) for jpeg in jpegs],
     }
     by_run, *_ = pack_images(replace(shown, by_run=True), ["1", "2", "3"])

@@ -152,6 +152,27 @@ def test_places_in_the_data_set_are_in_the_log_and_the_table(tmp_path) -> None:
     assert log.to_columns()["index"].tolist() == [30, 12]
 
 
+def test_the_share_of_the_thing_is_in_the_log_and_the_table(tmp_path) -> None:
+    """Of an image without a thing none; shares that can be none are not read, nor are images that have them."""
+    (look,) = trained([1.0])
+    images = pack_images(SHOWN, KNOWN, areas=[0.25, np.nan])
+    write(tmp_path / "a", [(PROBE, 0, images), (MAPS, 0, packed(look))], [1, 2])
+    log = read_log(tmp_path / "a")
+    assert log.areas.tolist() == pytest.approx([0.25, np.nan], nan_ok=True)
+    assert log.to_columns()["area"].tolist() == pytest.approx([0.25, np.nan], nan_ok=True)
+    write_looks(tmp_path / "b", [look])
+    assert read_log(tmp_path / "b").areas is None
+    assert np.isnan(read_log(tmp_path / "b").to_columns()["area"]).all()
+    for wrong in ([0.25], [0.25, 1.5], [0.25, "x"], {"a": 1}):
+        header, *pictures = pack_images(SHOWN, KNOWN)
+        told = json.loads(header) | {"areas": wrong}
+        del told["check"]
+        write(tmp_path / "c", [(PROBE, 0, [json.dumps(told).encode(), *pictures]), (MAPS, 0, packed(look))], [1, 2])
+        assert (
+            read_log(tmp_path / "c").notes[0] == "the images that the looks at 'layer' of run '.' are of cannot be read"
+        )
+
+
 def test_a_resumed_run_is_drawn_as_strong_as_the_run_drew_it(tmp_path) -> None:
     """By the peaks of all looks that it goes on from, in whichever run; and it can be read as one line with them."""
     by_run = replace(SHOWN, by_run=True)

@@ -9,7 +9,7 @@ from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_gradcam import GradCAMCallback
+from lightning_gradcam import GradCAMCallback, read_log
 from lightning_gradcam.cam.maps import Cams, divided
 from lightning_gradcam.cam.states import BLANK as BLANK_MAP
 from lightning_gradcam.cam.states import NOT_FINITE, SHOWN
@@ -203,6 +203,7 @@ def test_a_fit_logs_the_numbers_of_its_maps_to_every_logger(make_trainer, tmp_pa
     assert logged[f"{LAYER}/drift"] == pytest.approx(expected, abs=1e-5)
     assert {len(logged[f"{LAYER}/{name}"]) for name in ("focus", "border", "peak", "blank", "pointing")} == {4}
     assert logged["gradcam/mask_area"] == [0.5]
+    assert read_log(tmp_path / "run").areas.tolist() == [0.5] * 6
     assert float(monitored[f"{LAYER}/in_mask"]) == pytest.approx(in_mask[-1], abs=1e-5)
     table = (tmp_path / "csv" / "metrics.csv").read_text()
     assert f"{LAYER}/focus" in table.splitlines()[0]

@@ -36,8 +36,8 @@ from lightning_gradcam.cam.trust import has_rivals
 from lightning_gradcam.cam.ways import cannot_be_called, ways_to_call
 
 # Images in a forward pass where nothing is asked: 32, and of small ones, whose passes are overhead, as many as hold so
-# many values. More are slower again on processors, whose caches they leave.
-_FEWEST, _MOST, _VALUES = 32, 128, 330_000
+# many values, or 128.
+_FEWEST, _MOST, _VALUES = 32, 128, 400_000
 
 
 class Known(NamedTuple):

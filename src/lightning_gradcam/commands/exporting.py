@@ -13,10 +13,10 @@ import numpy as np
 from tqdm import tqdm
 
 from lightning_gradcam.commands.files import Write, apart, check_free, safe, write
-from lightning_gradcam.commands.showing import chosen, opened
+from lightning_gradcam.commands.showing import chosen
 from lightning_gradcam.errors import SettingError
 from lightning_gradcam.logs.layer_log import Array
-from lightning_gradcam.reading import AttentionLog
+from lightning_gradcam.reading import AttentionLog, read_log
 
 _AXES = {  # of the arrays: E looks, N images; none of those that are of all
     "steps": "E",
@@ -30,6 +30,8 @@ _AXES = {  # of the arrays: E looks, N images; none of those that are of all
     "pictures": "N",
     "truths": "N",
     "said": "N",
+    "indices": "N",
+    "areas": "N",
     "fingerprints": "N",
     **dict.fromkeys(("run", "layer", "unit", "task", "about", "class_names", "columns"), ""),
 }
@@ -82,7 +84,7 @@ class Choice:
 def exported(args: argparse.Namespace) -> Iterator[str]:
     """Write the files that are asked for, and say which they are."""
     kinds = _kinds(args)
-    whole, choice = opened(args.logdir), Choice(args.epochs, args.images)
+    whole, choice = read_log(args.logdir), Choice(args.epochs, args.images)
     log, left_out = _having(chosen(whole, args), choice)
     jobs = _jobs(log, kinds, choice, _names(args.logdir, whole), Path(args.out))
     if args.csv:
@@ -176,8 +178,9 @@ def _array(log: AttentionLog, name: str) -> Array:
     if name == "truths":  # as wide as the longest, behind which others are NaN
         widest = max(map(len, value), default=0)
         return np.array([[*truth, *[np.nan] * (widest - len(truth))] for truth in value])
-    is_array = name == "pictures" or (isinstance(value, np.ndarray) and value.dtype != object)
-    return np.asarray(value) if is_array else np.array([] if value is None else value, str)  # without pickle
+    value = [] if value is None else value
+    is_array = name in ("pictures", "indices") or (isinstance(value, np.ndarray) and value.dtype != object)
+    return np.asarray(value) if is_array else np.array(value, str)  # without pickle
 
 
 def _key(name: str) -> str:

@@ -8,13 +8,11 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lightning_gradcam.commands import lines
-from lightning_gradcam.errors import SettingError
 from lightning_gradcam.reading import AttentionLog, read_log
 
 _LONGEST = 28  # columns of a run's or a layer's name
@@ -56,22 +54,10 @@ def chosen(log: AttentionLog, args: argparse.Namespace) -> AttentionLog:
     return log if args.run is None and args.layer is None else log.of(args.run, args.layer)
 
 
-def opened(folder: str) -> AttentionLog:
-    """Return what a folder's event files have.
-
-    Raises:
-        SettingError: it is not there, has no such data, or is a file.
-    """
-    path = Path(folder).expanduser()
-    if path.is_file():
-        raise SettingError(f"LOGDIR {str(path)!r} is a file; accepted is a folder, as its own, {str(path.parent)!r}")
-    return read_log(folder)
-
-
 def shown(args: argparse.Namespace) -> Iterator[str]:
     """Say what there is, in lines that fit a terminal, or as JSON."""
     with _silent(logging.getLogger("lightning_gradcam.reading")):  # its notes are among what is asked for
-        log = chosen(opened(args.logdir), args)
+        log = chosen(read_log(args.logdir), args)
     if args.json:
         yield json.dumps(_as_json(args.logdir, log), indent=2, allow_nan=False)
     else:

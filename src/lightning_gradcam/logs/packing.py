@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
+from math import isfinite
 from zlib import crc32
 
 import numpy as np
@@ -79,13 +80,19 @@ def _check_size(sizes: Mapping[str, int]) -> None:
         )
 
 
-def pack_images(images: ShownImages, known: Sequence[str], indices: Sequence[int] | None = None) -> list[bytes]:
+def pack_images(
+    images: ShownImages,
+    known: Sequence[str],
+    indices: Sequence[int] | None = None,
+    areas: Sequence[float] | None = None,
+) -> list[bytes]:
     """Pack the images and what is known of them; large ones reduced.
 
     Args:
         images: as they are shown.
         known: their fingerprints.
         indices: where in the data set they are, if that is known.
+        areas: each thing's share of its image, in 0..1, NaN where there is none; None where masks are unknown.
     """
     names = images.class_names
     header = {
@@ -93,6 +100,7 @@ def pack_images(images: ShownImages, known: Sequence[str], indices: Sequence[int
         "probe_set": fingerprint_of_set(known),
         "fingerprints": list(known),
         "indices": None if indices is None else list(indices),
+        "areas": None if areas is None else [area if isfinite(area) else None for area in areas],
         "truths": [list(truth) if np.isfinite(truth).all() else [] for truth in images.truths],
         "said": [to_truth(images.task, truth, images.class_names) for truth in images.truths],
         "class_names": names and [name_of(place, names) for place in range(len(names))],

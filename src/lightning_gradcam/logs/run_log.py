@@ -41,6 +41,7 @@ class RunLog:
         trackers: who takes pictures besides.
         root: what all tags begin with.
         indices: where in the data set each image is, if that is known.
+        areas: each thing's share of its image, NaN where there is none; None where masks are unknown.
     """
 
     images: ShownImages
@@ -49,6 +50,7 @@ class RunLog:
     trackers: Sequence[Tracker]
     root: str
     indices: Sequence[int] | None = None
+    areas: Sequence[float] | None = None
 
     def log_grid(self, found: Maps, history: History, tag: str, when: str, at: Moment) -> None:
         """Draw one look's maps, with which `history` ends; `when` is told in the header."""
@@ -70,9 +72,8 @@ class RunLog:
 
     def log_images(self, step: int) -> None:
         """Write the images for the Attention tab, at the step from which on looks are of them."""
-        self.events.write_data(
-            part_tag(self.root, PROBE_SET), pack_images(self.images, self.fingerprints, self.indices), step
-        )
+        packed = pack_images(self.images, self.fingerprints, self.indices, self.areas)
+        self.events.write_data(part_tag(self.root, PROBE_SET), packed, step)
 
     def log_film(self, history: History, tag: str, at: Moment, moving: bool) -> None:
         """Draw all looks so far, as a strip and, if asked for, moving."""

@@ -17,6 +17,7 @@ from lightning_gradcam.logs.files import EventReader, event_files, unreadable
 from lightning_gradcam.logs.layer_log import LayerLog
 from lightning_gradcam.logs.schema import MAPS, caution_of, layer_of, probe_set_of
 from lightning_gradcam.logs.unpacking import (
+    UNKNOWN,
     Data,
     LookRecord,
     Record,
@@ -33,19 +34,6 @@ Records = dict[str, list[Record]]  # by tag
 
 _WIDEST = 4096  # pixels of a picture's side: ours have 256
 _TRIED = 20  # folders that are looked into for one that was meant
-_UNKNOWN: dict[str, Any] = {
-    "fingerprints": [],
-    "indices": None,
-    "truths": [],
-    "said": [],
-    "class_names": None,
-    "columns": [],
-    "about": "",
-    "unit": "epoch",
-    "scale": "image",
-    "task": "",
-    "metrics": {},
-}
 
 
 def find_runs(folder: Path, faults: list[str]) -> Files:
@@ -177,7 +165,7 @@ def _images(records: list[Record], look: LookRecord) -> tuple[dict[str, Any], Da
             if len(known) != 1:
                 return told, [], (0, 0)
             return told, [part if size else b"" for part, size in zip(pictures, sizes, strict=True)], known.pop()
-    return _UNKNOWN, [], (0, 0)
+    return UNKNOWN, [], (0, 0)
 
 
 def _size(part: bytes) -> tuple[int, int] | None:

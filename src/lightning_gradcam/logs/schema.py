@@ -10,6 +10,7 @@ The Attention tab's data are string tensors of plugin `gradcam`, a part a string
   sentence.
 - `gradcam/[{name}/]probe`, one a set of images. The header has `version`; `probe_set`, the set's fingerprint;
   `fingerprints`, an image's each; `indices`, where in the data set each is, null or missing where that is unknown;
+  `areas`, each thing's share of its image, null where there is none, and null or missing where masks are unknown;
   `truths`, each image's classes or values, and `said`, in words; `class_names`;
   `columns`, the names of several targets; `about`; `unit`, what looks are counted in, "epoch" where it is missing or
   "step"; `scale`, how maps are drawn, "image", each by itself, where it is missing, or "run", as shares of the highest

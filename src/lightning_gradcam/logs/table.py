@@ -45,6 +45,7 @@ def _rows(log: LayerLog) -> Columns:
         "image": spread(np.arange(shape[1]), "N"),
         "index": spread(np.array(told["indices"] or [None] * shape[1], object), "N"),
         "fingerprint": spread(np.array(told["fingerprints"] or [""] * shape[1], object), "N"),
+        "area": spread(np.array(told["areas"] or [None] * shape[1], np.float64), "N"),
         "true": spread(_truths(told, shape[1], of_values), "N"),
         "predicted": spread(first if of_values else _named(fields["predictions"], names), "EN"),
         "explained": spread(_named(fields["targets"], names), "ENT"),

@@ -17,6 +17,23 @@ from lightning_gradcam.values import printable
 NUMBERS = tuple(field for field in LOOK if field.name != "maps")
 [MAPS] = (field for field in LOOK if field.name == "maps")
 
+# What is taken of images whose header is silent, or cannot be read.
+UNKNOWN: dict[str, Any] = {
+    "probe_set": "",
+    "fingerprints": [],
+    "indices": None,
+    "areas": None,
+    "truths": [],
+    "said": [],
+    "class_names": None,
+    "columns": [],
+    "about": "",
+    "unit": "epoch",
+    "scale": "image",
+    "task": "",
+    "metrics": {},
+}
+
 T = TypeVar("T")
 Data = list[bytes]
 Record = tuple[int, float, Data]  # a step, when it was written, and its parts
@@ -190,10 +207,7 @@ def told_of(parts: Data) -> dict[str, Any] | None:
     header = header_of(parts)
     if header is None or not _is_as_written(header):
         return None
-    names = ("probe_set", "fingerprints", "indices", "truths", "said", "class_names", "columns", "about")
-    usual = {"unit": "epoch", "scale": "image", "task": "", "metrics": {}}
-    told: dict[str, Any] = {name: header.get(name) for name in names}
-    told |= {name: header.get(name, one) for name, one in usual.items()}
+    told: dict[str, Any] = {name: header.get(name, one) for name, one in UNKNOWN.items()}
     if not (_are_words(told) and _are_of(len(parts) - 1, told)):
         return None
     for name in ("said", "columns", "class_names"):
@@ -210,13 +224,14 @@ def _are_words(told: dict[str, Any]) -> bool:
 
 def _are_of(images: int, told: dict[str, Any]) -> bool:
     """Whether what is told of each image is of so many."""
-    truths, indices = told["truths"], told["indices"]
+    truths, indices, areas = told["truths"], told["indices"], told["areas"]
     are_lists = isinstance(truths, list) and all(isinstance(one, list) for one in truths)
     are_numbers = are_lists and all(_is_number(value) for one in truths for value in one)
     are_words = _are(told["fingerprints"], str) and _are(told["said"], str)
     are_places = indices is None or (_are(indices, int) and len(indices) == images)
+    are_shares = areas is None or (isinstance(areas, list) and len(areas) == images and all(map(_is_share, areas)))
     counts = {len(one or []) for one in (truths, told["fingerprints"], told["said"])}
-    return are_numbers and are_words and are_places and counts == {images}
+    return are_numbers and are_words and are_places and are_shares and counts == {images}
 
 
 def words_of(metrics: Any) -> dict[str, dict[str, str]]:
@@ -269,6 +284,10 @@ def _refuse(constant: str) -> None:
 
 def _is_number(value: Any) -> bool:
     return (type(value) is int and abs(value) < 2**53) or (type(value) is float and math.isfinite(value))
+
+
+def _is_share(value: Any) -> bool:
+    return value is None or (_is_number(value) and 0 <= value <= 1)
 
 
 def _are(values: Any, kind: type) -> bool:

@@ -39,7 +39,7 @@ FRAMES = int(SECONDS / SHORTEST)  # of a time-lapse at most
 
 
 def filmstrip(scene: Scene, sights: Sequence[Sight], layer: str, highest: Floats | None = None) -> Image.Image:
-    """Draw what an image's, and target's, maps were at each look, in lines of six; wrong predictions are framed.
+    """Draw what an image's, and target's, maps were at each look, in even lines of six at most; wrong ones are framed.
 
     Args:
         scene: the images.
@@ -76,6 +76,16 @@ class Strip:
         """As they are shown."""
         return self.scene.at(STRIP_SIDES)
 
+    @property
+    def lines(self) -> int:
+        """Lines of cells a target."""
+        return math.ceil(len(self.sights) / ACROSS)
+
+    @property
+    def across(self) -> int:
+        """Looks in a line; in the last one there may be fewer."""
+        return math.ceil(len(self.sights) / self.lines)
+
     @cached_property
     def slot(self) -> int:
         """From one cell to the next."""
@@ -84,8 +94,7 @@ class Strip:
     @cached_property
     def type(self) -> Type:
         """How large words are."""
-        cells = 1 + min(len(self.sights), ACROSS)
-        return Type(max(NARROWEST, 2 * MARGIN + cells * self.slot - BETWEEN))
+        return Type(max(NARROWEST, 2 * MARGIN + (1 + self.across) * self.slot - BETWEEN))
 
     @cached_property
     def header(self) -> Header:
@@ -117,7 +126,7 @@ class Strip:
     def block(self) -> int:
         """From one target to the next: its name, where there are several, and its lines."""
         name = self.type.lines(1) if self.targets > 1 else 0
-        return name + math.ceil(len(self.sights) / ACROSS) * self.line
+        return name + self.lines * self.line
 
     def top_of(self, image: int, target: int) -> int:
         """Where an image's target begins."""
@@ -126,8 +135,8 @@ class Strip:
 
     def corner(self, image: int, target: int, place: int) -> tuple[int, int]:
         """Left and top of a look's cell; the image itself is at place -1."""
-        line, column = divmod(max(0, place), ACROSS)
-        below = self.top_of(image, target + 1) - math.ceil(len(self.sights) / ACROSS) * self.line
+        line, column = divmod(max(0, place), self.across)
+        below = self.top_of(image, target + 1) - self.lines * self.line
         top = below + line * self.line + self.number
         return MARGIN + (0 if place < 0 else 1 + column) * self.slot, top
 
@@ -141,7 +150,7 @@ class Strip:
                 name = shortened(f"for {self.scene.columns[target]}", font, width)
                 draw.text((MARGIN, self.top_of(image, target)), name, font=font, fill=FAINT)
             page.paste(Image.fromarray(self.pictures[image]), self.corner(image, target, -1))
-            for place in range(0, len(self.sights), ACROSS):
+            for place in range(0, len(self.sights), self.across):
                 self._write(draw, (MARGIN, self.corner(image, target, place)[1]), self.scene.unit, FAINT)
 
     def draw_look(self, page: Image.Image, place: int, highest: Floats | None) -> None:

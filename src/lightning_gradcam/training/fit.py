@@ -11,7 +11,6 @@ from pytorch_lightning.utilities import rank_zero_info
 from lightning_gradcam.cam.trust import is_untrained
 from lightning_gradcam.logs.run_log import Moment, RunLog
 from lightning_gradcam.logs.schema import MASK_AREA, part_tag
-from lightning_gradcam.timeline.metrics import areas
 from lightning_gradcam.training.monitors import hold_numbers
 from lightning_gradcam.training.schedule import Schedule, schedule_of
 from lightning_gradcam.training.validated import ValidatedWeights
@@ -140,10 +139,9 @@ class FitWatch(Watch):
     def _log_first(self, numbers: dict[str, float]) -> None:
         """Log the first numbers to all loggers: Lightning's own log has no place before the first epoch."""
         try:
-            masks = self.probe_set.masks
-            if masks is not None and masks.any() and self.plan.task.kind != "segmentation":
-                by_chance = float(areas(masks[:, None]).nanmean())
-                numbers[part_tag(self.log.root, MASK_AREA)] = by_chance
+            found = self._areas
+            if found is not None and not found.isnan().all():
+                numbers[part_tag(self.log.root, MASK_AREA)] = float(found.nanmean())
             for sink in self.trainer.loggers if numbers else []:
                 sink.log_metrics(numbers, self.trainer.global_step)
         except Exception as fault:

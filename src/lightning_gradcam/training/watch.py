@@ -208,7 +208,8 @@ class Watch:
         images = show_images(probe_set.images, self.known.truth, task, *shown, self.schedule.unit, arguments.by_run)
         root = root_tag(arguments.name)
         indices = None if probe_set.indices is None else probe_set.indices.tolist()
-        return RunLog(images, probe_set.fingerprints, self._events, self._trackers, root, indices)
+        found = None if self._areas is None else self._areas.tolist()
+        return RunLog(images, probe_set.fingerprints, self._events, self._trackers, root, indices, found)
 
     @property
     def _appearance(self) -> Appearance:
@@ -323,6 +324,15 @@ class Watch:
             rows = torch.arange(len(truth))[:, None]
             return truth[rows, classes] > 0 if truth.dim() == 4 else truth[:, None] == classes[..., None, None]
         return None if masks is None else masks[:, None]
+
+    @cached_property
+    def _areas(self) -> Tensor | None:
+        """Each thing's share of its image, (N,), NaN where there is none; None without masks.
+
+        None of a segmentation, too, where the thing is the class that is explained.
+        """
+        masks = self.probe_set.masks
+        return None if masks is None or self.plan.task.kind == "segmentation" else areas(masks[:, None])[:, 0]
 
     @property
     def _true_pixels(self) -> Tensor | None:
