@@ -76,7 +76,7 @@ class GradCAMCallback(_Callback):
         scale: "image" shows each map on its own, as Grad-CAM papers do; "run" by the highest peak the image has had so
             far, so that epochs compare; not with grad-cam's own methods and `aug_smooth`, whose maps have no peaks.
         batch_size: images a forward pass: bounds the memory. None takes 32, more of small ones, as many as hold
-            330,000 values, at most 128, and 8 where all behind the first attention is kept.
+            400,000 values, at most 128, and 8 where all behind the first attention is kept.
         image_key: where in a batch the images are: a key, a place, or a path with dots; None finds them in (x, y),
             (x, y, mask) or under a usual name.
         label_key: the same for labels.

@@ -17,7 +17,7 @@ from lightning_gradcam.pictures import film
 from lightning_gradcam.pictures.film import COLUMNS, FRAMES, LAPSE_SIDES, Strip, evenly, filmstrip, timelapse
 from lightning_gradcam.pictures.grid import GRID_SIDES, Sheet, grid
 from lightning_gradcam.pictures.looks import Caption, Sight
-from lightning_gradcam.pictures.page import BETWEEN, DASH, FRAME, MARGIN
+from lightning_gradcam.pictures.page import BETWEEN, DASH, FRAME, MARGIN, NARROWEST
 from lightning_gradcam.pictures.render import PAPER, WRONG
 from lightning_gradcam.pictures.shown import ShownImages
 from lightning_gradcam.timeline.history import History, Look
@@ -108,6 +108,16 @@ def test_a_strip_of_many_epochs_goes_on_below_with_their_numbers_over_each_line(
         assert len({top for _, top in corners}) == 2
         for left, top in corners:
             assert page[top - 2 * SLOT // 5 : top - BETWEEN, left : left + SLOT - BETWEEN].min() < 100
+
+
+def test_seven_epochs_are_lines_of_four_and_three() -> None:
+    """Not of six and one; the page is as wide as its lines."""
+    images, history = shown(1), looks(7, 1)
+    strip = Strip(images.scene, sights(images, history, COLUMNS))
+    lefts, tops = zip(*(strip.corner(0, 0, place) for place in range(7)), strict=True)
+    assert lefts == tuple(MARGIN + SLOT * (1 + n) for n in (0, 1, 2, 3, 0, 1, 2))
+    assert [tops.count(top) for top in sorted(set(tops))] == [4, 3]
+    assert strip_of(images, history).width == max(NARROWEST, 2 * MARGIN + 5 * SLOT - BETWEEN)
 
 
 def test_each_look_of_a_strip_may_have_several_targets() -> None:
