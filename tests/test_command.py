@@ -647,6 +647,23 @@ def test_weights_that_cannot_be_had_are_told(images, tmp_path, capsys, monkeypat
     assert said.startswith("--weights 'DEFAULT' of resnet18 cannot be had: OSError: Name or service not known")
 
 
+def test_explain_and_compare_take_the_task(images, tmp_path, capsys) -> None:
+    """Of several labels each has a probability of its own."""
+    options = [NETWORK, images / "image1.png", "--size", "16", "--force", "--out", tmp_path / "g.png"]
+    torch.save(small_cnn().state_dict(), tmp_path / "state.pt")
+    options += ["--checkpoint", tmp_path / "state.pt"]
+    *_, row, _ = told(capsys, "explain", *options, "--task", "multilabel")
+    model = small_cnn()
+    model.load_state_dict(torch.load(tmp_path / "state.pt"))
+    found = explain(model, [Image.open(images / "image1.png")], size=16, task="multilabel")
+    assert found.answers[0] in row
+    assert lines.number(float(found.scores[0])) in row.split()
+    said = refused(capsys, "explain", *options, "--task", "multi-label")
+    assert said.startswith("task='multi-label' is unknown; did you mean 'multilabel'")
+    printed = told(capsys, "compare", *options, "--task", "multilabel", "--methods", "gradcam", "--layers", "6")
+    assert any("gradcam" in line for line in printed)
+
+
 def test_explain_takes_timm_and_several_targets(images, tmp_path, capsys) -> None:
     """At timm's own size; a line an image and target."""
     pytest.importorskip("timm")

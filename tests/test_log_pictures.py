@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import re
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from torch.utils.tensorboard import SummaryWriter
 from lightning_gradcam import AttentionLog, GradCAMCallback, read_log
 from lightning_gradcam.cam.maps import Cams
 from lightning_gradcam.cam.tasks import Task
+from lightning_gradcam.command import main
 from lightning_gradcam.errors import SettingError
 from lightning_gradcam.logs import schema
 from lightning_gradcam.logs.drawings import _amounts
@@ -128,6 +130,10 @@ def test_wrong_images_are_those_that_are_wrong_at_the_drawn_looks(tmp_path) -> N
             log.wrong[:] = False
         with pytest.raises(SettingError, match=f"^images='wrong': no prediction is wrong at {told}$"):
             picture(images="wrong")
+    for task in ("regression", "segmentation", "none"):
+        log._one("").told["task"] = task
+        with pytest.raises(SettingError, match=f"no prediction of the task '{task}' is right or wrong; accepted are"):
+            log.grid(images="wrong")
 
 
 def test_of_many_wrong_images_the_most_wrong_are_drawn_and_else_some_of_each_class(tmp_path) -> None:
@@ -138,7 +144,7 @@ def test_of_many_wrong_images_the_most_wrong_are_drawn_and_else_some_of_each_cla
     log = write_looks(tmp_path, [([0] * 40, once), ([0] * 40, wrong)], truths)
     drawing = log._drawing("grid", None, "wrong", 1, until_there=True)
     assert Counter(drawing.scene.truths) == {f"true {truth}": 4 for truth in range(4)}
-    assert drawing.scene.counted == "16 of 40 wrong images of 40"
+    assert drawing.scene.counted() == "16 of 40 wrong images of 40"
     amounts = _amounts(log._one("amounts"), "wrong", [0, 1], 0)
     assert {3, 4, 5, 6, 7} <= set(foremost(amounts, truths, 16))
 
@@ -148,8 +154,8 @@ def test_moved_images_are_those_whose_maps_moved_farthest(tmp_path) -> None:
     looks = [([0, 1, -1, 4, -1], [0] * 5), ([0, 1, -1, 4, 8], [0] * 5), ([0, 2, -1, -1, 8], [0] * 5)]
     log = write_looks(tmp_path, looks, [0, 1, 2, 3, 0])
     assert _amounts(log._one("amounts"), "moved", [0, 1, 2], 0).tolist() == [0, 1, 0, 1, 1]
-    assert log._drawing("grid", None, "moved", 1, until_there=True).scene.counted == "3 of 5 images, all that moved"
-    assert log._drawing("filmstrip", None, "moved", 12, most=2).scene.counted == (
+    assert log._drawing("grid", None, "moved", 1, until_there=True).scene.counted() == "3 of 5 images, all that moved"
+    assert log._drawing("filmstrip", None, "moved", 12, most=2).scene.counted() == (
         "2 of 5 images, those that moved most"
     )
     assert _amounts(log._one("amounts"), "moved", [1, 2], 1).tolist() == [0, 1, 0, 1, 0]
@@ -274,7 +280,7 @@ def test_a_notebook_shows_a_strip_that_fits(make_trainer, loader, tmp_path) -> N
         shown = shown_in_a_notebook(read_log(tmp_path / run))
         assert shown.height < 1100
     scene = read_log(tmp_path / "one")._drawing("filmstrip", None, None, 6, 4).scene
-    assert scene.counted == "4 of 24 images"
+    assert scene.counted() == "4 of 24 images"
 
 
 def test_a_notebook_shows_what_there_is(tmp_path) -> None:
@@ -302,7 +308,7 @@ def test_many_images_cost_the_pictures_nothing(make_trainer, tmp_path) -> None:
     make_trainer(GradCAMCallback(images=40), max_epochs=2).fit(Classifier(), loader, loader)
     log = read_log(tmp_path)
     assert log.maps.shape[1] == 40
-    assert log._drawing("", None, None, 1).scene.counted == "16 of 40 images"
+    assert log._drawing("", None, None, 1).scene.counted() == "16 of 40 images"
     drawn = Events(tmp_path / "run").pictures(TAG)[-1]
     assert log.grid().size == (drawn.shape[1], drawn.shape[0])
 
@@ -435,7 +441,7 @@ def test_a_grid_of_a_run_is_as_strong_as_the_run_drew_it(make_trainer, loader, t
         assert np.abs(np.asarray(log.grid(step)).astype(int) - picture.astype(int)).mean() < 4
 
 
-def test_a_run_that_began_in_another_log_says_so(make_trainer, loader, tmp_path) -> None:
+def test_a_run_that_began_in_another_log_says_so(make_trainer, loader, tmp_path, capsys) -> None:
     """It has its own looks alone, unless it is asked for the whole."""
     trainer = make_trainer(GradCAMCallback(images=4), max_epochs=1)
     trainer.fit(Classifier(), loader, loader)
@@ -450,6 +456,12 @@ def test_a_run_that_began_in_another_log_says_so(make_trainer, loader, tmp_path)
     )
     assert log.of(run="second").with_earlier().steps.tolist() == [0, 1, 2]
     assert log.with_earlier().notes == ()
+    printed = {}
+    for option in ([], ["--with-earlier"]):
+        assert main(["show", str(tmp_path), "--run", "second", "--json", *option]) == 0
+        printed[len(option)] = capsys.readouterr().out
+    assert ["goes on from" in one for one in printed.values()] == [True, False]
+    assert [json.loads(one)["logs"][0]["steps"] for one in printed.values()] == [[2], [0, 1, 2]]
     alone = read_log(tmp_path / "second")
-    told = "begins at 2: which log has what was before that, if one has, is not known"
+    told = "begins at 2: no log below the folder that was read has what was before that"
     assert alone.notes == alone.with_earlier().notes == (f"'network.6' of run '.' {told}",)

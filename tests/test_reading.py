@@ -337,7 +337,7 @@ def test_hostile_records_are_told_and_nothing_more(tmp_path) -> None:
         f"6 of 6 looks at {LAYER!r} of run 'b' cannot be read",
         f"6 of 7 looks at {LAYER!r} of run 'a' cannot be read",
         f"the images that the looks at {LAYER!r} of run 'a' are of cannot be read",
-        f"{LAYER!r} of run 'a' begins at 6: which log has what was before that, if one has, is not known",
+        f"{LAYER!r} of run 'a' begins at 6: no log below the folder that was read has what was before that",
     )
 
 
@@ -376,7 +376,7 @@ def test_a_folder_without_data_is_refused_with_one_that_has(tmp_path) -> None:
     (tmp_path / "logs" / "version_3" / "checkpoints").mkdir()
     place = f"{str(tmp_path / 'logs' / 'version_3')!r} is one"
     accepted = "accepted is a folder with event files of GradCAMCallback, of one run or of several below it"
-    for name in ("log/version_3", "logs/verson_3", f"logs/version_3/{event_file(tmp_path / 'logs/version_3').name}"):
+    for name in ("log/version_3", "logs/verson_3"):
         with pytest.raises(SettingError) as caught:
             read_log(tmp_path / name)
         assert str(caught.value) == f"folder={str(tmp_path / name)!r} is no folder that is there; {accepted}; {place}"
@@ -384,6 +384,12 @@ def test_a_folder_without_data_is_refused_with_one_that_has(tmp_path) -> None:
         with pytest.raises(SettingError) as caught:
             read_log(tmp_path / name)
         assert str(caught.value) == f"folder={str(tmp_path / name)!r} has no such data; {accepted}; {place}"
+    file = event_file(tmp_path / "logs" / "version_3")
+    with pytest.raises(SettingError) as caught:
+        read_log(file)
+    assert (
+        str(caught.value) == f"folder={str(file)!r} is a file; accepted is a folder, as its own, {str(file.parent)!r}"
+    )
     with pytest.raises(SettingError, match=r"^folder=3; accepted is a path$"):
         read_log(3)
 
@@ -433,11 +439,24 @@ def test_a_table_has_a_row_for_each_map(tmp_path) -> None:
     write_run(tmp_path / "plain", 1)
     log = read_log(tmp_path)
     frame = log.to_frame()
-    assert list(frame)[:12] == [
-        *("run", "layer", "step", "image", "index", "fingerprint", "true", "predicted", "explained", "wrong", "score"),
+    assert list(frame)[:13] == [
+        *(
+            "run",
+            "layer",
+            "step",
+            "image",
+            "index",
+            "fingerprint",
+            "area",
+            "true",
+            "predicted",
+            "explained",
+            "wrong",
+            "score",
+        ),
         "state",
     ]
-    assert list(frame)[12:] == list(log.of("named").numbers)
+    assert list(frame)[13:] == list(log.of("named").numbers)
     assert len(frame) == 3 * 3 + 3
     row = frame.iloc[5]
     assert row[["run", "layer", "step", "image"]].tolist() == ["named", LAYER, 1, 2]

@@ -24,6 +24,7 @@ _MODEL = (
     "a torchvision name (resnet18), a timm name (timm/vit_tiny_patch16_224), or package.module:callable, which returns "
     "a module"
 )
+_CLASS = "a class by its number, or by its name where names are known"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -125,6 +126,11 @@ def _add_log(parser: _Parser) -> None:
     parser.add_argument("logdir", metavar="LOGDIR", help="a run's folder, or one with runs below it, as TensorBoard's")
     parser.add_argument("--run", help="that one alone: its path below LOGDIR")
     parser.add_argument("--layer", help="that one alone: its dotted name")
+    parser.add_argument(
+        "--with-earlier",
+        action="store_true",
+        help="a resumed run with what it goes on from, where that is below LOGDIR",
+    )
 
 
 def _add_show(parser: _Parser) -> None:
@@ -155,7 +161,7 @@ def _add_force(parser: _Parser) -> None:
     parser.add_argument("--force", action="store_true", help="write over files that are there")
 
 
-def _add_model(parser: _Parser) -> None:
+def _add_model(parser: _Parser, target: str) -> None:
     parser.add_argument("model", metavar="MODEL", help=_MODEL)
     parser.add_argument("images", metavar="IMAGES", nargs="+", help="files, and folders of png, jpg, bmp, webp or tif")
     weights = parser.add_mutually_exclusive_group()
@@ -164,13 +170,8 @@ def _add_model(parser: _Parser) -> None:
     )
     weights.add_argument("--checkpoint", metavar="FILE", help="a state dict, or what Lightning saved")
     parser.add_argument("--classes", metavar="N", type=_count, help="of a named model, if other than its own")
-    parser.add_argument(
-        "--target",
-        metavar="CLASS",
-        type=_target,
-        default="predicted",
-        help="a class by its number, or by its name where names are known; several with commas (default: predicted)",
-    )
+    parser.add_argument("--target", metavar="CLASS", type=_target, default="predicted", help=target)
+    parser.add_argument("--task", help="how scores are read, as binary, multilabel, regression; else as they look")
     parser.add_argument("--names", metavar="A,B|FILE", help="of the classes: with commas, or a file with a line each")
     parser.add_argument("--size", metavar="H,W", type=_sizes, help="that images are brought to, or one for both sides")
     parser.add_argument("--mean", metavar="M,M,M", type=_numbers, help="what normalising subtracts, in units of 0..1")
@@ -179,7 +180,7 @@ def _add_model(parser: _Parser) -> None:
 
 
 def _add_explain(parser: _Parser) -> None:
-    _add_model(parser)
+    _add_model(parser, f"{_CLASS}; several with commas (default: predicted)")
     parser.add_argument("--layer", type=_names, help="dotted name, of several with commas the average; else found")
     parser.add_argument("--method", help="by name, as gradcam, layercam, relevance; else the one that fits")
     parser.add_argument("--trust", action="store_true", help="also measure whether the maps can be believed")
@@ -187,7 +188,7 @@ def _add_explain(parser: _Parser) -> None:
 
 
 def _add_compare(parser: _Parser) -> None:
-    _add_model(parser)
+    _add_model(parser, f"{_CLASS} (default: predicted)")
     parser.add_argument("--layers", metavar="A,B", type=_names, help="dotted names; else the candidates")
     parser.add_argument("--methods", metavar="A,B", type=_names, help="by name; else all but grad-cam's own")
     parser.add_argument("--masks", metavar="FOLDER", help="of pictures, named as the images, above 0 on the thing")

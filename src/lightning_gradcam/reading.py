@@ -86,7 +86,7 @@ class AttentionLog:
         several runs each is as whole as it can be.
         """
         if self._layer is not None:
-            return AttentionLog(self._layer.whole)
+            return AttentionLog(self._layer.whole, notes=self._notes)
         return AttentionLog(None, [log.with_earlier() for log in self], self._notes)
 
     def __iter__(self) -> Iterator["AttentionLog"]:
@@ -149,7 +149,7 @@ class AttentionLog:
 
     @property
     def wrong(self) -> Array:
-        """(E, N) bool, whether the prediction is."""
+        """(E, N) bool, whether the prediction is; of several labels the most likely one, or that there is none."""
         return self._one("wrong").fields["wrong"]
 
     @property
@@ -443,7 +443,8 @@ def _chosen(logs: list[AttentionLog], name: str, wanted: str | None) -> list[Att
     chosen = [log for log in logs if getattr(log, name) == wanted]
     if not chosen:
         there = list(dict.fromkeys(getattr(log, name) for log in logs))
-        near = nearest(str(wanted), there)
+        parts = [one for one in there if str(wanted) in one]
+        near = nearest(str(wanted), there) or (f"; did you mean {parts[0]!r}?" if wanted and parts else "")
         raise SettingError(f"{name}={quoted(wanted)} is not there{near}; there are {', '.join(map(repr, there))}")
     return chosen
 

@@ -76,7 +76,7 @@ def test_of_many_images_the_same_few_are_drawn_everywhere(seen, images, targets,
     for name, sights in (("grid", [seen["grid"][1]]), ("filmstrip", seen["filmstrip"][1]), ("timelapse", [])):
         scene = seen[name][0]
         assert [int(picture[0, 0, 0]) for picture in scene.pictures] == rows
-        assert scene.counted == (f"{images} images" if drawn == images else f"{drawn} of {images} images")
+        assert scene.counted() == (f"{images} images" if drawn == images else f"{drawn} of {images} images")
         assert seen[name][-1][:, 0].tolist() == [2 * (row + 1) for row in rows]
         for sight in sights:
             assert sight.maps.shape[:2] == (drawn, min(targets, 16))

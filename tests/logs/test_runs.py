@@ -152,6 +152,24 @@ def test_places_in_the_data_set_are_in_the_log_and_the_table(tmp_path) -> None:
     assert log.to_columns()["index"].tolist() == [30, 12]
 
 
+def test_what_cannot_be_read_is_told_of_the_whole_line_too(tmp_path) -> None:
+    """A broken file of another folder, too."""
+    write_looks(tmp_path / "run", trained([1.0]))
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "events.out.tfevents.1.x").write_bytes(bytes(range(1, 200)))
+    log = read_log(tmp_path)
+    assert "events.out.tfevents.1.x" in " ".join(log.notes)
+    assert log.with_earlier().notes == log.notes
+
+
+def test_a_part_of_a_runs_path_finds_it(tmp_path) -> None:
+    """As of folders that each have the same tail."""
+    for run in ("one/lightning_logs/version_0", "two/lightning_logs/version_0"):
+        write_looks(tmp_path / run, trained([1.0]))
+    with pytest.raises(SettingError, match="run='two' is not there; did you mean 'two/lightning_logs/version_0'"):
+        read_log(tmp_path).of(run="two")
+
+
 def test_the_share_of_the_thing_is_in_the_log_and_the_table(tmp_path) -> None:
     """Of an image without a thing none; shares that can be none are not read, nor are images that have them."""
     (look,) = trained([1.0])

@@ -111,7 +111,10 @@ def test_those_that_have_most_come_first_and_ties_are_spread_over_the_classes() 
 def test_a_header_says_which_and_how_many_images_are_drawn(chosen, drawn, having, told) -> None:
     """Of those that were to choose from, and of all."""
     scene = Scene([np.zeros((2, 2, 3), np.uint8)] * drawn, [""] * drawn, "", total=1000, chosen=chosen, having=having)
-    assert scene.counted == told
+    assert scene.counted() == told
+    assert scene.counted(12) == told.replace("wrong images of", "images wrong at a look here, of").replace(
+        "wrong image of", "image wrong at a look here, of"
+    )
 
 
 def test_a_header_says_which_or_how_many_looks_are_drawn() -> None:

@@ -126,7 +126,8 @@ def test_captions() -> None:
     assert to_caption(classes, [], Answer(-1, [float("nan")], 4), None) == Caption("", NO_PREDICTION)
     assert to_caption(classes, [0], Answer(-1, [float("nan")], 0), None) == Caption("true 0", NO_PREDICTION, True)
     caption = to_caption(several, [0, 2], Answer(2, [0.5], -1), ["a", "b", "c"])
-    assert caption == Caption("true a, c", "predicted c (50%)", wrong=True)  # more likely not there
+    assert caption == Caption("true a, c", "predicted none (c 50%)", wrong=True)  # more likely not there
+    assert to_caption(several, [], Answer(2, [0.27], -1), None) == Caption("", "predicted none (2 27%)")
     for truth, told, wrong in (([0, 2], 0.51, False), ([0], 0.9, True), ([], 0.9, True), ([], 0.1, False)):
         assert to_caption(several, truth, Answer(2, [told], -1), None).wrong == wrong
     assert not to_caption(several, [], Answer(2, [0.9], -1), None, labelled=False).wrong
@@ -277,9 +278,9 @@ def test_of_more_images_than_are_read_in_a_card_the_page_is_wider_and_no_side_to
 def test_a_grid_says_of_how_many_images_it_is() -> None:
     """And a scene of some knows how many there were."""
     scene = scene_of(8, 20)
-    assert scene.counted == "20 images"
-    assert scene.of([3]).counted == "1 of 20 images"
-    assert scene.of(range(10)).of([0, 1]).counted == "2 of 20 images"
+    assert scene.counted() == "20 images"
+    assert scene.of([3]).counted() == "1 of 20 images"
+    assert scene.of(range(10)).of([0, 1]).counted() == "2 of 20 images"
     several = replace(scene, columns=list("abc"))
     assert several.of_targets(2).columns == ["a", "b"]
     assert several.of_targets(2).about == "2 of 3 targets are drawn  ·  target: predicted"

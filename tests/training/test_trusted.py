@@ -3,6 +3,7 @@
 import json
 import logging
 
+import numpy as np
 import pytest
 import torch
 import torchvision
@@ -13,6 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_gradcam import GradCAMCallback
 from lightning_gradcam.cam.maps import Cams
+from lightning_gradcam.pictures.curves import line_of
 from lightning_gradcam.timeline.history import History
 from lightning_gradcam.training.caution import _Mean, caution
 
@@ -224,6 +226,15 @@ def test_several_targets_of_an_image_are_one_image() -> None:
         "step",
     )
     assert "it is faithful (faithfulness 0.35 ± 0.03;" in found
+
+
+def test_the_line_has_the_mean_that_the_log_has() -> None:
+    """Of all maps, also where images have several of which some are blank."""
+    values = torch.tensor([[0.1, torch.nan], [0.2, 0.9], [torch.nan, torch.nan], [0.3, 0.4]])
+    found = _Mean(values)
+    assert (found.count, found.mean) == (3, pytest.approx(float(values.nanmean())))
+    line = line_of("", np.zeros(1, np.int64), values[None].double().numpy())
+    assert found.error == pytest.approx(float(line.error[0]))
 
 
 def test_random_maps_are_seldom_told_from_chance() -> None:

@@ -51,7 +51,8 @@ class Course:
 
 def chosen(log: AttentionLog, args: argparse.Namespace) -> AttentionLog:
     """Return what is asked for of a log."""
-    return log if args.run is None and args.layer is None else log.of(args.run, args.layer)
+    found = log if args.run is None and args.layer is None else log.of(args.run, args.layer)
+    return found.with_earlier() if args.with_earlier else found
 
 
 def shown(args: argparse.Namespace) -> Iterator[str]:

@@ -123,7 +123,7 @@ def _begun(layer: LayerLog, homes: Mapping[str, tuple[LayerLog, int]]) -> LayerL
     begins = f"{layer.layer!r} of run {layer.run!r} begins at {first.step}"
     found = nearest_of(first.before, homes)
     if found is None or _set_of(found[0]) != _set_of(layer) or found[0].looks[found[1]].step >= first.step:
-        lost = "which log has what was before that, if one has, is not known"
+        lost = "no log below the folder that was read has what was before that"
         return replace(layer, beginning=f"{begins}: {lost}")
     home, place = found
     told = f"{begins}, and goes on from run {home.run!r}, at {home.looks[place].step}; with_earlier() has that too"

@@ -90,6 +90,11 @@ def _of_classes(task: Task, truth: Truth, answer: Answer, class_names: Names) ->
     return f"{PREDICTED}{name_of(answer.prediction, class_names)} ({answer.told[0]:.0%})"
 
 
+def _of_labels(task: Task, truth: Truth, answer: Answer, class_names: Names) -> str:
+    likeliest = f"{name_of(answer.prediction, class_names)} {answer.told[0]:.0%}"
+    return _of_classes(task, truth, answer, class_names) if answer.told[0] > 0.5 else f"{PREDICTED}none ({likeliest})"
+
+
 def _of_values(task: Task, truth: Truth, answer: Answer, class_names: Names) -> str:
     return f"{PREDICTED}{_values(answer.told)}"
 
@@ -108,7 +113,8 @@ def _of_own_value(task: Task, truth: Truth, answer: Answer, class_names: Names) 
 
 
 _ANSWERS: dict[str, Callable[[Task, Truth, Answer, Names], str]] = {
-    **dict.fromkeys(("binary", "multiclass", "multilabel"), _of_classes),
+    **dict.fromkeys(("binary", "multiclass"), _of_classes),
+    "multilabel": _of_labels,
     "regression": _of_values,
     "segmentation": _of_pixels,
     "none": _of_own_value,

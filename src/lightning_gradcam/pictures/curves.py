@@ -10,8 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from lightning_gradcam.pictures.paper import SMALL, WORDS, Page
-
-Doubles = NDArray[np.float64]
+from lightning_gradcam.timeline.clusters import Doubles, clustered
 
 _SIZE = (5.5, 2.8)  # inches
 _BAND = 1.96  # standard errors
@@ -35,19 +34,8 @@ class Line:
 
 
 def line_of(name: str, steps: NDArray[np.int64], values: Doubles) -> Line:
-    """Return the line of a number, (E, N, T), NaN where a map has none.
-
-    An image's targets are no measurements of their own: the error is that of a ratio of sums over images as clusters,
-    sqrt(n / (n - 1) sum (S_i - R C_i)^2) / sum C_i, where image i has C_i values of sum S_i, and R is the mean
-    (Cochran, Sampling Techniques, 1977, chapter 9A). Of one target it is the deviation by the square root of n.
-    """
-    known = np.isfinite(values)
-    counts, sums = known.sum(2), np.where(known, values, 0).sum(2)
-    total, images = counts.sum(1), (counts > 0).sum(1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        mean = sums.sum(1) / total
-        apart = ((sums - mean[:, None] * counts) ** 2).sum(1)
-        error = np.where(images > 1, np.sqrt(images / (images - 1) * apart) / total, np.nan)
+    """Return the line of a number, (E, N, T), NaN where a map has none; its error is that over the images."""
+    mean, error, _ = clustered(values)
     return Line(name, steps, mean, error)
 
 

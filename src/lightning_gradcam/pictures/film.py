@@ -49,7 +49,7 @@ def filmstrip(scene: Scene, sights: Sequence[Sight], layer: str, highest: Floats
     """
     strip = Strip(scene, sights)
     page = Image.new("RGB", (strip.type.width, strip.top_of(len(scene.pictures) - 1, strip.targets) + MARGIN), PAPER)
-    strip.header.draw(page, layer, (scene.looked(sights), scene.counted), strip.key)
+    strip.header.draw(page, layer, (scene.looked(sights), scene.counted(len(sights))), strip.key)
     for image in range(len(scene.pictures)):
         strip.draw_words(page, image)
     for place in range(len(sights)):
@@ -234,7 +234,7 @@ def _frames(
     empty, key = sheet.empty(), sheet.key(sights)
     for sight in watched:
         page = empty.copy()
-        sheet.header.draw(page, f"{scene.unit} {sight.step}", (layer, scene.counted), key)
+        sheet.header.draw(page, f"{scene.unit} {sight.step}", (layer, scene.counted(len(sights))), key)
         passed = sight.step / max(1, sights[-1].step) * (page.width - 2 * MARGIN)
         top = sheet.header.height - MARGIN / 2 - FRAME
         ImageDraw.Draw(page).rectangle((MARGIN, top, MARGIN + passed, top + 2), fill=FAINT)

@@ -43,7 +43,7 @@ def grid(scene: Scene, sight: Sight, layer: str, when: str = "", highest: Floats
     """
     sheet = Sheet(scene, sight.maps.shape[1], GRID_SIDES if sight.maps.shape[1] == 1 else SIDES_OF_SEVERAL)
     page = sheet.empty()
-    sheet.header.draw(page, layer, [part for part in (when, scene.counted) if part], sheet.key([sight]))
+    sheet.header.draw(page, layer, [part for part in (when, scene.counted()) if part], sheet.key([sight]))
     sheet.fill(page, sight, highest)
     return page
 

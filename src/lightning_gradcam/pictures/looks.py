@@ -57,13 +57,14 @@ class Scene:
     having: int = 0
     looks: int = 0
 
-    @property
-    def counted(self) -> str:
-        """How many images are drawn, of how many, and which, where they were chosen for what is said of them."""
+    def counted(self, looks: int = 1) -> str:
+        """How many images are drawn, at so many looks, of how many, and which, if they were chosen for what is said."""
         drawn = len(self.pictures)
         if self.chosen == "wrong":
             which = f"{drawn} of {self.having}" if drawn < self.having else f"all {drawn}" if drawn > 1 else "the only"
-            return f"{which} wrong image{'s' * (self.having != 1)} of {self.total}"
+            images = f"image{'s' * (self.having != 1)}"
+            told = f"wrong {images}" if looks == 1 else f"{images} wrong at a look here,"
+            return f"{which} {told} of {self.total}"
         if self.chosen == "moved":
             which = "those that moved most" if drawn < self.having else "all that moved"
             return f"{drawn} of {self.total} images, {which}"

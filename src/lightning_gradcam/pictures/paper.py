@@ -117,7 +117,7 @@ def strip_figure(scene: Scene, sights: Sequence[Sight], layer: str, highest: Flo
     title = wrapped(f"{layer}  ·  {scene.about}", _font(USUAL), _dots(lattice.page - 2 * EDGE), _TITLES)
     top = EDGE + len(title) * _line(USUAL) + _line(SMALL) + HEADINGS
     page = Page(figsize=(lattice.page, top + lattice.rows * lattice.pitch[0] + BOTTOM))
-    _head(page, title, f"{scene.counted}  ·  {scene.looked(sights)}")
+    _head(page, title, f"{scene.counted(len(sights))}  ·  {scene.looked(sights)}")
     cells = _cells(page, lattice, top)
     _draw_headings(cells[0], [sight.step for sight in sights], scene.unit, lattice)
     heat = [sight.heat(scene.pictures[0].shape[:2], highest) for sight in sights]

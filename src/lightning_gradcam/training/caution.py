@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from lightning_gradcam.timeline.clusters import clustered
 from lightning_gradcam.timeline.history import History
 
 _LEAST = 0.05  # of what may be 0.5 or 1: what is nearer to chance is none of its own
@@ -75,14 +76,12 @@ def _maps(count: int) -> str:
 
 
 class _Mean:
-    """A mean over the images whose maps have a number, several targets' as one, with its standard error."""
+    """A mean over all maps that have a number, with its standard error over the images, whose count it has."""
 
     def __init__(self, values: Tensor | None) -> None:
-        of_images = torch.zeros(0) if values is None else values.float().nanmean(1)
-        known = of_images[of_images.isfinite()]
-        self.count = len(known)
-        self.mean = float(known.mean()) if self.count else float("nan")
-        self.error = float(known.std() / self.count**0.5) if self.count > 1 else float("inf")
+        mean, error, images = clustered((torch.zeros(0, 1) if values is None else values).double().numpy())
+        self.mean, self.count = float(mean), int(images)
+        self.error = float(error) if self.count > 1 else float("inf")
 
     def __str__(self) -> str:
         return f"{self.mean:.2f} ± {self.error:.2f}" if self.count > 1 else f"{self.mean:.2f}"
