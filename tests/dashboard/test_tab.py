@@ -1,5 +1,6 @@
 """The Attention tab in a real Chromium, on a real TensorBoard."""
 
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -518,6 +519,20 @@ def test_an_address_that_is_pasted_is_followed(tab) -> None:
     )
     expect(tab.frame.locator(".tile")).to_have_count(3)
     expect(tab.frame.locator("#run")).not_to_have_value("constructor")
+
+
+def test_an_address_that_is_pasted_before_all_is_read_is_followed(open_tab, url) -> None:
+    """And not written over: whoever pastes it does not know when that is."""
+    tab, held = open_tab(url, "#gradcam&p.gradcam.run=first"), []
+    expect(tab.frame.locator("output.epoch >> nth=0")).to_have_text("4 of 4")
+    tab.page.route(re.compile("gradcam/looks"), lambda route: held.append(route))
+    tab.page.reload()
+    while not held:
+        tab.page.wait_for_timeout(20)
+    tab.page.evaluate("location.hash = '#gradcam&p.gradcam.run=first&p.gradcam.step=1'")
+    tab.page.unroute(re.compile("gradcam/looks"))  # which lets those that are held go on
+    expect(tab.frame.locator("output.epoch >> nth=0")).to_have_text("1 of 4")
+    expect(tab.page).to_have_url(re.compile("step=1$"))
 
 
 def test_what_is_there_is_not_fetched_again(open_tab, url) -> None:

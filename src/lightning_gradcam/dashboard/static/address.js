@@ -49,14 +49,23 @@ export function addressOf(state, now = hash()) {
   return '#' + [tab || 'gradcam', ...others, ...ours].join('&');
 }
 
-let last = '', due = 0; // of the one address that a page has
+let last = page().location.hash, due = 0, follow = () => {}; // of the one address that a page has: as it was read or written
+
+/** Whether there is an address of ours that was neither read nor written: it is pasted, or gone back to. */
+const isPasted = () => hash().includes(PREFIX) && page().location.hash !== last;
+
+function noticed() {
+  if (!isOpen() || page().location.hash === last) return;
+  last = page().location.hash;
+  follow(readAddress());
+}
 
 /** Let the address say what is shown, soon. */
 export function writeAddress(state) {
   if (due) return;
   due = setTimeout(() => {
     due = 0;
-    if (!isOpen()) return;
+    if (!isOpen() || isPasted()) return; // which is followed, and not written over
     last = addressOf(state);
     try {
       if (last !== page().location.hash) page().history.replaceState(page().history.state, '', last);
@@ -67,9 +76,9 @@ export function writeAddress(state) {
 /** A link to a state. */
 export const linkTo = (state) => page().location.href.replace(/#.*/s, '') + addressOf(state);
 
-/** Follow an address that is pasted, or gone back to. */
-export function onAddress(follow) {
-  page().addEventListener('hashchange', () => {
-    if (isOpen() && page().location.hash !== last) follow(readAddress());
-  });
+/** Follow addresses that are pasted, or gone back to, also one that was while all was read. */
+export function onAddress(how) {
+  follow = how;
+  page().addEventListener('hashchange', noticed);
+  if (isPasted()) noticed();
 }
