@@ -24,6 +24,7 @@ from lightning_gradcam.pictures.choosing import MOST_TARGETS
 from lightning_gradcam.pictures.film import ACROSS, COLUMNS, FRAMES, filmstrip, timelapse
 from lightning_gradcam.pictures.grid import grid
 from lightning_gradcam.pictures.looks import of_targets
+from lightning_gradcam.timeline.clusters import clustered
 from lightning_gradcam.values import natural
 
 if TYPE_CHECKING:
@@ -248,12 +249,7 @@ class AttentionLog:
         if not isinstance(name, str) or name not in self.numbers:
             there = f"there are {', '.join(self.numbers) or 'none'}"
             raise SettingError(f"name={quoted(name)} is no number{_near(name, self.numbers)}; {there}")
-        values = self.numbers[name].reshape(len(self.steps), -1).astype(np.float64)
-        known = np.isfinite(values)
-        counts = known.sum(1)
-        sums = np.where(known, values, 0).sum(1)
-        means: NDArray[np.float64] = np.divide(sums, counts, out=np.full(len(sums), np.nan), where=counts > 0)
-        return means
+        return clustered(self.numbers[name].astype(np.float64)).mean
 
     def to_frame(self) -> "pandas.DataFrame":
         """Return a table with a row for each map: run, layer, step, image and target.

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lightning_gradcam.cam.borrowed import ImageTarget, borrowed_class, borrowed_heatmaps, class_targets
 from lightning_gradcam.cam.calls import Inputs
-from lightning_gradcam.cam.layers import LayerOfModel
+from lightning_gradcam.cam.layers import Groups, LayerOfModel
 from lightning_gradcam.cam.maps import Cams, Heatmaps, Maps, as_given, channels_first, finished, joined, size_of
 from lightning_gradcam.cam.plan import Known, Plan
 from lightning_gradcam.cam.records import recorded
@@ -21,8 +21,6 @@ from lightning_gradcam.cam.trust import Removal, told_from_rivals, with_rivals
 T = TypeVar("T")
 
 _BLOCK = 31 * 2**20  # bytes: of more than 32 MiB glibc learns nothing
-
-_Groups = list[list[LayerOfModel]]
 
 
 def compute_cams(model: nn.Module, inputs: Inputs, known: Known, plan: Plan, rows: range | None = None) -> list[Maps]:
@@ -40,11 +38,11 @@ def compute_cams(model: nn.Module, inputs: Inputs, known: Known, plan: Plan, row
     """
     rows = range(len(inputs.images)) if rows is None else rows
     inputs = inputs if plan.call.needs_batch else replace(inputs, batch=None)
-    layers = plan.layers_of(model)
+    groups = plan.layers_of(model)
     _let_memory_stay()
 
     def explained(some: slice) -> Sequence[Maps]:
-        return _explain(_chunk(model, inputs, known, plan, some), layers)
+        return _explain(_chunk(model, inputs, known, plan, some), groups)
 
     chunks = _in_chunks(explained, rows, plan.at_once(inputs.images))
     return [joined(parts) for parts in zip(*chunks, strict=True)]
@@ -114,10 +112,10 @@ def _halved(work: Callable[[slice], T], rows: slice) -> Iterator[T]:
         yield from _halved(work, half)
 
 
-def _explain(chunk: "_Chunk", layers: _Groups) -> Sequence[Maps]:
+def _explain(chunk: "_Chunk", groups: Groups) -> Sequence[Maps]:
     settings = chunk.plan.settings
     made = _borrowed if chunk.plan.method is None else _augmented if settings.aug_smooth else _on_the_device
-    found, batch, wanted = made(chunk, layers)
+    found, batch, wanted = made(chunk, groups)
     if not settings.trust:
         return found
     own, removal = [told_from_rivals(maps, settings.targets) for maps in found], chunk.removal(batch, wanted)
@@ -170,10 +168,10 @@ def _chunk(model: nn.Module, inputs: Inputs, known: Known, plan: Plan, rows: sli
 _Found = tuple[list[Any], Batch, Objective]  # a layer's maps each, what the model said, and what of it they explain
 
 
-def _on_the_device(chunk: _Chunk, layers: _Groups, fixed: Objective | None = None) -> _Found:
+def _on_the_device(chunk: _Chunk, groups: Groups, fixed: Objective | None = None) -> _Found:
     """By one pass; `fixed` is the objective of the same images before they were augmented."""
     plan, images = chunk.plan, chunk.inputs.images
-    with recorded(plan, layers) as record:
+    with recorded(plan, groups) as record:
         batch = chunk.said()
         wanted = replace(fixed, scores=batch.scores.values) if fixed else chunk.objective(batch)
         gradients = _gradients(wanted, record.points)
@@ -198,18 +196,18 @@ def _gradients(wanted: Objective, points: list[Tensor]) -> list[Sequence[Tensor]
     ]
 
 
-def _augmented(chunk: _Chunk, layers: _Groups) -> _Found:
+def _augmented(chunk: _Chunk, groups: Groups) -> _Found:
     """Mean heatmaps over grad-cam's six augmentations, of what is explained of the images themselves."""
     import ttach  # grad-cam's own
 
     images, size = chunk.inputs.images, size_of(chunk.inputs.images)
-    plain, batch, wanted = _on_the_device(chunk, layers)
+    plain, batch, wanted = _on_the_device(chunk, groups)
     fixed = wanted if wanted.weights is not None else None
     heatmaps: list[list[Tensor]] = [[] for _ in plain]
     broken = [cams.states == NOT_FINITE for cams in plain]
     for transform in ttach.Compose([ttach.HorizontalFlip(), ttach.Multiply(factors=[0.9, 1, 1.1])]):
         changed = as_given(transform.augment_image(channels_first(images)), images)
-        augmented, _, _ = _on_the_device(chunk._replace(inputs=chunk.inputs.instead(changed)), layers, fixed)
+        augmented, _, _ = _on_the_device(chunk._replace(inputs=chunk.inputs.instead(changed)), groups, fixed)
         broken = [one | (cams.states == NOT_FINITE) for one, cams in zip(broken, augmented, strict=True)]
         for cams, found in zip(augmented, heatmaps, strict=True):
             found.append(transform.deaugment_mask(cams.heatmaps(size)))
@@ -223,7 +221,7 @@ def _augmented(chunk: _Chunk, layers: _Groups) -> _Found:
     return made, batch, wanted
 
 
-def _borrowed(chunk: _Chunk, layers: _Groups) -> _Found:
+def _borrowed(chunk: _Chunk, groups: Groups) -> _Found:
     """Heatmaps by a class of grad-cam, which is told its targets image by image."""
     plan, images, cam_class = chunk.plan, chunk.inputs.images, borrowed_class(chunk.plan.settings.method)
     with torch.no_grad():
@@ -252,7 +250,7 @@ def _borrowed(chunk: _Chunk, layers: _Groups) -> _Found:
     smoothing = {"eigen_smooth": settings.eigen_smooth} | ({"aug_smooth": True} if settings.aug_smooth else {})
     found = [
         torch.stack([torch.cat([made(place, group, targets) for place in places]) for targets in columns], dim=1)
-        for group in layers
+        for group in groups
     ]
     finite = batch.rows.detach().isfinite().flatten(1).all(1)[:, None, None, None]
     parts = (finished(torch.where(finite, maps.to(images.device), torch.nan)) for maps in found)

@@ -74,6 +74,9 @@ class LayerOfModel:
     read: Reader
 
 
+Groups = list[list[LayerOfModel]]  # of each map; several are averaged
+
+
 def named_layers(model: nn.Module) -> dict[str, nn.Module]:
     """Every layer by its dotted name, without the names that wrappers put in between."""
     return {_WRAPPER.sub("", f"{name}.").rstrip("."): module for name, module in model.named_modules() if name}

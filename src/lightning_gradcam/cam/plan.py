@@ -14,7 +14,7 @@ from lightning_gradcam.cam.calls import Call, Inputs
 from lightning_gradcam.cam.evidence import Evidence, evidence_of
 from lightning_gradcam.cam.finding import last, layouts_in, named, unmixed
 from lightning_gradcam.cam.labels import as_numbers, known_of
-from lightning_gradcam.cam.layers import LayerOfModel, TargetLayer, named_layers
+from lightning_gradcam.cam.layers import Groups, TargetLayer, named_layers
 from lightning_gradcam.cam.layouts import Layout
 from lightning_gradcam.cam.methods import RELEVANCE, is_own
 from lightning_gradcam.cam.outputs import (
@@ -104,7 +104,7 @@ class Plan:
             return AT_ONCE
         return min(max(_FEWEST, _VALUES // max(1, images[:1].numel())), _MOST)
 
-    def layers_of(self, model: nn.Module) -> list[list[LayerOfModel]]:
+    def layers_of(self, model: nn.Module) -> Groups:
         """Return a model's own layers, group by group."""
         layers, transform = named_layers(model), self.settings.reshape_transform
         return [[layer.in_model(layers, transform) for layer in group] for group in self.groups]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lightning_gradcam.cam.attention import Attentions, relevance
-from lightning_gradcam.cam.layers import Capture, LayerOfModel, capture
+from lightning_gradcam.cam.layers import Capture, Groups, LayerOfModel, capture
 from lightning_gradcam.cam.layouts import Layout
 from lightning_gradcam.cam.maps import averaged, divided
 from lightning_gradcam.cam.methods import METHODS, Method, full_precision
@@ -36,7 +36,7 @@ class Record(Protocol):
 
 
 @contextmanager
-def recorded(plan: Plan, groups: list[list[LayerOfModel]]) -> Iterator[Record]:
+def recorded(plan: Plan, groups: Groups) -> Iterator[Record]:
     """Record what a plan's maps are made of, its layers in the model, in the forward passes inside."""
     if plan.tokens:
         with Attentions() as attentions:
@@ -65,7 +65,7 @@ class _Blocks:
 @dataclass(frozen=True)
 class _Layers:
     captured: Capture
-    groups: list[list[LayerOfModel]]
+    groups: Groups
     method: Method
     eigen_smooth: bool
 

@@ -33,7 +33,7 @@ class LayerLog:
         run: its path below the folder.
         layer: as `schema.layer_of` has it.
         looks: of the same images and shapes, in the order of their steps.
-        told: of the images, as `unpacking.probe_of` has it.
+        told: of the images, as `unpacking.told_of` has it.
         pictures: of the images, encoded; none where they cannot be read, and one is nothing that alone cannot.
         size: their (H, W).
         caution: what is said of the maps at the fit's end.

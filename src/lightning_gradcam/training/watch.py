@@ -208,8 +208,8 @@ class Watch:
         images = show_images(probe_set.images, self.known.truth, task, *shown, self.schedule.unit, arguments.by_run)
         root = root_tag(arguments.name)
         indices = None if probe_set.indices is None else probe_set.indices.tolist()
-        found = None if self._areas is None else self._areas.tolist()
-        return RunLog(images, probe_set.fingerprints, self._events, self._trackers, root, indices, found)
+        shares = None if self._areas is None else self._areas.tolist()
+        return RunLog(images, probe_set.fingerprints, self._events, self._trackers, root, indices, shares)
 
     @property
     def _appearance(self) -> Appearance:
