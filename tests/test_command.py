@@ -214,6 +214,15 @@ def test_arrays_are_read_back_equal(logs, tmp_path, capsys) -> None:
                 assert np.array_equal(found[name], values, equal_nan=True), name
 
 
+def test_arrays_have_their_kind_whatever_is_known(tmp_path, capsys) -> None:
+    """Shares of things that there are not are no words, and nothing is pickled."""
+    write_run(tmp_path / "plain", 1)
+    [path] = told(capsys, "export", tmp_path, "--npz", "--out", tmp_path / "out")
+    with np.load(path) as found:
+        assert found["areas"].dtype == np.float64
+        assert found["areas"].shape == found["indices"].shape == (0,)
+
+
 def test_the_table_is_what_pandas_writes(logs, tmp_path, capsys, monkeypatch) -> None:
     """Byte for byte; and without pandas."""
     pytest.importorskip("pandas")
@@ -232,6 +241,8 @@ def test_looks_and_images_can_be_chosen(logs, tmp_path, capsys) -> None:
         assert (found["maps"] == log.maps[[2, 0]][:, [3, 1]]).all()
         assert np.array_equal(found["drift"], log.numbers["drift"][[2, 0]][:, [3, 1]], equal_nan=True)
         assert found["fingerprints"].tolist() == [log.fingerprints[3], log.fingerprints[1]]
+        assert found["indices"].tolist() == [log.indices[3], log.indices[1]]
+        assert np.array_equal(found["areas"], log.areas[[3, 1]], equal_nan=True)
     rows = list(csv.DictReader(io.StringIO((tmp_path / "numbers.csv").read_text())))
     assert {(row["step"], row["image"]) for row in rows} == {(step, image) for step in "02" for image in "13"}
     assert len(rows) == 4 * 4

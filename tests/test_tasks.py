@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_gradcam import GradCAMCallback, explain
+from lightning_gradcam import GradCAMCallback, explain, read_log
 from lightning_gradcam.logs import schema
 from lightning_gradcam.logs.run_log import RunLog
 
@@ -183,6 +183,16 @@ def test_of_a_binary_segmentation_the_foreground_is_explained(fitted, tmp_path, 
     assert said.truths == [""] * 8
     assert said.about == "target: foreground  ·  gradcam  ·  segmentation"
     assert len(scalars(tmp_path / "run")["gradcam/network.7/in_mask"]) >= 1
+
+
+def test_of_a_segmentation_no_mask_is_the_thing(make_trainer, tmp_path) -> None:
+    """Whose thing is the explained class, also where the batch has masks beside."""
+    labels, masks = torch.stack([square(place) for place in range(8)]).long(), torch.ones(8, 16, 16, dtype=torch.bool)
+    loader = DataLoader(TensorDataset(IMAGES[:8], masks, labels), 4)
+    watching = GradCAMCallback(images=4, task="segmentation", label_key=2, mask_key=1)
+    make_trainer(watching, max_epochs=1).fit(Fitted(dense(2), F.cross_entropy), loader, loader)
+    assert "gradcam/mask_area" not in scalars(tmp_path / "run")
+    assert read_log(tmp_path).areas is None
 
 
 def test_of_a_segmentation_the_most_frequent_labelled_class_is_explained(fitted, tmp_path) -> None:

@@ -30,7 +30,7 @@ from lightning_gradcam.cam.calls import Inputs
 from lightning_gradcam.cam.compute import compute_cams
 from lightning_gradcam.cam.layers import named_layers
 from lightning_gradcam.cam.lend import Lender
-from lightning_gradcam.cam.maps import Maps
+from lightning_gradcam.cam.maps import Maps, divided
 from lightning_gradcam.cam.methods import METHODS
 from lightning_gradcam.cam.plan import make_plan
 from lightning_gradcam.cam.settings import Settings
@@ -370,6 +370,36 @@ def test_a_subclass_of_the_users_is_run() -> None:
     enlarged = nn.functional.interpolate(((activation - lowest) / (highest - lowest))[:, None], (8, 8), mode="bilinear")
     low, high = enlarged.amin((2, 3), True), enlarged.amax((2, 3), True)
     assert torch.allclose(cams.maps, ((enlarged - low) / (high - low)).detach(), atol=1e-4)
+
+
+@pytest.mark.parametrize("task", ["binary", "regression"])
+@pytest.mark.parametrize("method", ["scorecam", "fem", "ablationcam"])
+def test_a_score_without_an_axis_of_classes_is_explained_by_grad_cams_methods(method, task) -> None:
+    """(N,), as behind a squeeze: as with one column."""
+
+    class Squeezed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, images: Tensor) -> Tensor:
+            return self.network(images)[:, 0]
+
+    torch.manual_seed(1)
+    network, images = small_cnn(classes=1), torch.rand(3, 3, 16, 16)
+    options = {"method": method, "task": task}
+    [found] = cams_of(Squeezed(), images, target_layer="network.6", **options)
+    [expected] = cams_of(network, images, target_layer="6", **options)
+    assert torch.allclose(found.maps, expected.maps, atol=1e-5)
+    assert found.maps.max() > 0.5
+
+
+def test_a_peak_that_is_infinite_leaves_a_map_of_zeros() -> None:
+    """Whose state says so, and no NaN in it."""
+    raw = torch.tensor([[[[torch.inf, 1.0], [0.0, 2.0]]], [[[torch.nan, 1.0], [0.0, 2.0]]], [[[4.0, 1.0], [0.0, 2.0]]]])
+    maps, peaks = divided(raw)
+    assert maps[:, 0].tolist() == [[[0, 0], [0, 0]], [[0, 0], [0, 0]], [[1, 0.25], [0, 0.5]]]
+    assert peaks.isfinite()[:, 0].tolist() == [False, False, True]
 
 
 @pytest.mark.parametrize("method", [name for name in borrowed_names() if name not in METHODS])

@@ -154,6 +154,17 @@ def test_dense_scores_in_half_precision_are_counted_exactly(dtype) -> None:
     assert torch.allclose(found.told[:, 0], torch.tensor([2.0, 2.0]).sigmoid())
 
 
+@pytest.mark.parametrize("target", ["predicted", "label", 1, [0, 2], lambda raw, known: raw[:, 0] ** 2])
+def test_a_backward_pass_begins_with_the_gradient_of_the_value(target) -> None:
+    """By autograd of the value itself; of several labels each as much as it is one."""
+    scores, labels = SCORES.clone().requires_grad_(), torch.tensor([[0.2, 0.0, 0.9], [1.0, 0.5, 0.0]])
+    found = wanted(target, scores, labels, task=Task("multilabel", 3))
+    for value, slope in zip(found.values.unbind(1), found.slopes, strict=True):
+        [expected] = torch.autograd.grad(value.sum(), scores, retain_graph=True)
+        [gradient] = torch.autograd.grad(found.scores, scores, slope, retain_graph=True)
+        assert torch.equal(gradient, expected)
+
+
 def test_an_objective_stays_the_same_of_other_scores() -> None:
     """As the images are augmented, the prediction may change; what is explained does not."""
     first = wanted("predicted")

@@ -20,6 +20,7 @@ from lightning_gradcam.cam.tasks import Task
 from lightning_gradcam.errors import SettingError
 from lightning_gradcam.logs import schema
 from lightning_gradcam.logs.packing import fingerprint_of_set, pack_images, pack_look
+from lightning_gradcam.logs.runs import find_runs, read_layers
 from lightning_gradcam.pictures.looks import Caption
 from lightning_gradcam.pictures.shown import ShownImages
 from lightning_gradcam.timeline.history import History, Look
@@ -162,6 +163,33 @@ def test_what_cannot_be_read_is_told_of_the_whole_line_too(tmp_path) -> None:
     assert log.with_earlier().notes == log.notes
 
 
+@pytest.mark.parametrize("value", [1, True, None, 1.5, "x", {}, {"a": 1}, [1, 2], [None, None], [[], {}], [10**30, 1]])
+def test_a_header_that_says_anything_costs_its_images_alone(tmp_path, value) -> None:
+    """Whatever a field of it is: the run beside it is read, and its looks are."""
+    write_looks(tmp_path / "good", trained([1.0]))
+    header, *pictures = pack_images(SHOWN, KNOWN)
+    for name in (fields := json.loads(header)):
+        told = fields | {name: value}
+        del told["check"]
+        record = [json.dumps(told).encode(), *pictures]
+        write(tmp_path / "bad", [(PROBE, 0, record), (MAPS, 0, packed(trained([1.0])[0]))], [1.0, 2.0])
+        log = read_log(tmp_path)
+        assert log.runs == ("bad", "good")
+        assert log.of("good").said == ["true 1.5", "true 7"]
+        assert np.asarray(log.of("bad").indices or [0]).dtype == np.int64
+
+
+def test_a_file_that_is_gone_by_now_is_told(tmp_path) -> None:
+    """As of a run that is deleted while its folder is read."""
+    file = write_looks(tmp_path / "gone", trained([1.0]))
+    write_looks(tmp_path / "there", trained([2.0]))
+    runs, notes = find_runs(tmp_path, []), []
+    file.unlink()
+    [layer] = read_layers(runs, notes)
+    assert layer.run == "there"
+    assert "cannot be read" in " ".join(notes)
+
+
 def test_a_part_of_a_runs_path_finds_it(tmp_path) -> None:
     """As of folders that each have the same tail."""
     for run in ("one/lightning_logs/version_0", "two/lightning_logs/version_0"):
@@ -181,7 +209,7 @@ def test_the_share_of_the_thing_is_in_the_log_and_the_table(tmp_path) -> None:
     write_looks(tmp_path / "b", [look])
     assert read_log(tmp_path / "b").areas is None
     assert np.isnan(read_log(tmp_path / "b").to_columns()["area"]).all()
-    for wrong in ([0.25], [0.25, 1.5], [0.25, "x"], {"a": 1}):
+    for wrong in ([0.25], [0.25, 1.5], [0.25, -0.5], [0.25, "x"], {"a": 1}):
         header, *pictures = pack_images(SHOWN, KNOWN)
         told = json.loads(header) | {"areas": wrong}
         del told["check"]

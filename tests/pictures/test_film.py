@@ -8,8 +8,9 @@ import pytest
 import torch
 from PIL import Image
 from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.loggers import TensorBoardLogger
 
-from lightning_gradcam import GradCAMCallback
+from lightning_gradcam import GradCAMCallback, read_log
 from lightning_gradcam.cam.maps import Cams, Heatmaps
 from lightning_gradcam.cam.tasks import Task
 from lightning_gradcam.logs.run_log import RunLog
@@ -117,6 +118,9 @@ def test_seven_epochs_are_lines_of_four_and_three() -> None:
     lefts, tops = zip(*(strip.corner(0, 0, place) for place in range(7)), strict=True)
     assert lefts == tuple(MARGIN + SLOT * (1 + n) for n in (0, 1, 2, 3, 0, 1, 2))
     assert [tops.count(top) for top in sorted(set(tops))] == [4, 3]
+    page = np.asarray(strip_of(images, history)).astype(int)
+    for top in set(tops):  # "epoch" in front of each line
+        assert page[top - 2 * SLOT // 5 : top - BETWEEN, MARGIN : MARGIN + SLOT - BETWEEN].min() < 150
     assert strip_of(images, history).width == max(NARROWEST, 2 * MARGIN + 5 * SLOT - BETWEEN)
 
 
@@ -342,6 +346,26 @@ def test_an_interrupted_fit_has_its_strip_too(make_trainer, events, loader, stop
     with pytest.raises((RuntimeError, SystemExit, KeyboardInterrupt)):
         make_trainer(GradCAMCallback(images=3), max_epochs=5).fit(Stops(), loader, loader)
     assert events().steps(f"{TAG}/filmstrip") == [2]
+
+
+@pytest.mark.parametrize(("broken", "kept"), [(0, [0]), (4, [0, 2, 4])])
+def test_an_interrupt_while_numbers_are_logged_loses_no_look(
+    make_trainer, events, loader, tmp_path, broken, kept
+) -> None:
+    """As where a tracker hangs: what was seen by then is drawn and written."""
+
+    class Hangs(TensorBoardLogger):
+        def log_metrics(self, metrics, step=None) -> None:
+            if step == broken and f"{TAG}/focus" in metrics:
+                raise KeyboardInterrupt
+            super().log_metrics(metrics, step)
+
+    watching = GradCAMCallback(images=3, every_n_train_steps=2)
+    logger = Hangs(tmp_path, name="", version="run")
+    with pytest.raises((SystemExit, KeyboardInterrupt)):
+        make_trainer(watching, max_epochs=5, logger=logger).fit(Classifier(), loader, loader)
+    assert events().steps(TAG) == kept
+    assert read_log(tmp_path).steps.tolist() == kept
 
 
 @pytest.mark.parametrize("by_hand", [False, True], ids=["ModelCheckpoint", "trainer.save_checkpoint"])

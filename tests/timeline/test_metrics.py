@@ -3,6 +3,7 @@
 import itertools
 import math
 
+import numpy as np
 import pytest
 import torch
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
@@ -208,6 +209,15 @@ def test_a_fit_logs_the_numbers_of_its_maps_to_every_logger(make_trainer, tmp_pa
     table = (tmp_path / "csv" / "metrics.csv").read_text()
     assert f"{LAYER}/focus" in table.splitlines()[0]
     assert bool(masks[:, :8].all())
+
+
+def test_where_no_image_has_a_thing_no_share_is_logged(make_trainer, tmp_path, pairs) -> None:
+    """Not a number of nothing."""
+    loader = with_masks(pairs)
+    loader.dataset.tensors[2][:] = False
+    make_trainer(GradCAMCallback(images=4), max_epochs=1).fit(Classifier(), loader, loader)
+    assert "gradcam/mask_area" not in scalars(tmp_path / "run")
+    assert np.isnan(read_log(tmp_path).areas).all()
 
 
 def test_without_masks_nothing_is_said_of_them(make_trainer, tmp_path, loader) -> None:

@@ -7,7 +7,7 @@ import time
 
 import pytest
 import torch
-from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -424,6 +424,29 @@ def test_a_lost_beginning_is_told(make_trainer, loader, tmp_path, caplog) -> Non
     assert str(tmp_path / "first") in told
     assert "`learned` is not logged" in told
     assert not resumed._memory.from_scratch
+
+
+@pytest.mark.parametrize("lost", ["log", "images"])
+def test_who_monitors_what_a_lost_beginning_takes_away_ends_no_run(
+    make_trainer, loader, tmp_path, caplog, lost
+) -> None:
+    """`learned` counts as the worst there is, since who waits for it was accepted before; and it is said."""
+    keep = ModelCheckpoint(tmp_path / "kept", save_last=True)
+    watching = GradCAMCallback(images=4, trust=True)
+    make_trainer(watching, keep, max_epochs=2, enable_checkpointing=True).fit(Classifier(), loader, loader)
+    if lost == "log":
+        (tmp_path / "run").rename(tmp_path / "gone")
+    data = DataLoader(make_pairs(8), 4) if lost == "images" else loader
+    if lost == "images":
+        data.dataset.tensors[0].add_(0.5)
+    stop = EarlyStopping(f"{TAG}/learned", mode="max", patience=9)
+    logger = TensorBoardLogger(tmp_path, name="", version="second")
+    trainer = make_trainer(GradCAMCallback(images=4, trust=True), stop, max_epochs=4, logger=logger)
+    with caplog.at_level(logging.WARNING, logger="lightning_gradcam"):
+        trainer.fit(Classifier(), loader, data, ckpt_path=tmp_path / "kept" / "last.ckpt")
+    assert trainer.current_epoch == 4
+    assert float(stop.best_score) == -torch.finfo(torch.float32).max
+    assert "`learned` is not logged" in caplog.text
 
 
 def test_a_look_that_was_not_written_costs_itself_alone(make_trainer, loader, tmp_path, monkeypatch, caplog) -> None:

@@ -252,7 +252,7 @@ def _borrowed(chunk: _Chunk, groups: Groups) -> _Found:
         torch.stack([torch.cat([made(place, group, targets) for place in places]) for targets in columns], dim=1)
         for group in groups
     ]
-    finite = batch.rows.detach().isfinite().flatten(1).all(1)[:, None, None, None]
+    finite = batch.rows.detach().reshape(len(images), -1).isfinite().all(1)[:, None, None, None]
     parts = (finished(torch.where(finite, maps.to(images.device), torch.nan)) for maps in found)
     said, predicted = told(batch, wanted.classes), batch.scores.predictions
     pairs = zip(parts, plan.names, strict=True)

@@ -179,7 +179,7 @@ def _array(log: AttentionLog, name: str) -> Array:
         widest = max(map(len, value), default=0)
         return np.array([[*truth, *[np.nan] * (widest - len(truth))] for truth in value])
     value = [] if value is None else value
-    is_array = name in ("pictures", "indices") or (isinstance(value, np.ndarray) and value.dtype != object)
+    is_array = name in ("pictures", "indices", "areas") or (isinstance(value, np.ndarray) and value.dtype != object)
     return np.asarray(value) if is_array else np.array(value, str)  # without pickle
 
 

@@ -63,7 +63,7 @@ def find_runs(folder: Path, faults: list[str]) -> Files:
 def read_layers(runs: Files, notes: list[str]) -> list[LayerLog]:
     """Read all runs' layers, in natural order; what cannot be read is added to the notes."""
     layers = []
-    size = sum(file.stat().st_size for files in runs.values() for file in files)
+    size = sum(map(_bytes_of, chain.from_iterable(runs.values())))
     with tqdm(desc="event files", total=size, unit="B", unit_scale=True, delay=2, disable=None, leave=False) as bar:
         for run in sorted(runs, key=natural):
             reader = EventReader(bar.update)
@@ -74,6 +74,14 @@ def read_layers(runs: Files, notes: list[str]) -> list[LayerLog]:
             layers += [layer for layer in found if layer is not None]
     homes = {look.id: (layer, place) for layer in layers for place, look in enumerate(layer.looks) if look.id}
     return [_begun(layer, homes) for layer in layers]
+
+
+def _bytes_of(file: Path) -> int:
+    """0 where it is gone by now, which its reader tells."""
+    try:
+        return file.stat().st_size
+    except OSError:
+        return 0
 
 
 def _layer(run: str, tag: str, records: Records, faults: Sequence[str], notes: list[str]) -> LayerLog | None:

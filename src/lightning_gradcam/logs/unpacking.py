@@ -228,10 +228,11 @@ def _are_of(images: int, told: dict[str, Any]) -> bool:
     are_lists = isinstance(truths, list) and all(isinstance(one, list) for one in truths)
     are_numbers = are_lists and all(_is_number(value) for one in truths for value in one)
     are_words = _are(told["fingerprints"], str) and _are(told["said"], str)
-    are_places = indices is None or (_are(indices, int) and len(indices) == images)
+    are_places = indices is None or (_are(indices, int) and all(map(_is_number, indices)) and len(indices) == images)
     are_shares = areas is None or (isinstance(areas, list) and len(areas) == images and all(map(_is_share, areas)))
-    counts = {len(one or []) for one in (truths, told["fingerprints"], told["said"])}
-    return are_numbers and are_words and are_places and are_shares and counts == {images}
+    if not (are_numbers and are_words and are_places and are_shares):
+        return False
+    return all(len(one) == images for one in (truths, told["fingerprints"], told["said"]))
 
 
 def words_of(metrics: Any) -> dict[str, dict[str, str]]:

@@ -40,9 +40,11 @@ class FitWatch(Watch):
         self.prepare()
         jobs, numbers = self._found(step=0) if self.trainer.global_step == 0 else ([], {})
         self._numbers_held, self._looked_at = numbers, self.trainer.global_step
-        if self.trainer.is_global_zero:
-            self._log_first(numbers)
-        self._draw(jobs)
+        try:
+            if self.trainer.is_global_zero:
+                self._log_first(numbers)
+        finally:
+            self._draw(jobs)
 
     def see(self) -> None:
         """Make the maps of the look that follows this validation, if one does."""

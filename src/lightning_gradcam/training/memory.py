@@ -82,7 +82,7 @@ class Memory:
             self.histories = dict(self._earlier.histories)
         if self.resumed:
             resumed, self.resumed = self.resumed, None
-            self._take_up(resumed, probe_set, log)
+            self._take_up(resumed, probe_set, log, step)
         so_far = replace(self.histories.get(tag, History(found.layer, log.rows)), layer=found.layer)
         history = so_far.with_look(step, found, beside=self._earlier is not None)
         self.histories[tag] = history
@@ -90,18 +90,18 @@ class Memory:
         self._folders = [*dict.fromkeys([*self._folders, log.folder])]
         return history
 
-    def _take_up(self, seen: Seen, probe_set: ProbeSet, log: RunLog) -> None:
+    def _take_up(self, seen: Seen, probe_set: ProbeSet, log: RunLog, step: int) -> None:
         """Go on from the looks that a checkpoint's run has logged, if they are at these images."""
         if seen.probe_set != probe_set.fingerprint:
             logger.warning(
                 "images: the data's are other ones than the checkpoint's; what was seen of those is left out"
             )
-            return
-        self._folders = [*seen.folders]
-        folders = [*dict.fromkeys([*seen.folders, log.folder])]
-        self.histories = histories_in(folders, seen.probe_set, seen.lines, log.rows)
+        else:
+            self._folders = [*seen.folders]
+            folders = [*dict.fromkeys([*seen.folders, log.folder])]
+            self.histories = histories_in(folders, seen.probe_set, seen.lines, log.rows)
         begins = [history.first.step for history in self.histories.values() if history.first]
-        if self.from_scratch and 0 not in begins:
+        if self.from_scratch and 0 not in (*begins, step):
             self.from_scratch = False
             logger.warning("trust=True: `learned` is not logged: the maps of before the training are in no log")
 

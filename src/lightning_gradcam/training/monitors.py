@@ -124,7 +124,9 @@ def hold_numbers(trainer: Trainer, numbers: Mapping[str, float]) -> None:
 
 
 def _is_ours(number: str, logged: Sequence[str] | None) -> bool:
-    return number in logged if logged is not None else number.rpartition("/")[2] in METRICS
+    """Whether it is one that looks may have: which was accepted before training, whatever became of it since."""
+    tag, _, name = number.rpartition("/")
+    return name in METRICS and (logged is None or tag in {one.rpartition("/")[0] for one in logged})
 
 
 def _is_meant(monitor: str, logged: Sequence[str]) -> bool:

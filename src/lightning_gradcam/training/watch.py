@@ -122,7 +122,8 @@ class Watch:
             self._numbers_held = numbers or self._numbers_held
         except Exception as fault:
             self.faults(fault)
-        self._draw(jobs)
+        finally:  # an interrupt ends the training, and not what was seen
+            self._draw(jobs)
 
     def look_after_evaluation(self) -> None:
         """Log the look of a stage that evaluates, at the epoch that its weights are of."""
