@@ -96,6 +96,22 @@ def test_two_trainings_in_one_folder_are_not_mixed(tmp_path) -> None:
     assert log.notes == (told,)
 
 
+def test_a_look_that_names_itself_or_what_comes_behind_it_is_one_that_begins(tmp_path) -> None:
+    """No training goes back: whatever looks say, the last of them ends a line."""
+    first, second = trained([1.0, 2.0])
+    write_looks(tmp_path, [replace(first, before=(first.id, second.id)), second])
+    assert peaks(read_log(tmp_path)) == [1, 2]
+
+
+def test_a_file_that_was_copied_is_read_once(tmp_path) -> None:
+    """And is no other training."""
+    file = write_looks(tmp_path, trained([1.0, 2.0, 3.0]))
+    file.with_name(f"{file.name}.copy").write_bytes(file.read_bytes())
+    log = read_log(tmp_path)
+    assert peaks(log) == [1, 2, 3]
+    assert log.notes == ()
+
+
 def test_a_look_that_is_missing_is_told(tmp_path) -> None:
     """The next one knows that there was one."""
     looks = trained([1.0, 2.0, 3.0, 4.0])

@@ -106,14 +106,15 @@ class Series:
     def of(cls, records: Iterable[Record], earlier: "Series | None" = None) -> "Series":
         """Read the records of one tag, as they were written one behind the other, but for those read earlier."""
         known = {(look.step, look.written): look for look in (*earlier.looks, *earlier.others)} if earlier else {}
-        looks: list[LookRecord] = []
+        found: dict[tuple[int, float], LookRecord] = {}  # once each, whoever copied the file
         broken = 0
         for step, written, parts in records:
             look = known.get((step, written)) or look_of(parts, step, written)
             if look is None:
                 broken += 1
             else:
-                looks.append(look)
+                found.setdefault((step, written), look)
+        looks = [*found.values()]
         line = _line_of(looks)
         ours = set(map(id, line))
         return cls(line, broken, [look for look in looks if id(look) not in ours])
@@ -125,8 +126,9 @@ class Series:
 
 def _line_of(looks: Sequence[LookRecord]) -> list[LookRecord]:
     """The looks of one training, in their order, whatever the clocks said: those that the last of them goes on from."""
-    named = {one for look in looks for one in look.before}
     places = {look.id: place for place, look in enumerate(looks) if look.id}
+    before = ((one, look.step) for look in looks for one in look.before if one in places)
+    named = {one for one, step in before if looks[places[one]].step < step}  # no training goes back, nor from itself
     ends = [place for place, look in enumerate(looks) if not look.id or look.id not in named]
     at, line = (ends[-1] if ends else None), []
     while at is not None:
