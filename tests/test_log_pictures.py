@@ -72,6 +72,7 @@ def test_looks_and_images_are_chosen(fitted) -> None:
     """By steps and places; a strip of fewer is smaller."""
     log = read_log(fitted)
     whole, some = log.filmstrip(), log.filmstrip(epochs=[0, 3], images=[1, 2])
+    assert log.filmstrip(epochs=[0, 3], images=np.array([False, True, True, False])).tobytes() == some.tobytes()
     assert some.height < whole.height
     assert Image.open(io.BytesIO(log.timelapse(epochs=[1, 2]))).n_frames == 2
     one, other = (np.asarray(log.grid(step, images=[0])).astype(int) for step in (0, 3))
@@ -248,7 +249,11 @@ def test_a_single_image_has_no_band(tmp_path) -> None:
         (lambda log: log.timelapse("last"), r"^epochs='last'; accepted are a list of epochs \[0, 1, 2, 3\], or None$"),
         (lambda log: log.filmstrip([True]), r"^epochs=\[True\]; accepted are a list of epochs"),
         (lambda log: log.grid([2]), r"^step=\[2\]; accepted are epochs \[0, 1, 2, 3\], or None$"),
-        (lambda log: log.filmstrip(images=[True]), r"^images=\[True\]; accepted are places of 0 to 3, 'moved'"),
+        (
+            lambda log: log.filmstrip(images=[True]),
+            r"^images=\[True\]; accepted are places of 0 to 3, a bool for each, ",
+        ),
+        (lambda log: log.filmstrip(images=np.zeros(4, bool)), r"^images=\[\]; accepted are places of 0 to 3, at least"),
         (
             lambda log: log.figure(epochs=None, images=range(5)),
             r"^images=\[0, 1, 2, 3, 4\]; accepted are places",

@@ -256,6 +256,8 @@ def test_runs_and_layers_are_chosen_alike(tmp_path) -> None:
         log.of("v10", "layer10")
     with pytest.raises(SettingError, match=r"^layer=3 is not there"):
         log.of(layer=3)
+    with pytest.raises(SettingError, match=r"^run=<ndarray \(3,\)> is not there"):
+        log.of(np.array(log.runs))
 
 
 @pytest.mark.parametrize(
@@ -392,6 +394,8 @@ def test_a_folder_without_data_is_refused_with_one_that_has(tmp_path) -> None:
     )
     with pytest.raises(SettingError, match=r"^folder=3; accepted is a path$"):
         read_log(3)
+    with os.scandir(os.fsencode(tmp_path / "logs")) as entries:  # a path of bytes
+        assert [read_log(one).runs for one in entries if one.name == b"version_3"] == [(".",)]
 
 
 def test_a_folder_whose_looks_are_all_broken_says_so(tmp_path) -> None:

@@ -286,10 +286,10 @@ class AttentionLog:
 
         Args:
             step: of `steps`; None for the last.
-            images: their places; "wrong" for those whose prediction is wrong at a look that is drawn, first at most of
-                them; "moved" for those whose map went farthest, by 1 - cosine similarity, from the first look that is
-                drawn, here from the first there is, to the last; of these 16 at most, and no others; None for all of 16
-                or fewer, of more 16 that are spread over the classes.
+            images: their places, or a bool for each, as `wrong[-1]`; "wrong" for those whose prediction is wrong at a
+                look that is drawn, first at most of them; "moved" for those whose map went farthest, by 1 - cosine
+                similarity, from the first look that is drawn, here from the first there is, to the last; of these 16 at
+                most, and no others; None for all of 16 or fewer, of more 16 that are spread over the classes.
 
         Raises:
             SettingError: there is no such look or image, none that is wrong or has moved, or the images cannot be read.
@@ -403,7 +403,7 @@ def read_log(folder: str | PathLike[str]) -> AttentionLog:
     """
     if not isinstance(folder, (str, PathLike)):
         raise SettingError(f"folder={quoted(folder)}; accepted is a path")
-    given = Path(os.path.expanduser(folder))
+    given = Path(os.path.expanduser(os.fsdecode(folder)))
     if os.path.isfile(given):
         raise SettingError(f"folder={str(given)!r} is a file; accepted is a folder, as its own, {str(given.parent)!r}")
     if not os.path.isdir(given):  # which a name that is too long is not either
@@ -436,11 +436,12 @@ def _chosen(logs: list[AttentionLog], name: str, wanted: str | None) -> list[Att
     """The logs of one layer each whose run, or layer, is the wanted one."""
     if wanted is None:
         return logs
-    chosen = [log for log in logs if getattr(log, name) == wanted]
+    there = list(dict.fromkeys(getattr(log, name) for log in logs))
+    chosen = [log for log in logs if getattr(log, name) == wanted] if isinstance(wanted, str) else []
     if not chosen:
-        there = list(dict.fromkeys(getattr(log, name) for log in logs))
-        parts = [one for one in there if str(wanted) in one]
-        near = nearest(str(wanted), there) or (f"; did you mean {parts[0]!r}?" if wanted and parts else "")
+        text = str(wanted)
+        parts = [one for one in there if text in one]
+        near = nearest(text, there) or (f"; did you mean {parts[0]!r}?" if text and parts else "")
         raise SettingError(f"{name}={quoted(wanted)} is not there{near}; there are {', '.join(map(repr, there))}")
     return chosen
 
