@@ -203,14 +203,20 @@ def test_a_page_for_print_has_vectors_and_every_look_that_was_chosen(fitted, tmp
 
 
 def test_a_curve_is_the_means_with_their_errors(tmp_path) -> None:
-    """A line a run, named by it; the band is 1.96 standard errors over the images."""
+    """A line a run, named by it; the band is 1.96 standard errors over the images, and dots are chance."""
     write_run(tmp_path / "first", 4)
     write_run(tmp_path / "second", 6)
     log = read_log(tmp_path)
     figure = log.curve("focus")
     (axes,) = figure.axes
-    assert [line.get_label() for line in axes.lines] == [" first", " second"]
-    for line, alone in zip(axes.lines, log, strict=True):
+    *lines, dots = axes.lines
+    assert [line.get_label() for line in lines] == [" first", " second"]
+    assert list(dots.get_ydata()) == [log.of("first").chance("focus")] * 2 == [0, 0]
+    legend = [text.get_text().strip() for text in axes.get_legend().get_texts()]
+    assert legend == ["first", "second", "by chance"]
+    (bare,) = log.curve("drift").axes  # which has no such level
+    assert len(bare.lines) == 2
+    for line, alone in zip(lines, log, strict=True):
         assert line.get_xdata().tolist() == alone.steps.tolist()
         assert line.get_ydata().tolist() == alone.mean("focus").tolist()
     values = log.of(run="second").numbers["focus"][2, :, 0].astype(float)
@@ -435,7 +441,12 @@ def test_names_are_no_mathematics(tmp_path) -> None:
     curve = log.curve("focus")
     curve.savefig(tmp_path / "curve.pdf")
     legend = curve.axes[0].get_legend()
-    assert [text.get_text().strip() for text in legend.get_texts()] == ["_baseline", "cost $5 of $9", "good"]
+    assert [text.get_text().strip() for text in legend.get_texts()] == [
+        "_baseline",
+        "cost $5 of $9",
+        "good",
+        "by chance",
+    ]
 
 
 def test_a_grid_of_a_run_is_as_strong_as_the_run_drew_it(make_trainer, loader, tmp_path) -> None:

@@ -1,9 +1,12 @@
 """What was logged, read back from TensorBoard's event files: maps, numbers and images as arrays; without torch."""
 
 import logging
+import math
 import os
+import re
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from html import escape
 from io import BytesIO
 from itertools import chain, islice
@@ -251,6 +254,18 @@ class AttentionLog:
             raise SettingError(f"name={quoted(name)} is no number{_near(name, self.numbers)}; {there}")
         return clustered(self.numbers[name].astype(np.float64)).mean
 
+    def chance(self, name: str) -> float:
+        """Return what a number is where there is nothing to be seen; NaN where it has no such level, or none is known.
+
+        Of `in_mask` and `pointing` that is the things' mean share of the images.
+        """
+        of_things = self.areas if name in ("in_mask", "pointing") else None
+        if of_things is not None and np.isfinite(of_things).any():
+            return float(np.nanmean(of_things))
+        words = self.metrics.get(name, {}).get("chance", "")
+        found = re.match(r"-?\d+(\.\d+)?(?=\W)", words)  # "0.36, of heat that is everywhere alike."
+        return float(found[0]) if found else math.nan
+
     def to_frame(self) -> "pandas.DataFrame":
         """Return a table with a row for each map: run, layer, step, image and target.
 
@@ -345,7 +360,8 @@ class AttentionLog:
         """Return a number's mean by step, as `mean` has it, a line for each layer and run, as a figure of matplotlib.
 
         Around each lie 1.96 standard errors of that mean over the images; of a single image none are known, and none
-        are drawn. An image's targets are not independent: they count as one cluster.
+        are drawn. An image's targets are not independent: they count as one cluster. Dots are what it is by `chance`,
+        in a line's colour where that is not the same for all.
 
         Raises:
             SettingError: no layer has such a number, or looks are counted in epochs here and in steps there.
@@ -429,7 +445,8 @@ def _line(log: AttentionLog, number: str, logs: Sequence[AttentionLog]) -> "Line
     from lightning_gradcam.pictures.curves import line_of
 
     names = [getattr(log, part) for part in ("run", "layer") if len({getattr(one, part) for one in logs}) > 1]
-    return line_of(", ".join(names), log.steps, log.numbers[number].astype(np.float64))
+    line = line_of(", ".join(names), log.steps, log.numbers[number].astype(np.float64))
+    return replace(line, chance=log.chance(number))
 
 
 def _chosen(logs: list[AttentionLog], name: str, wanted: str | None) -> list[AttentionLog]:

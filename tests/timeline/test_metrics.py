@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import re
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from lightning_gradcam import GradCAMCallback, read_log
 from lightning_gradcam.cam.maps import Cams, divided
 from lightning_gradcam.cam.states import BLANK as BLANK_MAP
 from lightning_gradcam.cam.states import NOT_FINITE, SHOWN
+from lightning_gradcam.command import main
 from lightning_gradcam.timeline.history import History
 from lightning_gradcam.timeline.metrics import METRICS, View, means, measure
 
@@ -172,7 +174,7 @@ def with_masks(pairs: TensorDataset) -> DataLoader:
     return DataLoader(TensorDataset(images, labels, masks), batch_size=8)
 
 
-def test_a_fit_logs_the_numbers_of_its_maps_to_every_logger(make_trainer, tmp_path, pairs) -> None:
+def test_a_fit_logs_the_numbers_of_its_maps_to_every_logger(make_trainer, tmp_path, pairs, capsys) -> None:
     """Equal to what they are of the maps as they were found, for drift of those kept, before training and after."""
     seen, found = [], []
 
@@ -204,7 +206,13 @@ def test_a_fit_logs_the_numbers_of_its_maps_to_every_logger(make_trainer, tmp_pa
     assert logged[f"{LAYER}/drift"] == pytest.approx(expected, abs=1e-5)
     assert {len(logged[f"{LAYER}/{name}"]) for name in ("focus", "border", "peak", "blank", "pointing")} == {4}
     assert logged["gradcam/mask_area"] == [0.5]
-    assert read_log(tmp_path / "run").areas.tolist() == [0.5] * 6
+    log = read_log(tmp_path / "run")
+    assert log.areas.tolist() == [0.5] * 6
+    levels = {name: log.chance(name) for name in ("in_mask", "pointing", "lift", "border", "focus")}
+    assert levels == {"in_mask": 0.5, "pointing": 0.5, "lift": 1, "border": 0.36, "focus": 0}
+    assert np.isnan([log.chance(name) for name in ("drift", "peak", "of one's own")]).all()
+    assert main(["show", str(tmp_path / "run")]) == 0
+    assert re.search(r"on the thing went from [0-9.]+ to\s+[0-9.]+\s+\(0\.5 by chance\)", capsys.readouterr().out)
     assert float(monitored[f"{LAYER}/in_mask"]) == pytest.approx(in_mask[-1], abs=1e-5)
     table = (tmp_path / "csv" / "metrics.csv").read_text()
     assert f"{LAYER}/focus" in table.splitlines()[0]

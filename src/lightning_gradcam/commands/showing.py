@@ -4,7 +4,6 @@ import argparse
 import json
 import logging
 import math
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -136,10 +135,9 @@ def _group(log: AttentionLog, name: str) -> list[str]:
 
 
 def _chance(log: AttentionLog, name: str) -> str:
-    """What a number is by chance, where its words begin with that: "0.36, of heat that is everywhere alike."."""
-    words = next((one.metrics[name]["chance"] for one in log if name in one.metrics), "")
-    found = re.match(r"-?\d+(\.\d+)?(?=\W)", words)
-    return found[0] if found else ""
+    """What a number is by chance, where that is known, and the same in all."""
+    levels = {f"{one.chance(name):.2g}" for one in log if name in one.numbers}
+    return levels.pop() if len(levels) == 1 and "nan" not in levels else ""
 
 
 def _moves(log: AttentionLog, labels: list[list[str]]) -> Iterator[str]:

@@ -1,11 +1,14 @@
 """Numbers by step, for print."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
@@ -14,6 +17,7 @@ from lightning_gradcam.timeline.clusters import Doubles, clustered
 
 _SIZE = (5.5, 2.8)  # inches
 _BAND = 1.96  # standard errors
+_GRAY = "0.45"
 
 
 @dataclass(frozen=True)
@@ -25,12 +29,14 @@ class Line:
         steps: (E,) when.
         mean: (E,), NaN where no map has the number.
         error: (E,) its standard error over the images, NaN where fewer than two have the number.
+        chance: what it is where there is nothing to be seen; NaN where it has no such level.
     """
 
     name: str
     steps: NDArray[np.int64]
     mean: Doubles
     error: Doubles
+    chance: float = math.nan
 
 
 def line_of(name: str, steps: NDArray[np.int64], values: Doubles) -> Line:
@@ -40,7 +46,7 @@ def line_of(name: str, steps: NDArray[np.int64], values: Doubles) -> Line:
 
 
 def curve_figure(lines: Sequence[Line], number: str, unit: str, says: str) -> Figure:
-    """Draw a line a run, and around it 1.96 standard errors, where they are known.
+    """Draw a line a run, around it 1.96 standard errors, and dots where it would be by chance, where these are known.
 
     Args:
         lines: at least one.
@@ -50,23 +56,23 @@ def curve_figure(lines: Sequence[Line], number: str, unit: str, says: str) -> Fi
     """
     page = Page(figsize=_SIZE, layout="constrained")
     axes = page.add_subplot()
-    for line in lines:
-        _draw(axes, line)
+    drawn = [_draw(axes, line) for line in lines]
+    dots = _draw_chance(axes, [line.chance for line in lines], [one.get_color() for one in drawn])
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel(unit, **WORDS)
     axes.set_ylabel(f"{number.replace('_', ' ')}, mean of the images", **WORDS)
     axes.set_title(says, loc="left", wrap=True, **WORDS)
     axes.tick_params(labelsize=SMALL)
     axes.spines[["top", "right"]].set_visible(False)
-    if len(lines) > 1:
-        legend = axes.legend(fontsize=SMALL, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    if named := [*(drawn if len(drawn) > 1 else []), *dots[:1]]:
+        legend = axes.legend(handles=named, fontsize=SMALL, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
         for text in legend.get_texts():
             text.set_parse_math(False)
     return page
 
 
-def _draw(axes: Axes, line: Line) -> None:
-    """The mean and its band; a look that stands alone is a point with a bar, as no line or band would be seen."""
+def _draw(axes: Axes, line: Line) -> Line2D:
+    """The mean and its band; a look that stands alone is a point with a bar, which can be seen."""
     (drawn,) = axes.plot(line.steps, line.mean, label=f" {line.name}")  # a legend leaves out what begins with "_"
     band, colour = _BAND * line.error, drawn.get_color()
     known = np.isfinite(band)
@@ -75,3 +81,12 @@ def _draw(axes: Axes, line: Line) -> None:
     alone = around[1:-1] & ~around[:-2] & ~around[2:]
     if alone.any():
         axes.errorbar(line.steps[alone], line.mean[alone], band[alone], fmt="o", markersize=3, color=colour)
+    return drawn
+
+
+def _draw_chance(axes: Axes, levels: Sequence[float], colours: Sequence[Any]) -> list[Line2D]:
+    """Where lines would be by chance, behind them: once, in gray, where that is the same for all."""
+    known = {level: colour for level, colour in zip(levels, colours, strict=True) if math.isfinite(level)}
+    several = len(known) > 1
+    options: dict[str, Any] = {"label": "by chance", "ls": ":", "lw": 1, "zorder": 1}
+    return [axes.axhline(level, color=colour if several else _GRAY, **options) for level, colour in known.items()]
