@@ -399,8 +399,12 @@ def test_pictures_may_be_of_the_images_that_are_most(logs, tmp_path, capsys, whi
 
 WRONG_LOGS = {  # by the arguments behind the log's folder: what the sentence has
     ("export",): "export is not told what to write; accepted are --npz, --csv, --film, --lapse and --pdf",
-    ("show", "--run", "verson_2"): "run='verson_2' is not there; did you mean 'version_2'",
-    ("show", "--layer", "network"): "layer='network' is not there; did you mean 'network.5' or 'network.0'?; there are",
+    ("show", "--run", "verson_2"): "--run 'verson_2' is not there; did you mean 'version_2'",
+    (
+        "show",
+        "--layer",
+        "network",
+    ): "--layer 'network' is not there; did you mean 'network.5' or 'network.0'?; there are",
     ("export", "--npz", "--epochs", "0,9"): "--epochs 9: run 'version_2', layer 'network.0' has no such look, the "
     "nearest is 3; accepted are 0, 1, 2, 3",
     ("export", "--npz", "--images", "4"): "--images 4: run 'version_2', layer 'network.0' has 4; accepted are 0 to 3",
@@ -443,7 +447,7 @@ def test_an_event_file_is_no_folder(logs, capsys) -> None:
     file = event_file(logs / "version_2")
     for args in (["show", file], ["export", file, "--csv"]):
         said = refused(capsys, *args)
-        assert said == f"folder={str(file)!r} is a file; accepted is a folder, as its own, {str(logs / 'version_2')!r}"
+        assert said == f"LOGDIR {str(file)!r} is a file; accepted is a folder, as its own, {str(logs / 'version_2')!r}"
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="a folder that nobody may write in, as root either")
@@ -589,7 +593,7 @@ def test_explain_takes_names_of_the_classes(images, tmp_path, capsys) -> None:
     said = refused(capsys, "explain", *options, "--names", tmp_path / "lost.txt", "--out", tmp_path / "g.png")
     assert said.endswith("accepted are names with commas, or a file of them")
     said = refused(capsys, "explain", *options, "--names", "a cat,a dog", "--out", tmp_path / "g.png")
-    assert said.startswith("class_names has 2 names; the model has 3 classes")
+    assert said.startswith("--names has 2 names; the model has 3 classes")
 
 
 def test_a_target_is_named_and_has_a_column_where_it_is_not_what_is_predicted(images, tmp_path, capsys) -> None:
@@ -670,7 +674,7 @@ def test_explain_and_compare_take_the_task(images, tmp_path, capsys) -> None:
     assert found.answers[0] in row
     assert lines.number(float(found.scores[0])) in row.split()
     said = refused(capsys, "explain", *options, "--task", "multi-label")
-    assert said.startswith("task='multi-label' is unknown; did you mean 'multilabel'")
+    assert said.startswith("--task 'multi-label' is unknown; did you mean 'multilabel'")
     printed = told(capsys, "compare", *options, "--task", "multilabel", "--methods", "gradcam", "--layers", "6")
     assert any("gradcam" in line for line in printed)
 
@@ -779,9 +783,9 @@ WRONG_MODELS = {
     ("tests.conftest:",): "MODEL 'tests.conftest:' is no path to what makes a module",
     ("tests.conftest:make_pairs",): "returns a TensorDataset; accepted is a torch module",
     ("tests.test_command:failing_model",): "cannot be had: RuntimeError: no such file of mine (test_command.py:",
-    (NETWORK, "--layer", "66"): "target_layer='66' is not a layer of the model",
-    (NETWORK, "--method", "gradcan"): "method='gradcan' is unknown; did you mean 'gradcam'",
-    (NETWORK, "--target", "3"): "target=3 is no class of this model, which has 3 (0 to 2)",
+    (NETWORK, "--layer", "66"): "--layer '66' is not a layer of the model",
+    (NETWORK, "--method", "gradcan"): "--method 'gradcan' is unknown; did you mean 'gradcam'",
+    (NETWORK, "--target", "3"): "--target 3 is no class of this model, which has 3 (0 to 2)",
     (NETWORK, "--target", "cat"): "--target 'cat': the classes have no names; accepted are predicted, a class's number",
     (NETWORK, "--target", "-1"): "--target '-1': the classes have no names; accepted are predicted, a class's",
     (NETWORK, "--target", "dg", "--names", "cat,dog,owl"): "--target 'dg' is no class's name; did you mean 'dog'?; acc",
@@ -789,7 +793,7 @@ WRONG_MODELS = {
     (NETWORK, "--target", "a", "--names", "a,b,a"): "--target 'a' is the name of several classes; accepted is one of "
     "[0, 2]",
     (NETWORK, "--size", "3,4,5"): "argument --size: '3,4,5' is not accepted: it takes a height and a width",
-    (NETWORK, "--mean", "0.5"): "mean=0.5 and std=None: accepted are both or neither",
+    (NETWORK, "--mean", "0.5"): "--mean 0.5 and --std None: accepted are both or neither",
     (NETWORK, "--size", "1"): f"MODEL '{NETWORK}' cannot be asked of these images: RuntimeError: ",
     (NETWORK, "--out", "grid.pn"): "--out 'grid.pn' does not end as a picture; did you mean",
     (NETWORK, "nothing.png"): "IMAGES 'nothing.png' is not there",
@@ -812,6 +816,15 @@ def test_images_that_cannot_be_read_are_told_by_name(images, tmp_path, capsys) -
     (tmp_path / "empty").mkdir()
     assert "has no picture in it" in refused(capsys, "explain", NETWORK, tmp_path / "empty")
     assert "did you mean 'image1.png'" in refused(capsys, "explain", NETWORK, images / "imag1.png")
+
+
+def test_what_is_wrong_is_told_in_the_commands_own_options(images, tmp_path, capsys) -> None:
+    """Of `compare` in its own, too; a name that a user gave stays as it is."""
+    assert "--layers '66' is not a layer" in refused(capsys, "compare", NETWORK, images, "--layers", "66")
+    assert "--methods 'gradcan' is unknown" in refused(capsys, "compare", NETWORK, images, "--methods", "gradcan")
+    (tmp_path / "lr=1,task=3").mkdir()
+    place = str(tmp_path / "lr=1,task=3")
+    assert refused(capsys, "show", place).startswith(f"LOGDIR {place!r} has no such data")
 
 
 def test_a_picture_that_is_there_is_not_written_over(images, tmp_path, capsys) -> None:

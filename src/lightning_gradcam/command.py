@@ -24,6 +24,9 @@ _MODEL = (
     "a torchvision name (resnet18), a timm name (timm/vit_tiny_patch16_224), or package.module:callable, which returns "
     "a module"
 )
+_LOGDIR = "LOGDIR"
+_CALLED = {"target_layer": "layer", "class_names": "names", "folder": _LOGDIR}  # where it is not as the argument is
+_ARGUMENT = re.compile(r"""'[^']*'|"[^"]*"|(?<![-\w])(class_names\b|\w+(?==))=?""")  # or what is quoted
 _CLASS = "a class by its number, or by its name where names are known"
 
 
@@ -32,15 +35,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     0: done. 2: something given cannot work, told in a sentence on stderr. 130: interrupted. 141: nobody reads on.
     """
+    given = list(sys.argv[1:] if argv is None else argv)
     with _told_on_stderr():
         try:
-            return _run(list(sys.argv[1:] if argv is None else argv))
+            return _run(given)
         except BrokenPipeError:
             return _closed()
         except KeyboardInterrupt:
             return _INTERRUPTED
         except (SettingError, OSError) as error:
-            logger.error("%s", _sentence(error))
+            logger.error("%s", _in_options(_sentence(error), given))
             return _WRONG
 
 
@@ -74,6 +78,23 @@ def _sentence(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+def _in_options(sentence: str, given: Sequence[str]) -> str:
+    """A sentence that names the package's own arguments, in what they are called here; what is quoted stays."""
+    parsers = _parser()[1]
+    options = _options(parsers[given[0]]) if given and given[0] in parsers else []
+
+    def named(found: re.Match[str]) -> str:
+        name = _CALLED.get(found[1], found[1])
+        own = next((one for one in (name, f"--{name}", f"--{name}s") if one in (*options, _LOGDIR)), None)
+        return found[0] if own is None else own + " " * found[0].endswith("=")
+
+    return _ARGUMENT.sub(named, sentence)
+
+
+def _options(parser: argparse.ArgumentParser) -> list[str]:
+    return sorted(set(re.findall(r"--[\w-]+", parser.format_help())))
+
+
 @contextmanager
 def _told_on_stderr() -> Iterator[None]:
     """What the package logs is told on stderr, as long as the command runs."""
@@ -104,7 +125,7 @@ def _parsed(given: list[str]) -> argparse.Namespace:
     args, unknown = parser.parse_known_args(given)
     if unknown:
         own = parsers[args.command]
-        options = sorted(set(re.findall(r"--[\w-]+", own.format_help())))
+        options = _options(own)
         near = nearest(unknown[0].split("=")[0], options)
         raise SettingError(f"{unknown[0]!r} is nothing that {own.prog} takes{near}; accepted are {', '.join(options)}")
     return args
@@ -123,7 +144,7 @@ def _parser() -> tuple[_Parser, dict[str, _Parser]]:
 
 
 def _add_log(parser: _Parser) -> None:
-    parser.add_argument("logdir", metavar="LOGDIR", help="a run's folder, or one with runs below it, as TensorBoard's")
+    parser.add_argument("logdir", metavar=_LOGDIR, help="a run's folder, or one with runs below it, as TensorBoard's")
     parser.add_argument("--run", help="that one alone: its path below LOGDIR")
     parser.add_argument("--layer", help="that one alone: its dotted name")
     parser.add_argument(
