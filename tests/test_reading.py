@@ -154,6 +154,28 @@ def test_a_fit_that_goes_on_from_a_checkpoint_is_read_as_one(make_trainer, loade
     assert log.notes == ()
 
 
+@pytest.mark.parametrize(
+    "options", [{"method": "layercam"}, {"target": 1}, {"every_n_train_steps": 4}, {"scale": "run"}], ids=str
+)
+def test_looks_in_another_way_are_left_out_and_told(make_trainer, loader, tmp_path, options) -> None:
+    """All that is said of a log is said of each look: a run that is resumed with other settings is two."""
+    first = make_trainer(GradCAMCallback(images=4, target="label"), max_epochs=2)
+    first.fit(Classifier(), loader, loader)
+    first.save_checkpoint(tmp_path / "two.ckpt")
+    resumed = make_trainer(GradCAMCallback(**{"images": 4, "target": "label", **options}), max_epochs=4)
+    resumed.fit(Classifier(), loader, loader, ckpt_path=tmp_path / "two.ckpt")
+    log = read_log(tmp_path / "run")
+    way = "target: label  ·  gradcam  ·  multiclass; counted in epochs"
+    assert log.notes == (
+        f"3 of 5 looks at {LAYER!r} of run '.' are made in another way than the last ({way}), and left out",
+    )
+    by_steps = "every_n_train_steps" in options
+    assert (log.unit, log.steps.tolist()) == (("step", [8, 12]) if by_steps else ("epoch", [3, 4]))
+    assert log.scale == options.get("scale", "image")
+    assert options.get("method", "gradcam") in log.about
+    assert f"target: {options.get('target', 'label')}" in log.about
+
+
 def test_looks_at_other_images_or_of_other_shapes_are_left_out_and_told(tmp_path) -> None:
     """The last look's are what the arrays are of; so are the pictures."""
     write_run(tmp_path / "images", 3, shade=10)

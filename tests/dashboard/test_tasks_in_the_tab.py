@@ -649,7 +649,7 @@ def test_a_run_that_is_resumed_with_other_images_shows_these_alone(open_tab, tmp
         expect(tab.frame.locator("output.epoch >> nth=0")).to_have_text("6 of 6")
         expect(tab.frame.locator("#epoch")).to_have_attribute("max", "2")
         expect(tab.frame.locator(".broken")).to_have_text(
-            "Run run: 4 of its epochs are of other images and are left out."
+            "Run run: 4 of its epochs are of other images, or made in another way, and are left out."
         )
 
 

@@ -19,7 +19,7 @@ from lightning_gradcam.cam.maps import Cams
 from lightning_gradcam.cam.tasks import Task
 from lightning_gradcam.errors import SettingError
 from lightning_gradcam.logs import schema
-from lightning_gradcam.logs.packing import fingerprint_of_set, pack_images, pack_look
+from lightning_gradcam.logs.packing import mark_of_way, pack_images, pack_look
 from lightning_gradcam.logs.runs import find_runs, read_layers
 from lightning_gradcam.pictures.looks import Caption
 from lightning_gradcam.pictures.shown import ShownImages
@@ -45,8 +45,8 @@ def trained(peaks: list[float], behind: Sequence[Look] = ()) -> list[Look]:
     return list(history.looks[-len(peaks) :])
 
 
-def packed(look: Look) -> list[bytes]:
-    return pack_look(look, {}, [Caption("", "predicted 0", False)] * 2, fingerprint_of_set(KNOWN))
+def packed(look: Look, shown: ShownImages = SHOWN) -> list[bytes]:
+    return pack_look(look, {}, [Caption("", "predicted 0", False)] * 2, mark_of_way(shown, KNOWN))
 
 
 def write(folder: Path, records: list[tuple[str, int, list[bytes]]], clock: list[float], name: str = "a") -> Path:
@@ -65,7 +65,7 @@ def write(folder: Path, records: list[tuple[str, int, list[bytes]]], clock: list
 
 def write_looks(folder: Path, looks: list[Look], shown: ShownImages = SHOWN, name: str = "a") -> Path:
     records = [(PROBE, 0, pack_images(shown, KNOWN, [30, 12]))]
-    records += [(MAPS, look.step, packed(look)) for look in looks]
+    records += [(MAPS, look.step, packed(look, shown)) for look in looks]
     return write(folder, records, [float(at) for at in range(len(records))], name)
 
 
@@ -94,6 +94,42 @@ def test_two_trainings_in_one_folder_are_not_mixed(tmp_path) -> None:
     assert peaks(log) == [1, 2, 3]
     told = "2 of 5 looks at 'layer' of run '.' are of a branch that was left, or of another training, and left out"
     assert log.notes == (told,)
+
+
+def test_a_run_goes_on_from_looks_that_another_training_wrote_over(tmp_path) -> None:
+    """They are in the file, and `with_earlier` has them; what no other way or image is part of, has not."""
+    first = trained([1.0, 2.0, 3.0])
+    second = trained([4.0, 5.0], behind=first[:2])
+    write_looks(tmp_path / "a", [*first, *trained([7.0, 8.0])])
+    write_looks(tmp_path / "b", second)
+    log = read_log(tmp_path)
+    assert peaks(log.of("a")) == [7, 8]
+    assert log.of("b").notes == (
+        "'layer' of run 'b' begins at 2, and goes on from run 'a', at 1; with_earlier() has that too",
+    )
+    assert peaks(log.of("b").with_earlier()) == [1, 2, 4, 5]
+    write_looks(tmp_path / "b", second, replace(SHOWN, about="another"))
+    log = read_log(tmp_path).of("b")
+    assert log.notes == (
+        "'layer' of run 'b' begins at 2: what run 'a' has of before that is of other images, or made in another way",
+    )
+    assert peaks(log.with_earlier()) == [4, 5]
+
+
+def test_of_runs_that_have_the_same_looks_each_is_told(tmp_path) -> None:
+    """As two that were resumed from one checkpoint, with the same seed: which of them a third goes on from is open."""
+    first = trained([1.0, 2.0])
+    same = trained([3.0, 4.0], behind=first)
+    write_looks(tmp_path / "a", first)
+    write_looks(tmp_path / "b", same)
+    write_looks(tmp_path / "c", same)
+    write_looks(tmp_path / "d", trained([5.0], behind=[*first, *same]))
+    log = read_log(tmp_path).of("d")
+    assert log.notes[0] == (
+        "'layer' of run 'd' begins at 4, and goes on from run 'b' and 'c', which have the same, at 3; "
+        "with_earlier() has that too"
+    )
+    assert peaks(log.with_earlier()) == [1, 2, 3, 4, 5]
 
 
 def test_a_look_that_names_itself_or_what_comes_behind_it_is_one_that_begins(tmp_path) -> None:

@@ -38,7 +38,8 @@ class LayerLog:
         size: their (H, W).
         caution: what is said of the maps at the fit's end.
         notes: what is not there, a sentence each.
-        is_cut: looks of other images or shapes come before it, and are left out.
+        is_cut: looks of other images or shapes, or made in another way, come before it, and are left out.
+        others: those, and those of other trainings and of branches that were left.
         beginning: where it goes on from, a sentence; "" where it is the training's beginning.
         earlier: the log that this one goes on from, with the looks that it goes on from alone; None where it begins, or
             that is not there.
@@ -53,6 +54,7 @@ class LayerLog:
     caution: str
     notes: Sequence[str]
     is_cut: bool = False
+    others: Sequence[LookRecord] = ()
     beginning: str = ""
     earlier: "LayerLog | None" = None
 

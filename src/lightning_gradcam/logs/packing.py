@@ -39,6 +39,15 @@ def fingerprint_of_set(images: Sequence[str]) -> str:
     return _digest(" ".join(images).encode())
 
 
+def mark_of_way(images: ShownImages, known: Sequence[str]) -> str:
+    """Return what tells images, by their fingerprints, and all that is said of every look at them, from any others.
+
+    A run that is resumed with another method, or counts in other units, looks at the same images in another way.
+    """
+    way = [images.about, images.unit, _scale_of(images), *images.column_names]
+    return _digest(_json([fingerprint_of_set(known), *way]))
+
+
 def pack_look(look: Look, values: Mapping[str, Tensor], captions: Sequence[Caption], probe_set: str) -> list[bytes]:
     """Pack one look at a layer.
 
@@ -46,7 +55,7 @@ def pack_look(look: Look, values: Mapping[str, Tensor], captions: Sequence[Capti
         look: what was seen.
         values: metrics by name, one value a map, (N, T).
         captions: what is said of each image.
-        probe_set: the fingerprint of the images that it is of.
+        probe_set: what tells which images it is of, and how they are looked at, as `mark_of_way` has it.
 
     Raises:
         SettingError: it is more than whoever reads it will unpack.
@@ -97,7 +106,7 @@ def pack_images(
     names = images.class_names
     header = {
         "version": VERSION,
-        "probe_set": fingerprint_of_set(known),
+        "probe_set": mark_of_way(images, known),
         "fingerprints": list(known),
         "indices": None if indices is None else list(indices),
         "areas": None if areas is None else [area if isfinite(area) else None for area in areas],
@@ -107,13 +116,17 @@ def pack_images(
         "columns": images.column_names,
         "about": images.about,
         "unit": images.unit,
-        "scale": "run" if images.by_run else "image",
+        "scale": _scale_of(images),
         "task": images.task.kind,
         "metrics": {name: metric.words for name, metric in METRICS.items()},
     }
     pictures = [to_jpeg(Image.fromarray(picture)) for picture in images.scene.at((1, MAX_SIDE))]
     header["pictures"] = [crc32(picture) for picture in pictures]
     return [_json(header | {"check": check_of(header)}), *pictures]
+
+
+def _scale_of(images: ShownImages) -> str:
+    return "run" if images.by_run else "image"
 
 
 def _with_peaks(look: Look, values: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lightning_gradcam.cam.maps import Maps
 from lightning_gradcam.logs.events import Events
-from lightning_gradcam.logs.packing import fingerprint_of_set, pack_caution, pack_images, pack_look
+from lightning_gradcam.logs.packing import mark_of_way, pack_caution, pack_images, pack_look
 from lightning_gradcam.logs.schema import CAUTION, FILMSTRIP, MAPS, PROBE_SET, TIMELAPSE, part_tag
 from lightning_gradcam.logs.trackers import Picture, Tracker
 from lightning_gradcam.pictures.choosing import MOST_TARGETS, drawn
@@ -63,7 +63,7 @@ class RunLog:
         """Write the last look's maps and their numbers for the Attention tab."""
         _, look = history.ends
         captions = self.images.captions(look.found(history.layer))
-        packed = pack_look(look, values, captions, fingerprint_of_set(self.fingerprints))
+        packed = pack_look(look, values, captions, self.probe_set)
         self.events.write_data(part_tag(tag, MAPS), packed, look.step)
 
     def log_caution(self, told: str, history: History, tag: str) -> None:
@@ -90,6 +90,11 @@ class RunLog:
     def folder(self) -> str:
         """Where it is written, for whoever reads it from elsewhere."""
         return self.events.folder if "://" in self.events.folder else os.path.abspath(self.events.folder)
+
+    @cached_property
+    def probe_set(self) -> str:
+        """What tells which images are looked at, and how."""
+        return mark_of_way(self.images, self.fingerprints)
 
     @cached_property
     def rows(self) -> tuple[int, ...] | None:

@@ -1,12 +1,14 @@
 """The runs below a folder, and what was logged of each layer in each, with what of it cannot be read."""
 
 import os
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from difflib import SequenceMatcher
+from functools import partial
 from io import BytesIO
-from itertools import chain, islice
+from itertools import chain, islice, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from lightning_gradcam.logs.unpacking import (
     LookRecord,
     Record,
     Series,
+    followed,
     header_of,
     nearest_of,
     pictures_of,
@@ -31,6 +34,7 @@ from lightning_gradcam.values import natural
 
 Files = dict[str, list[Path]]  # by run
 Records = dict[str, list[Record]]  # by tag
+Homes = dict[str, list[LayerLog]]  # the logs that have a look, by its id
 
 _WIDEST = 4096  # pixels of a picture's side: ours have 256
 _TRIED = 20  # folders that are looked into for one that was meant
@@ -72,7 +76,10 @@ def read_layers(runs: Files, notes: list[str]) -> list[LayerLog]:
             tags = sorted((tag for tag in records if tag.endswith(f"/{MAPS}")), key=natural)
             found = (_layer(run, tag, records, reader.faults, notes) for tag in tags)
             layers += [layer for layer in found if layer is not None]
-    homes = {look.id: (layer, place) for layer in layers for place, look in enumerate(layer.looks) if look.id}
+    homes: Homes = defaultdict(list)
+    for layer in layers:
+        for look in (*layer.looks, *layer.others):
+            homes[look.id].append(layer)
     return [_begun(layer, homes) for layer in layers]
 
 
@@ -92,11 +99,14 @@ def _layer(run: str, tag: str, records: Records, faults: Sequence[str], notes: l
     if not series.looks:
         notes += unread
         return None
-    looks, left_out = _alike(series.looks, place)
-    told, pictures, size = _images(records.get(probe_set_of(tag), []), looks[-1])
+    images = records.get(probe_set_of(tag), [])
+    looks, left_out = _alike(series.looks, place, [told for *_, parts in images if (told := told_of(parts))])
+    told, pictures, size = _images(images, looks[-1])
     caution = _caution(records.get(caution_of(tag), []))
     said = [*faults, *unread, *_strange(series, place), *left_out, *_lost(looks, pictures, place)]
-    return LayerLog(run, layer_of(tag), looks, told, pictures, size, caution, said, is_cut=bool(left_out))
+    kept = set(map(id, looks))
+    others = [look for look in (*series.looks, *series.others) if id(look) not in kept]
+    return LayerLog(run, layer_of(tag), looks, told, pictures, size, caution, said, bool(left_out), others)
 
 
 def _strange(series: Series, place: str) -> list[str]:
@@ -118,44 +128,53 @@ def _lost(looks: Sequence[LookRecord], pictures: Data, place: str) -> list[str]:
     return [*told, *([f"{gray} of the {len(pictures)} images of {place} cannot be read"] if gray else [])]
 
 
-def _begun(layer: LayerLog, homes: Mapping[str, tuple[LayerLog, int]]) -> LayerLog:
-    """Tell what a layer's log goes on from, where it does not begin with the training.
-
-    Args:
-        layer: its log.
-        homes: of each look's id, where it is: in which log, at which place.
-    """
+def _begun(layer: LayerLog, homes: Homes) -> LayerLog:
+    """Tell what a layer's log goes on from, where it does not begin with the training."""
     first = layer.looks[0]
     if first.step == 0 or layer.is_cut:
         return layer
     begins = f"{layer.layer!r} of run {layer.run!r} begins at {first.step}"
-    found = nearest_of(first.before, homes)
-    if found is None or _set_of(found[0]) != _set_of(layer) or found[0].looks[found[1]].step >= first.step:
+    found = [home for home in nearest_of(first.before, homes) or () if home is not layer]
+    if not found:
         lost = "no log below the folder that was read has what was before that"
         return replace(layer, beginning=f"{begins}: {lost}")
-    home, place = found
-    told = f"{begins}, and goes on from run {home.run!r}, at {home.looks[place].step}; with_earlier() has that too"
-    earlier = _begun(replace(home, looks=home.looks[: place + 1]), homes)
+    home = found[0]
+    known = {look.id: look for look in (*home.looks, *home.others) if look.step < first.step}
+    looks = [*takewhile(partial(_is_alike, layer.looks[-1]), followed(known, first.before))]
+    if not looks:
+        other = f"what run {home.run!r} has of before that is of other images, or made in another way"
+        return replace(layer, beginning=f"{begins}: {other}")
+    whose = " and ".join(repr(one.run) for one in found) + ", which have the same" * (len(found) > 1)
+    told = f"{begins}, and goes on from run {whose}, at {looks[0].step}; with_earlier() has that too"
+    earlier = _begun(replace(home, looks=looks[::-1], others=(), is_cut=False), homes)
     return replace(layer, beginning=told, earlier=earlier)
 
 
-def _set_of(layer: LayerLog) -> tuple[object, ...]:
-    """What maps have to share to be of one line: the images, and the shapes."""
-    return layer.looks[-1].head["probe_set"], *_shape(layer.looks[-1])
-
-
-def _alike(looks: Sequence[LookRecord], place: str) -> tuple[list[LookRecord], list[str]]:
-    """The looks that are of the last one's images and shapes, and what is said of the others."""
-    last = looks[-1]
-    same = [look for look in looks if look.head["probe_set"] == last.head["probe_set"]]
-    alike = [look for look in same if _shape(look) == _shape(last)]
-    counts = {"other images": len(looks) - len(same), "other shapes": len(same) - len(alike)}
-    told = [
-        f"{count} of {len(looks)} looks at {place} are of {what} than the last, and left out"
-        for what, count in counts.items()
-        if count
-    ]
+def _alike(
+    looks: Sequence[LookRecord], place: str, sets: Sequence[Mapping[str, Any]]
+) -> tuple[list[LookRecord], list[str]]:
+    """The looks that are as the last one, and what is said of the others; `sets` is what is told of images."""
+    last, by_mark = looks[-1], {told["probe_set"]: told for told in sets}
+    alike = [look for look in looks if _is_alike(last, look)]
+    counts = Counter(_unlike(last, look, by_mark) for look in looks if not _is_alike(last, look))
+    told = [f"{count} of {len(looks)} looks at {place} are {what}, and left out" for what, count in counts.items()]
     return alike, told
+
+
+def _is_alike(one: LookRecord, other: LookRecord) -> bool:
+    """Whether two looks can be of one line: at the same images, in the same way, of the same shapes."""
+    return one.head["probe_set"] == other.head["probe_set"] and _shape(one) == _shape(other)
+
+
+def _unlike(last: LookRecord, look: LookRecord, sets: Mapping[str, Mapping[str, Any]]) -> str:
+    """What a look is that is not as the last one."""
+    marks = last.head["probe_set"], look.head["probe_set"]
+    if marks[0] == marks[1]:
+        return "of other shapes than the last"
+    ours, theirs = map(sets.get, marks)
+    if ours and theirs and ours["fingerprints"] == theirs["fingerprints"]:
+        return f"made in another way than the last ({theirs['about']}; counted in {theirs['unit']}s)"
+    return "of other images than the last"
 
 
 def _shape(look: LookRecord) -> list[int]:

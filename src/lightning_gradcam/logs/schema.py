@@ -2,13 +2,13 @@
 
 The Attention tab's data are string tensors of plugin `gradcam`, a part a string, the first a header in JSON:
 
-- `gradcam/[{name}/]{layer}/maps`, one a look. The header has `version`; `probe_set`, the fingerprint of the images that
-  it is of; `sizes`, how long each axis is; `metrics`, the names along axis M; `id`, which tells the look from others,
-  and `before`, the ids of those that came before it, the nearest first; `check`, `check_of` its step and this. Then a
-  part a field of `LOOK`, `deflated`.
+- `gradcam/[{name}/]{layer}/maps`, one a look. The header has `version`; `probe_set`, which tells the images that it is
+  of, and the way in which they are looked at, from others; `sizes`, how long each axis is; `metrics`, the names along
+  axis M; `id`, which tells the look from others, and `before`, the ids of those that came before it, the nearest first;
+  `check`, `check_of` its step and this. Then a part a field of `LOOK`, `deflated`.
 - `gradcam/[{name}/]{layer}/caution`, one a fit, at its end, with `trust=True`. The header has `version` and `told`, a
   sentence.
-- `gradcam/[{name}/]probe`, one a set of images. The header has `version`; `probe_set`, the set's fingerprint;
+- `gradcam/[{name}/]probe`, one a set of images and a way of looking at them. The header has `version`; `probe_set`;
   `fingerprints`, an image's each; `indices`, where in the data set each is, null or missing where that is unknown;
   `areas`, each thing's share of its image, null where there is none, and null or missing where masks are unknown;
   `truths`, each image's classes or values, and `said`, in words; `class_names`;

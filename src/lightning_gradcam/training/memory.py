@@ -99,7 +99,7 @@ class Memory:
         else:
             self._folders = [*seen.folders]
             folders = [*dict.fromkeys([*seen.folders, log.folder])]
-            self.histories = histories_in(folders, seen.probe_set, seen.lines, log.rows)
+            self.histories = histories_in(folders, log.probe_set, seen.lines, log.rows)
         begins = [history.first.step for history in self.histories.values() if history.first]
         if self.from_scratch and 0 not in (*begins, step):
             self.from_scratch = False

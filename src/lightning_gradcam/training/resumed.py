@@ -49,7 +49,7 @@ def histories_in(
 
     Args:
         folders: of event files.
-        probe_set: the fingerprint of the images that they have to be at.
+        probe_set: of which images they have to be, looked at how.
         lines: of the looks that are wanted, by tag.
         rows: the images that are drawn; None for all.
     """
@@ -71,7 +71,7 @@ def histories_in(
 
 
 def _records_in(folders: Sequence[str], probe_set: str, tags: set[str]) -> tuple[Records, list[str]]:
-    """The looks at some images under some tags, and what could not be read."""
+    """The looks at some images, made in one way, under some tags, and what could not be read."""
     found: Records = defaultdict(dict)
     reader = EventReader()
     files = [file for folder in folders for file in event_files(Path(folder), faults=reader.faults)]
