@@ -206,7 +206,29 @@ MOVED = "attention moved since epoch 0 (by 1.00 ± 0.00; 0 is not at all, 1 else
             {"faithfulness": NEAR, "in_mask": torch.tensor([[0.5], [0.5], [0.6], [0.6], [torch.nan]])[1:]},
             torch.tensor([[0.1], [0.1], [0.2], [0.9]]),  # the last has no map
             f"{MOVED}; it is faithful (faithfulness 0.35 ± 0.03; 0 by chance, 0.5 at most); whether it lies on the "
-            "thing cannot be told from 3 maps (in_mask 0.57 ± 0.03; 0.13 by chance)",
+            "thing cannot be told from 3 maps (in_mask 0.57 ± 0.03, of 3 images; 0.13 by chance)",
+        ),
+        (
+            (torch.cat([LEFT[:2], RIGHT[:2]]), torch.cat([LEFT[:1], RIGHT[:2], LEFT[:1]])),  # two of four moved
+            {
+                "faithfulness": torch.tensor([[0.5], [-0.2], [0.4], [-0.1]]),  # 0.15 and t 0.56
+                "class_sensitivity": torch.tensor([[0.02], [0.74], [0.02], [0.72]]),  # 0.375 and t 0.65
+                "in_mask": torch.tensor([[0.9], [0.05], [0.05], [0.2]]),  # 0.3, 0.25 from chance, and t 0.65
+            },
+            torch.full((4, 1), 0.05),
+            "whether attention moved since epoch 0 cannot be told from 4 maps (by 0.50 ± 0.29; 0 is not at all, 1 "
+            "elsewhere altogether); whether it is faithful cannot be told from 4 maps (faithfulness 0.15 ± 0.18; 0 by "
+            "chance, 0.5 at most); whether it is of its class alone cannot be told from 4 maps (class_sensitivity 0.38 "
+            "± 0.21; 0 is the same map for the class that scores next); whether it lies on the thing cannot be told "
+            "from 4 maps (in_mask 0.30 ± 0.20; 0.05 by chance)",
+        ),
+        (
+            (LEFT, LEFT),
+            {"class_sensitivity": torch.tensor([[0.0], [0.1], [0.0], [0.04]])},  # less than a twentieth
+            None,
+            "attention hardly moved since epoch 0 (by 0.00 ± 0.00; 0 is not at all, 1 elsewhere altogether); whether "
+            "it is faithful cannot be told from maps none of which is shown; it is blind to its class "
+            "(class_sensitivity 0.04 ± 0.02; 0 is the same map for the class that scores next)",
         ),
     ],
 )
@@ -237,12 +259,21 @@ def test_the_line_has_the_mean_that_the_log_has() -> None:
     assert found.error == pytest.approx(float(line.error[0]))
 
 
+def test_of_one_image_no_word_is_said() -> None:
+    """Its numbers are."""
+    found = caution(history_of(LEFT[:1], RIGHT[:1]), {"class_sensitivity": torch.ones(1, 1)}, None, "epoch 1", "epoch")
+    assert found.startswith(
+        "layer after epoch 1: whether attention moved since epoch 0 cannot be told from 1 map (by 1.00;"
+    )
+    assert "whether it is of its class alone cannot be told from 1 map (class_sensitivity 1.00; " in found
+
+
 def test_random_maps_are_seldom_told_from_chance() -> None:
     """Of four images and of 32, in less than one in twenty of 2,000 trials."""
     generator = torch.Generator().manual_seed(0)
     for images in (4, 32):
         drawn = torch.randn(2000, images, 1, generator=generator)
-        told = [_Mean(one).side_of(0) != 0 for one in drawn]
+        told = [_Mean(one).side != 0 for one in drawn]
         assert 0.03 < sum(told) / 2000 < 0.065
 
 

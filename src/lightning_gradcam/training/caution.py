@@ -15,8 +15,9 @@ _FEWEST = 4  # images that a verdict is made of
 def caution(history: History, values: Mapping[str, Tensor], area: Tensor | None, when: str, unit: str) -> str:
     """Say whether attention moved, whether it is faithful and of its class, and whether it lies on the thing.
 
-    A mean is told from chance where it is a twentieth away, and farther than its error: the 95 % interval of Student's
-    t over the images. `in_mask` is told by the error alone, since things may be small.
+    A mean is told from chance where it is a twentieth away, of `in_mask`, since things may be small, half of what it is
+    by chance, and farther than its error: the 95 % interval of Student's t over the images. Where that leaves open
+    which it is, and of fewer than four images, no word is said, which is told.
 
     Args:
         history: a layer's looks.
@@ -37,38 +38,56 @@ def caution(history: History, values: Mapping[str, Tensor], area: Tensor | None,
 
 
 def _moved(moved: "_Mean", first: str) -> str:
+    question = f"whether attention moved since {first}"
     if moved.count == 0:
-        return f"whether attention moved since {first} cannot be told: no map is shown in both"
-    word = "moved" if moved.mean >= _LEAST else "hardly moved"
-    return f"attention {word} since {first} (by {moved}; 0 is not at all, 1 elsewhere altogether)"
+        return f"{question} cannot be told: no map is shown in both"
+    number = f"(by {moved}; 0 is not at all, 1 elsewhere altogether)"
+    words = "", f"attention hardly moved since {first}", f"attention moved since {first}"
+    return _told(moved, _LEAST, question, words, number)
 
 
 def _faithful(found: "_Mean") -> str:
     number = f"(faithfulness {found}; 0 by chance, 0.5 at most)"
-    if found.count < _FEWEST or (found.side_of(0) == 0 and abs(found.mean) > _LEAST):
-        told = f"whether it is faithful cannot be told from {_maps(found.count)}"
-        return f"{told} {number if found.count else ''}".strip()
-    words = "against what the model needs", "no better than chance", "faithful"
-    return f"it is {words[1 + found.side_of(0, _LEAST)]} {number}"
+    words = "it is against what the model needs", "it is no better than chance", "it is faithful"
+    return _told(found, _LEAST, "whether it is faithful", words, number)
 
 
 def _of_its_class(found: "_Mean") -> str:
+    question = "whether it is of its class alone"
     if found.count == 0:
-        return "whether it is of its class alone cannot be told: no map of the next class is shown"
-    word = "of" if found.mean >= _LEAST else "blind to"
-    return f"it is {word} its class (class_sensitivity {found}; 0 is the same map for the class that scores next)"
+        return f"{question} cannot be told: no map of the next class is shown"
+    number = f"(class_sensitivity {found}; 0 is the same map for the class that scores next)"
+    return _told(found, _LEAST, question, ("", "it is blind to its class", "it is of its class"), number)
 
 
 def _on_the_thing(in_mask: Tensor, area: Tensor) -> str:
     by_chance = torch.where(in_mask.isfinite(), area, torch.nan)  # of the same images
-    inside, away = _Mean(in_mask), _Mean(in_mask - by_chance)
-    number = f"(in_mask {inside}; {_Mean(by_chance).mean:.2f} by chance)"
-    if inside.count < _FEWEST:
-        told = f"whether it lies on the thing cannot be told from {_maps(inside.count)}"
-        return f"{told} {number if inside.count else ''}".strip()
-    words = "less on the thing than by chance", "no more on the thing than by chance", "on the thing"
     chance = _Mean(by_chance).mean
-    return f"it lies {words[1 + away.side_of(0, min(chance, 1 - chance) / 2)]} {number}"
+    number = f"(in_mask {_Mean(in_mask)}; {chance:.2f} by chance)"
+    less, no_more = (f"it lies {one} on the thing than by chance" for one in ("less", "no more"))
+    question = "whether it lies on the thing"
+    return _told(
+        _Mean(in_mask - by_chance),
+        min(chance, 1 - chance) / 2,
+        question,
+        (less, no_more, "it lies on the thing"),
+        number,
+    )
+
+
+def _told(away: "_Mean", least: float, question: str, words: tuple[str, str, str], number: str) -> str:
+    """A word and its number: of what is below chance, no farther from it than `least`, or above; or that none is said.
+
+    Args:
+        away: how far a number is from what it is by chance.
+        least: what is nearer is none of its own.
+        question: what cannot be told of few maps, or where the error leaves it open.
+        words: of the three.
+        number: the number itself.
+    """
+    if away.count < _FEWEST or (away.side == 0 and abs(away.mean) > least):
+        return f"{question} cannot be told from {_maps(away.count)} {number if away.count else ''}".strip()
+    return f"{words[1 + (away.side if abs(away.mean) > least else 0)]} {number}"
 
 
 def _maps(count: int) -> str:
@@ -79,17 +98,20 @@ class _Mean:
     """A mean over all maps that have a number, with its standard error over the images, whose count it has."""
 
     def __init__(self, values: Tensor | None) -> None:
-        mean, error, images = clustered((torch.zeros(0, 1) if values is None else values).double().numpy())
+        given = torch.zeros(0, 1) if values is None else values
+        mean, error, images = clustered(given.double().numpy())
         self.mean, self.count = float(mean), int(images)
         self.error = float(error) if self.count > 1 else float("inf")
+        self._of = f", of {self.count} images" if 1 < self.count < len(given) else ""
 
     def __str__(self) -> str:
-        return f"{self.mean:.2f} ± {self.error:.2f}" if self.count > 1 else f"{self.mean:.2f}"
+        return f"{self.mean:.2f} ± {self.error:.2f}{self._of}" if self.count > 1 else f"{self.mean:.2f}"
 
-    def side_of(self, chance: float, least: float = 0.0) -> int:
-        """1 above it, -1 below it, 0 where its error leaves that open, or it is nearer than `least`."""
-        away = self.mean - chance
-        return 0 if abs(away) <= max(least, _student(self.count - 1) * self.error) else 1 if away > 0 else -1
+    @property
+    def side(self) -> int:
+        """1 above 0, -1 below it, 0 where its error leaves that open."""
+        is_open = abs(self.mean) <= _student(self.count - 1) * self.error
+        return 0 if is_open else 1 if self.mean > 0 else -1
 
 
 def _student(freedom: int) -> float:
