@@ -99,7 +99,7 @@ def values(row: Tensor) -> str:
     return ", ".join([*(f"{value:.3g}" for value in row[:2].tolist()), *(["…"] if len(row) > 2 else [])])
 
 
-def test_landmarks_are_values(fitted, recwarn) -> None:
+def test_landmarks_are_values(fitted, recwarn, tmp_path) -> None:
     """Several outputs and labels (N, K): what each is, and what was said."""
     labels = torch.rand(8, 6) * 30
     network = small_cnn(classes=6)
@@ -108,6 +108,7 @@ def test_landmarks_are_values(fitted, recwarn) -> None:
     assert said.answers == [f"predicted {values(row)}" for row in predictions(network)]
     assert said.wrong == [0] * 8
     assert said.about == "target: sum of all values  ·  gradcam  ·  regression"
+    assert read_log(tmp_path).to_frame()["wrong"].isna().all()
     assert complaints(recwarn) == []
 
 
@@ -139,7 +140,7 @@ def test_soft_and_float_labels_are_of_the_class_of_most_weight(fitted, kind) -> 
     assert said.wrong == (shares.argmax(1) != classes).int().tolist()
 
 
-def test_an_image_without_a_label_has_none(fitted) -> None:
+def test_an_image_without_a_label_has_none(fitted, tmp_path) -> None:
     """-100 and 255: it is explained for its prediction, and is not wrong."""
     labels = torch.tensor([0, 1, -100, 2, 0, 1, 2, 255])
     network = small_cnn()
@@ -147,6 +148,10 @@ def test_an_image_without_a_label_has_none(fitted) -> None:
     known = predictions(network).argmax(1)
     assert [said.truths[place] for place in (0, 2, 7)] == ["true 0", "", ""]
     assert [said.wrong[place] for place in (2, 7)] == [0, 0]
+    frame = read_log(tmp_path).to_frame()
+    assert frame.loc[frame["wrong"].isna(), "image"].unique().tolist() == [2, 7]
+    last = frame[frame["step"] == frame["step"].max()]
+    assert last["wrong"].mean() == np.mean([said.wrong[place] for place in range(8) if place not in (2, 7)])
     assert said.looks[-1]["targets"][[2, 7], 0].tolist() == known[[2, 7]].tolist()
 
 

@@ -153,7 +153,7 @@ class AttentionLog:
 
     @property
     def wrong(self) -> Array:
-        """(E, N) bool, whether the prediction is; of several labels the most likely one, or that there is none."""
+        """(E, N) bool, whether the prediction is known to be; of several labels the likeliest one, or that none is."""
         return self._one("wrong").fields["wrong"]
 
     @property
@@ -271,8 +271,8 @@ class AttentionLog:
 
         Columns: `run`, `layer`, `step`, `image` (its place), `index` (in the data set), `fingerprint`, `area` (of the
         thing), `true`, `predicted` and `explained` (a class's name, or its number; several joined by ", "; of a task
-        without classes the first value), `wrong`, `score` (the first), `state` (shown, blank, not finite or unknown),
-        and each of `numbers`.
+        without classes the first value), `wrong` (unknown where nothing can be, or where the truth is), `score` (the
+        first), `state` (shown, blank, not finite or unknown), and each of `numbers`.
 
         Raises:
             SettingError: pandas is not installed.
@@ -281,7 +281,8 @@ class AttentionLog:
             import pandas
         except ImportError as error:
             raise SettingError("to_frame needs pandas: pip install pandas") from error
-        return pandas.DataFrame(self.to_columns()).infer_objects()
+        frame = pandas.DataFrame(self.to_columns()).infer_objects()
+        return frame if frame["wrong"].dtype == bool else frame.astype({"wrong": "boolean"})
 
     def to_columns(self) -> dict[str, Array]:
         """Return the columns of `to_frame` as arrays, by name, which takes no pandas."""

@@ -5,12 +5,10 @@ from dataclasses import replace
 from typing import Any
 
 from lightning_gradcam.errors import SettingError, quoted
-from lightning_gradcam.logs.layer_log import Array, Drawing, LayerLog
+from lightning_gradcam.logs.layer_log import NEVER_WRONG, Array, Drawing, LayerLog
 from lightning_gradcam.pictures.choosing import MOST, foremost, most_drawn, moved, spread
 from lightning_gradcam.pictures.film import evenly
 from lightning_gradcam.values import plain
-
-_NEVER_WRONG = ("regression", "segmentation", "none")  # tasks
 
 Chosen = Sequence[int] | str | None  # images: places, "moved", "wrong", or as many as are drawn
 
@@ -83,7 +81,7 @@ def _amounts(log: LayerLog, images: str, places: Sequence[int], since: int) -> A
     """How wrong each image is at some looks, or how far its maps moved since one, (N,)."""
     amounts: Array
     if images == "wrong":
-        if (task := log.told["task"]) in _NEVER_WRONG:
+        if (task := log.told["task"]) in NEVER_WRONG:
             told = f"no prediction of the task {task!r} is right or wrong"
             raise SettingError(f"images='wrong': {told}; accepted are places, 'moved' or None")
         amounts, none = log.fields["wrong"][list(places)].mean(0), "no prediction is wrong at"

@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 Array = NDArray[Any]
 
+NEVER_WRONG = ("regression", "segmentation", "none")  # tasks
 _FIELDS = ("scores", "predictions", "wrong", "targets", "states")
 
 
@@ -116,6 +117,13 @@ class LayerLog:
         """What all looks have alike, (E, ...), by their names in `schema.LOOK`."""
         found = {name: np.stack([arrays[name] for arrays in self._arrays]) for name in _FIELDS}
         return found | {"wrong": found["wrong"].astype(bool)}
+
+    @property
+    def judged(self) -> Array:
+        """(N,) bool, whether a prediction can be right or wrong: of what is known to be of a class, or of none."""
+        task, truths = self.told["task"], self.told["truths"] or [[]] * self.states.shape[1]
+        is_labelled = task == "multilabel" and any(truths)  # there none is an answer, too
+        return np.array([task not in NEVER_WRONG and (is_labelled or bool(truth)) for truth in truths])
 
     @property
     def states(self) -> Array:

@@ -49,11 +49,21 @@ def _rows(log: LayerLog) -> Columns:
         "true": spread(_truths(told, shape[1], of_values), "N"),
         "predicted": spread(first if of_values else _named(fields["predictions"], names), "EN"),
         "explained": spread(_named(fields["targets"], names), "ENT"),
-        "wrong": spread(fields["wrong"], "EN"),
+        "wrong": spread(_judged(log), "EN"),
         "score": spread(first, "EN"),
         "state": spread(states[np.minimum(log.states, len(STATES))], "ENT"),
     }
     return columns | {name: values.ravel() for name, values in log.numbers.items() if name not in columns}
+
+
+def _judged(log: LayerLog) -> Array:
+    """Whether each prediction is wrong, (E, N); None where that cannot be known."""
+    wrong = log.fields["wrong"]
+    if log.judged.all():
+        return wrong
+    known = wrong.astype(object)
+    known[:, ~log.judged] = None
+    return known
 
 
 def _truths(told: dict[str, Any], images: int, of_values: bool) -> Array:
