@@ -281,6 +281,14 @@ def shown_in_a_notebook(log: AttentionLog) -> Image.Image:
     return Image.open(io.BytesIO(base64.b64decode(data)))
 
 
+def test_a_notebook_shows_figures(fitted) -> None:
+    """Also where nobody has told matplotlib to."""
+    log = read_log(fitted)
+    for figure in (log.curve("focus"), log.figure()):
+        with Image.open(io.BytesIO(figure._repr_png_())) as picture:
+            assert picture.size == pytest.approx(figure.get_size_inches() * 110, abs=1)
+
+
 def test_a_notebook_shows_a_strip_that_fits(make_trainer, loader, tmp_path) -> None:
     """Of noise and of 24 images, of many looks and targets: of four maps a look."""
     for run, target in (("one", "label"), ("three", [0, 1, 2])):

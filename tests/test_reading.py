@@ -155,7 +155,9 @@ def test_a_fit_that_goes_on_from_a_checkpoint_is_read_as_one(make_trainer, loade
 
 
 @pytest.mark.parametrize(
-    "options", [{"method": "layercam"}, {"target": 1}, {"every_n_train_steps": 4}, {"scale": "run"}], ids=str
+    "options",
+    [{"method": "layercam"}, {"target": 1}, {"every_n_train_steps": 4}, {"scale": "run"}, {"eigen_smooth": True}],
+    ids=str,
 )
 def test_looks_in_another_way_are_left_out_and_told(make_trainer, loader, tmp_path, options) -> None:
     """All that is said of a log is said of each look: a run that is resumed with other settings is two."""
@@ -173,6 +175,7 @@ def test_looks_in_another_way_are_left_out_and_told(make_trainer, loader, tmp_pa
     assert (log.unit, log.steps.tolist()) == (("step", [8, 12]) if by_steps else ("epoch", [3, 4]))
     assert log.scale == options.get("scale", "image")
     assert options.get("method", "gradcam") in log.about
+    assert ("gradcam + eigen_smooth" in log.about) == ("eigen_smooth" in options)
     assert f"target: {options.get('target', 'label')}" in log.about
 
 

@@ -154,10 +154,13 @@ class GradCAMCallback(_Callback):
             target_layer=_layer_key(target_layer),
             target=target_name,
             method=self._arguments.settings.method_name,
-            smoothing=[self._arguments.settings.aug_smooth, self._arguments.settings.eigen_smooth],
+            aug_smooth=self._arguments.settings.aug_smooth,
+            eigen_smooth=self._arguments.settings.eigen_smooth,
             images=self._memory.asked,
             task=task,
-            shown=[scale, self._arguments.every_n_epochs, self._arguments.every_n_train_steps],
+            scale=scale,
+            every_n_epochs=self._arguments.every_n_epochs,
+            every_n_train_steps=self._arguments.every_n_train_steps,
         )
 
     @property

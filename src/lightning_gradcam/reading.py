@@ -178,7 +178,10 @@ class AttentionLog:
 
     @property
     def pictures(self) -> list[NDArray[np.uint8]]:
-        """The N images as people see them, (H, W, 3) uint8, at most 256 pixels wide and high; [] where unknown."""
+        """The N images as people see them, (H, W, 3) uint8, at most 256 pixels wide and high; [] where unknown.
+
+        They come from JPEGs of quality 88: close to what was shown, and not what the model got.
+        """
         return self._one("pictures").decoded
 
     @property
@@ -303,9 +306,10 @@ class AttentionLog:
         Args:
             step: of `steps`; None for the last.
             images: their places, or a bool for each, as `wrong[-1]`; "wrong" for those whose prediction is wrong at a
-                look that is drawn, first at most of them; "moved" for those whose map went farthest, by 1 - cosine
-                similarity, from the first look that is drawn, here from the first there is, to the last; of these 16 at
-                most, and no others; None for all of 16 or fewer, of more 16 that are spread over the classes.
+                look that is drawn, of more than 16 those at most of them; "moved" for those whose map went farthest, by
+                1 - cosine similarity, from the first look that is drawn, here from the first there is, to the last; of
+                these 16 at most, and no others, in the order of their places; None for all of 16 or fewer, of more 16
+                that are spread over the classes.
 
         Raises:
             SettingError: there is no such look or image, none that is wrong or has moved, or the images cannot be read.

@@ -3,6 +3,7 @@
 import copy
 import logging
 import pickle
+import re
 import time
 
 import pytest
@@ -191,7 +192,9 @@ def test_other_tensors_than_the_checkpoints_are_told_by_their_pixels(make_traine
         trainer = make_trainer(resumed, max_epochs=3)
         trainer.fit(Classifier(), loader, loader, ckpt_path=tmp_path / "last.ckpt")
     assert looks(resumed) == [3]
-    assert any("the checkpoint's are other ones" in record.message for record in caplog.records)
+    [told] = [record.message for record in caplog.records if "the checkpoint's" in record.message]
+    other = r"images='tensor (\w+)' \(now 'tensor (?!\1)\w+'\)"
+    assert re.fullmatch(f"the checkpoint's GradCAMCallback has {other}: the resumed run begins anew", told)
 
 
 def test_keys_that_a_checkpoint_knows_nothing_of_are_read(make_trainer, tmp_path, caplog) -> None:
@@ -206,7 +209,8 @@ def test_keys_that_a_checkpoint_knows_nothing_of_are_read(make_trainer, tmp_path
     with caplog.at_level(logging.WARNING, logger="lightning_gradcam"):
         trainer.fit(Classifier(), masked, masked, ckpt_path=tmp_path / "plain.ckpt")
     assert trainer.callback_metrics[f"{TAG}/in_mask"] == pytest.approx(1)
-    assert any("'images': '2, mask_key=2'" in record.message for record in caplog.records)
+    told = "the checkpoint's GradCAMCallback has images='2' (now '2, mask_key=2'): the resumed run begins anew"
+    assert told in [record.message for record in caplog.records]
 
 
 def test_a_checkpoint_of_another_version_is_left_aside_and_told(make_trainer, loader, tmp_path, caplog, fitted) -> None:

@@ -35,7 +35,9 @@ class Answer:
 
 def to_header(plan: Plan, labelled: bool, class_names: Names) -> str:
     """Say what maps are of: the target, the method, and the task."""
-    return "  ·  ".join([to_target(plan, labelled, class_names), plan.method_name, plan.task.kind])
+    smoothed = [name for name in ("aug_smooth", "eigen_smooth") if getattr(plan.settings, name)]
+    method = " + ".join([plan.method_name, *smoothed])
+    return "  ·  ".join([to_target(plan, labelled, class_names), method, plan.task.kind])
 
 
 def to_target(plan: Plan, labelled: bool, class_names: Names) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ SMALL, USUAL = 7, 8  # points
 LEAST = 0.35  # inches: the side of a square as large as the smallest cell in which a map can be made out
 SPACE, OUT = 0.09, 0.02  # of a cell: between two, and how far outside of it a frame lies
 INK, WRONG = (tuple(level / 255 for level in colour) for colour in (render.INK, render.WRONG))
+_SHOWN = 110  # dots an inch in a notebook
 _INCH, _LEADING, _ASCENT = 72, 1.22, 0.8  # points; and of a size: from line to line, and to where letters stand
 _FINE = 10  # dots a point, by which words are measured
 _TITLES, _LABELS = 3, 3  # lines at most, of the title, and of each thing that is said of a row
@@ -45,6 +47,12 @@ class Page(Figure):
         """Save it, as `Figure.savefig` does."""
         with rc_context({"pdf.fonttype": 42, "svg.fonttype": "none"}):
             super().savefig(*arguments, **options)
+
+    def _repr_png_(self) -> bytes:
+        """What a notebook shows, also one that has not been told to show figures."""
+        buffer = BytesIO()
+        self.savefig(buffer, format="png", dpi=_SHOWN)
+        return buffer.getvalue()
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,9 @@
 """What a fit remembers of its looks; its checkpoints say where they were logged."""
 
 import logging
+from ast import literal_eval
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 from weakref import ref
@@ -49,6 +51,21 @@ class Seen:
         indices = state["indices"]
         lines = {str(tag): Line(**line) for tag, line in state["lines"].items()}
         return cls(state["probe_set"], None if indices is None else indices.tolist(), state["folders"], lines)
+
+
+def _unlike(other: str, key: str) -> str:
+    """The settings in which another callback's key differs, and what they are now."""
+    theirs, ours = (_settings(one) for one in (other, key))
+    names = [name for name in {**theirs, **ours} if theirs.get(name) != ours.get(name)]
+    return ", ".join(f"{name}={theirs.get(name)!r} (now {ours.get(name)!r})" for name in names) or "other settings"
+
+
+def _settings(key: str) -> dict[str, Any]:
+    """What Lightning has made a callback's key of; nothing of what is none."""
+    with suppress(ValueError, SyntaxError):
+        found = literal_eval(key[key.index("{") :])
+        return found if isinstance(found, dict) else {}
+    return {}
 
 
 class Memory:
@@ -159,12 +176,8 @@ class Memory:
         name = key.partition("{")[0]
         others = [one for one in states if one.partition("{")[0] == name]
         if others and key not in states:
-            logger.warning(
-                "images: the checkpoint's are other ones than asked for, or looked at in another way (%s; now %s); the "
-                "resumed run begins anew",
-                " and ".join(others),
-                key,
-            )
+            told = ", and another ".join(_unlike(other, key) for other in others)
+            logger.warning("the checkpoint's GradCAMCallback has %s: the resumed run begins anew", told)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over what a checkpoint has, where it can be read."""
