@@ -100,8 +100,8 @@ def test_the_maps_are_grad_cams(make_trainer, loader, monkeypatch) -> None:
     torch.manual_seed(0)
     module = Classifier(nn.Sequential(*[nn.ReLU() if isinstance(m, nn.ReLU) else m for m in small_cnn()])).eval()
     kept = []
-    remember = Memory.add
-    monkeypatch.setattr(Memory, "add", lambda *args: (kept.append(args), remember(*args))[1])
+    remember = Memory.with_look
+    monkeypatch.setattr(Memory, "with_look", lambda *args: (kept.append(args), remember(*args))[1])
     make_trainer(GradCAMCallback()).validate(module, loader, verbose=False)
     [(_, probe, _, _, cams, _)] = kept
     targets = [ClassifierOutputTarget(int(label)) for label in probe.labels]
@@ -390,6 +390,21 @@ def test_where_no_logger_takes_pictures_an_event_file_is_written_beside_the_run(
         assert "gradcam/network.6/focus" in (tmp_path / "run/metrics.csv").read_text()
 
 
+def test_a_dry_run_passes_where_a_scheduler_waits_for_a_number(make_trainer, loader) -> None:
+    """As the fit does: Lightning leaves schedulers in a dry run."""
+
+    class Plateau(Classifier):
+        def configure_optimizers(self):
+            optimizer = super().configure_optimizers()
+            scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer)
+            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "monitor": f"{TAG}/focus"}}
+
+    for options in ({"max_epochs": 1}, {"fast_dev_run": True}):
+        trainer = make_trainer(GradCAMCallback(images=2), **options)
+        trainer.fit(Plateau(), loader, loader)
+        assert trainer.state.finished
+
+
 def test_fast_dev_run_checks_all_settings_and_writes_nothing(make_trainer, loader, tmp_path) -> None:
     """It takes the loggers away, and what is wrong is refused as ever."""
     with warnings.catch_warnings():
@@ -543,16 +558,17 @@ def test_settings_may_be_numpys_and_torchs(make_trainer, loader, events, recwarn
 
 
 def test_the_users_own_number_may_be_monitored(make_trainer, loader) -> None:
-    """Under `gradcam/`, too; under a layer's tag it is a mistake."""
+    """Under `gradcam/`, too, and called as one of ours; under a layer's tag it is a mistake."""
 
     class Logging(Classifier):
         def validation_step(self, batch, batch_idx) -> None:
-            self.log("gradcam/mine", 1.0)
+            self.log_dict({"gradcam/mine": 1.0, "gradcam/mine/drift": 1.0})
 
-    stop = EarlyStopping("gradcam/mine", patience=5)
-    trainer = make_trainer(GradCAMCallback(images=2), stop)
-    trainer.fit(Logging(), loader, loader)
-    assert float(stop.best_score) == 1
+    for name in ("gradcam/mine", "gradcam/mine/drift"):
+        stop = EarlyStopping(name, patience=5)
+        trainer = make_trainer(GradCAMCallback(images=2), stop)
+        trainer.fit(Logging(), loader, loader)
+        assert float(stop.best_score) == float(trainer.callback_metrics[name]) == 1
     trainer = make_trainer(GradCAMCallback(images=2), EarlyStopping(f"{TAG}/focsu"))
     with pytest.raises(ValueError, match=r"no such number is logged; did you mean 'gradcam/network.6/focus'"):
         trainer.fit(Logging(), loader, loader)

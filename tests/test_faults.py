@@ -113,6 +113,19 @@ def close_writer(trainer, module) -> None:
     trainer.logger.experiment.close()
 
 
+def test_an_own_folder_that_is_removed_is_made_again(make_trainer, loader, tmp_path) -> None:
+    """As those of loggers: what comes after it is written."""
+
+    def remove(trainer, module) -> None:
+        watching = next(one for one in trainer.callbacks if isinstance(one, GradCAMCallback))
+        watching._fit.drain()
+        shutil.rmtree(tmp_path / "gradcam_logs")
+
+    make_trainer(GradCAMCallback(images=4), At(2, remove), max_epochs=4, logger=False).fit(Classifier(), loader, loader)
+    [folder] = (tmp_path / "gradcam_logs").iterdir()
+    assert Events(folder).steps(TAG) == [3, 4]
+
+
 MODEL_FAULTS = {
     "forward fails always": {"output": Broken(RuntimeError("shape mismatch"))},
     "forward fails before training": {"output": Broken(RuntimeError("no"), 0, 4)},

@@ -417,8 +417,9 @@ def test_a_folder_without_data_is_refused_with_one_that_has(tmp_path) -> None:
     assert (
         str(caught.value) == f"folder={str(file)!r} is a file; accepted is a folder, as its own, {str(file.parent)!r}"
     )
-    with pytest.raises(SettingError, match=r"^folder=3; accepted is a path$"):
-        read_log(3)
+    for wrong in (3, ""):
+        with pytest.raises(SettingError, match=f"^folder={wrong!r}; accepted is a path$"):
+            read_log(wrong)
     with os.scandir(os.fsencode(tmp_path / "logs")) as entries:  # a path of bytes
         assert [read_log(one).runs for one in entries if one.name == b"version_3"] == [(".",)]
 

@@ -218,7 +218,7 @@ def test_of_a_segmentation_the_most_frequent_labelled_class_is_explained(fitted,
         assert answer == f"{image % 3}: IoU {float((same & there).sum() / (same | there).sum()):.2f}"
 
 
-def test_an_autoencoder_has_no_classes(fitted) -> None:
+def test_an_autoencoder_has_no_classes(fitted, tmp_path) -> None:
     """On (x, class) batches: its error is explained, the classes are said, and nothing is wrong."""
     network = dense(3, nn.Sigmoid())
     loss = lambda rebuilt, _: rebuilt.mean()  # noqa: E731
@@ -228,6 +228,9 @@ def test_an_autoencoder_has_no_classes(fitted) -> None:
     assert said.truths == [f"true {place % 3}" for place in range(8)]
     assert said.wrong == [0] * 8
     assert "target: squared error" in said.about
+    frame = read_log(tmp_path).to_frame()
+    assert frame[frame["step"] == frame["step"].max()]["predicted"].tolist() == pytest.approx(errors, rel=1e-5)
+    assert frame["wrong"].isna().all()
 
 
 def test_an_embedding_has_no_classes(fitted, caplog) -> None:

@@ -147,6 +147,7 @@ class GradCAMCallback(_Callback):
         self._memory = Memory(asked_for(self._arguments.images, self._arguments.keys))  # of the last fit
         self._fit: FitWatch | None = None  # from setup to teardown
         self._evaluation: Watch | None = None
+        self._takes_states = True  # but in a stage that is no fit
         target = self._arguments.settings.target
         target_name = target if isinstance(target, str) else str(classes_of(target))  # an object's changes run by run
         self._state_key = self._generate_state_key(
@@ -183,18 +184,19 @@ class GradCAMCallback(_Callback):
 
         Of a checkpoint that is evaluated only the weights are wanted: what the last fit saw stays.
         """
-        if self._evaluation is None:
+        if self._takes_states:
             self._memory.load_state_dict(state_dict)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy has: the arguments, and nothing of a fit, whose trainer, threads and files are not its."""
         own = {name: value for name, value in vars(self).items() if name not in ("log", "log_dict")}  # the module's
-        return own | {"_memory": Memory(self._memory.asked), "_fit": None, "_evaluation": None}
+        return own | {"_memory": Memory(self._memory.asked), "_fit": None, "_evaluation": None, "_takes_states": True}
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Find the loggers that take pictures."""
         self._finish()
         is_fit, is_dry = stage == TrainerFn.FITTING, is_dry_run(trainer)
+        self._takes_states = is_fit
         if stage == TrainerFn.PREDICTING or (is_dry and not is_fit):
             return
         stage_of = self, self._arguments, trainer, pl_module
@@ -299,6 +301,7 @@ class GradCAMCallback(_Callback):
             if watch:
                 watch.close()
         self._fit = self._evaluation = None
+        self._takes_states = True
 
 
 _instances = count()

@@ -422,7 +422,7 @@ def read_log(folder: str | PathLike[str]) -> AttentionLog:
     Raises:
         SettingError: the folder is not there, or has no such data.
     """
-    if not isinstance(folder, (str, PathLike)):
+    if not isinstance(folder, (str, PathLike)) or not os.fspath(folder):  # as an unset variable is, in a script
         raise SettingError(f"folder={quoted(folder)}; accepted is a path")
     given = Path(os.path.expanduser(os.fsdecode(folder)))
     if os.path.isfile(given):

@@ -11,7 +11,7 @@ from PIL import Image
 
 from lightning_gradcam.cam.maps import Cams
 from lightning_gradcam.cam.tasks import Task
-from lightning_gradcam.logs.packing import pack_images, pack_look
+from lightning_gradcam.logs.packing import pack_images, pack_look, told_of_images
 from lightning_gradcam.pictures.looks import Caption
 from lightning_gradcam.pictures.shown import ShownImages
 from lightning_gradcam.timeline.history import History
@@ -57,7 +57,7 @@ def test_images_are_packed_at_their_size_up_to_256_pixels() -> None:
     sizes = [(1, 1), (3, 256), (512, 128)]
     pictures = [np.zeros((height, width, 3), np.uint8) for height, width in sizes]
     shown = ShownImages(pictures, Task("multiclass", 2), [[0], [], []], "target: label", ["a", "b"], [1])
-    header, *jpegs = pack_images(shown, ["1", "2", "3"])
+    header, *jpegs = pack_images(shown, told_of_images(shown, ["1", "2", "3"]))
     assert [Image.open(BytesIO(jpeg)).size for jpeg in jpegs] == [(1, 1), (256, 3), (64, 256)]
     told = json.loads(header)
     assert told.pop("check") == zlib.crc32(json.dumps(told, separators=(",", ":")).encode())
@@ -78,5 +78,4 @@ def test_images_are_packed_at_their_size_up_to_256_pixels() -> None:
         "areas": None,
         "pictures": [zlib.crc32(jpeg) for jpeg in jpegs],
     }
-    by_run, *_ = pack_images(replace(shown, by_run=True), ["1", "2", "3"])
-    assert json.loads(by_run)["scale"] == "run"
+    assert told_of_images(replace(shown, by_run=True), ["1", "2", "3"])["scale"] == "run"

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from lightning_gradcam.cam.maps import Cams
 from lightning_gradcam.cam.tasks import Task
 from lightning_gradcam.errors import SettingError
 from lightning_gradcam.logs import schema
-from lightning_gradcam.logs.packing import mark_of_way, pack_images, pack_look
+from lightning_gradcam.logs.packing import mark_of_way, pack_images, pack_look, told_of_images
 from lightning_gradcam.logs.runs import find_runs, read_layers
 from lightning_gradcam.pictures.looks import Caption
 from lightning_gradcam.pictures.shown import ShownImages
@@ -64,7 +65,7 @@ def write(folder: Path, records: list[tuple[str, int, list[bytes]]], clock: list
 
 
 def write_looks(folder: Path, looks: list[Look], shown: ShownImages = SHOWN, name: str = "a") -> Path:
-    records = [(PROBE, 0, pack_images(shown, KNOWN, [30, 12]))]
+    records = [(PROBE, 0, pack_images(shown, told_of_images(shown, KNOWN, [30, 12])))]
     records += [(MAPS, look.step, packed(look, shown)) for look in looks]
     return write(folder, records, [float(at) for at in range(len(records))], name)
 
@@ -116,6 +117,43 @@ def test_a_run_goes_on_from_looks_that_another_training_wrote_over(tmp_path) -> 
     assert peaks(log.with_earlier()) == [4, 5]
 
 
+def test_another_layers_looks_are_none_of_a_runs(tmp_path) -> None:
+    """Though their maps, and so their ids, are the same: two callbacks that look at one layer."""
+    first = trained([1.0, 2.0])
+    second = trained([3.0], behind=first)
+    other = MAPS.replace("layer", "a/layer")
+    images = told_of_images(SHOWN, KNOWN)
+    for folder, looks in (("one", first), ("two", second)):
+        records = [(tag, look.step, packed(look)) for tag in (other, MAPS) for look in looks]
+        probes = [(tag, 0, pack_images(SHOWN, images)) for tag in (PROBE.replace("probe", "a/probe"), PROBE)]
+        write(tmp_path / folder, [*probes, *records], [float(at) for at in range(2 + len(records))])
+    for log in read_log(tmp_path).of("two"):
+        assert log._layer.earlier.layer == log.layer
+
+
+def test_images_of_several_sizes_are_none(tmp_path) -> None:
+    """All are as large in a log that was written by this package."""
+    (look,) = trained([1.0])
+    small = replace(SHOWN, pictures=[np.full((4, 4, 3), 60, np.uint8)] * 2)
+    header, first, _ = pack_images(SHOWN, told_of_images(SHOWN, KNOWN))
+    *_, second = pack_images(small, told_of_images(SHOWN, KNOWN))
+    told = json.loads(header) | {"pictures": [crc32(first), crc32(second)]}
+    del told["check"]
+    write(tmp_path, [(PROBE, 0, [json.dumps(told).encode(), first, second]), (MAPS, 0, packed(look))], [1, 2])
+    log = read_log(tmp_path)
+    assert log.pictures == []
+    assert log.notes == ("the images that the looks at 'layer' of run '.' are of cannot be read",)
+
+
+def test_a_peak_that_is_infinite_darkens_no_other_look(tmp_path) -> None:
+    """In pictures whose maps are shares of the highest peak."""
+    looks = trained([1.0, np.inf, 2.0])
+    write_looks(tmp_path, looks, replace(SHOWN, by_run=True))
+    drawing = read_log(tmp_path)._layer.drawing([0, 2], [0, 1])
+    assert drawing.highest is not None
+    assert drawing.highest.ravel().tolist() == [2, 2]
+
+
 def test_of_runs_that_have_the_same_looks_each_is_told(tmp_path) -> None:
     """As two that were resumed from one checkpoint, with the same seed: which of them a third goes on from is open."""
     first = trained([1.0, 2.0])
@@ -137,6 +175,16 @@ def test_a_look_that_names_itself_or_what_comes_behind_it_is_one_that_begins(tmp
     first, second = trained([1.0, 2.0])
     write_looks(tmp_path, [replace(first, before=(first.id, second.id)), second])
     assert peaks(read_log(tmp_path)) == [1, 2]
+
+
+def test_no_training_looks_twice_at_one_step(tmp_path) -> None:
+    """A look that goes on from one of its own step begins anew."""
+    first, second = trained([1.0, 2.0])
+    again = replace(second, id="another", before=(second.id, first.id))
+    write_looks(tmp_path, [first, second, again])
+    log = read_log(tmp_path)
+    assert log.steps.tolist() == [1]
+    assert log.notes[0].startswith("2 of 3 looks at 'layer' of run '.' are of a branch that was left")
 
 
 def test_a_file_that_was_copied_is_read_once(tmp_path) -> None:
@@ -187,7 +235,7 @@ def test_a_bit_that_changes_changes_no_array_in_silence(tmp_path) -> None:
 
 def test_one_image_that_is_broken_costs_itself_alone(tmp_path) -> None:
     """What is known of all of them stays; it is gray."""
-    header, first, second = pack_images(SHOWN, KNOWN)
+    header, first, second = pack_images(SHOWN, told_of_images(SHOWN, KNOWN))
     broken = bytes([first[0] ^ 1]) + first[1:]
     look = trained([1.0])[0]
     write(tmp_path, [(PROBE, 0, [header, broken, second]), (MAPS, 0, packed(look))], [1.0, 2.0])
@@ -219,7 +267,7 @@ def test_what_cannot_be_read_is_told_of_the_whole_line_too(tmp_path) -> None:
 def test_a_header_that_says_anything_costs_its_images_alone(tmp_path, value) -> None:
     """Whatever a field of it is: the run beside it is read, and its looks are."""
     write_looks(tmp_path / "good", trained([1.0]))
-    header, *pictures = pack_images(SHOWN, KNOWN)
+    header, *pictures = pack_images(SHOWN, told_of_images(SHOWN, KNOWN))
     for name in (fields := json.loads(header)):
         told = fields | {name: value}
         del told["check"]
@@ -253,7 +301,7 @@ def test_a_part_of_a_runs_path_finds_it(tmp_path) -> None:
 def test_the_share_of_the_thing_is_in_the_log_and_the_table(tmp_path) -> None:
     """Of an image without a thing none; shares that can be none are not read, nor are images that have them."""
     (look,) = trained([1.0])
-    images = pack_images(SHOWN, KNOWN, areas=[0.25, np.nan])
+    images = pack_images(SHOWN, told_of_images(SHOWN, KNOWN, areas=[0.25, np.nan]))
     write(tmp_path / "a", [(PROBE, 0, images), (MAPS, 0, packed(look))], [1, 2])
     log = read_log(tmp_path / "a")
     assert log.areas.tolist() == pytest.approx([0.25, np.nan], nan_ok=True)
@@ -262,7 +310,7 @@ def test_the_share_of_the_thing_is_in_the_log_and_the_table(tmp_path) -> None:
     assert read_log(tmp_path / "b").areas is None
     assert np.isnan(read_log(tmp_path / "b").to_columns()["area"]).all()
     for wrong in ([0.25], [0.25, 1.5], [0.25, -0.5], [0.25, "x"], {"a": 1}):
-        header, *pictures = pack_images(SHOWN, KNOWN)
+        header, *pictures = pack_images(SHOWN, told_of_images(SHOWN, KNOWN))
         told = json.loads(header) | {"areas": wrong}
         del told["check"]
         write(tmp_path / "c", [(PROBE, 0, [json.dumps(told).encode(), *pictures]), (MAPS, 0, packed(look))], [1, 2])
@@ -294,7 +342,7 @@ def test_a_resumed_run_is_drawn_as_strong_as_the_run_drew_it(tmp_path) -> None:
 
 def test_headers_that_do_not_fit_harm_no_picture(tmp_path) -> None:
     """Fewer columns than targets, lines and halves of letters in words; a step below 0 is no look."""
-    header, *pictures = pack_images(SHOWN, KNOWN)
+    header, *pictures = pack_images(SHOWN, told_of_images(SHOWN, KNOWN))
     told = json.loads(header) | {"columns": ["a\nb", "c"], "said": ["true a\nb", "\ud800"], "about": "x\ud800\ny"}
     del told["check"]
     look = trained([1.0])[0]

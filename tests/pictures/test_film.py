@@ -22,6 +22,8 @@ from lightning_gradcam.pictures.page import BETWEEN, DASH, FRAME, MARGIN, NARROW
 from lightning_gradcam.pictures.render import PAPER, WRONG
 from lightning_gradcam.pictures.shown import ShownImages
 from lightning_gradcam.timeline.history import History, Look
+from lightning_gradcam.timeline.metrics import measure as measured
+from lightning_gradcam.training import watch
 
 from ..conftest import Classifier
 
@@ -366,6 +368,27 @@ def test_an_interrupt_while_numbers_are_logged_loses_no_look(
         make_trainer(watching, max_epochs=5, logger=logger).fit(Classifier(), loader, loader)
     assert events().steps(TAG) == kept
     assert read_log(tmp_path).steps.tolist() == kept
+
+
+@pytest.mark.parametrize(("broken", "kept"), [(1, []), (3, [0, 2])])
+def test_an_interrupt_while_a_look_is_measured_leaves_log_and_memory_alike(
+    make_trainer, events, loader, tmp_path, monkeypatch, broken, kept
+) -> None:
+    """Neither has it, or both: a checkpoint names no look that is in no log, nor does the film."""
+    calls = []
+
+    def interrupted(view):
+        calls.append(view)
+        if len(calls) == broken:
+            raise KeyboardInterrupt
+        return measured(view)
+
+    monkeypatch.setattr(watch, "measure", interrupted)
+    watching = GradCAMCallback(images=3, every_n_train_steps=2)
+    with pytest.raises((SystemExit, KeyboardInterrupt)):
+        make_trainer(watching, max_epochs=5).fit(Classifier(), loader, loader)
+    assert [look.step for history in watching._memory.histories.values() for look in history.looks] == kept
+    assert (read_log(tmp_path).steps.tolist() if kept else []) == kept
 
 
 @pytest.mark.parametrize("by_hand", [False, True], ids=["ModelCheckpoint", "trainer.save_checkpoint"])

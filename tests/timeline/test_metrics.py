@@ -219,6 +219,16 @@ def test_a_fit_logs_the_numbers_of_its_maps_to_every_logger(make_trainer, tmp_pa
     assert bool(masks[:, :8].all())
 
 
+def test_the_share_that_is_logged_is_of_images_that_have_a_thing(make_trainer, tmp_path, pairs) -> None:
+    """As the numbers that it is the chance of."""
+    loader = with_masks(pairs)
+    loader.dataset.tensors[2][::2] = False
+    make_trainer(GradCAMCallback(images=[0, 1, 2]), max_epochs=1).fit(Classifier(), loader, loader)
+    log = read_log(tmp_path)
+    assert np.isnan(log.areas).tolist() == [True, False, True]
+    assert scalars(tmp_path / "run")["gradcam/mask_area"] == [log.chance("in_mask")] == [0.5]
+
+
 def test_where_no_image_has_a_thing_no_share_is_logged(make_trainer, tmp_path, pairs) -> None:
     """Not a number of nothing."""
     loader = with_masks(pairs)

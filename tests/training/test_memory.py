@@ -8,11 +8,11 @@ import time
 
 import pytest
 import torch
-from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
+from pytorch_lightning.callbacks import EarlyStopping, LambdaCallback, ModelCheckpoint
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_gradcam import GradCAMCallback
+from lightning_gradcam import GradCAMCallback, read_log
 from lightning_gradcam.logs.events import Events as Written
 from lightning_gradcam.training.choosing import chosen
 from lightning_gradcam.training.memory import Memory
@@ -57,17 +57,22 @@ def test_a_checkpoint_saved_after_test_has_the_fits_images_and_maps(fitted, load
     assert torch.equal(resumed._memory.probe_set.images, expected)
 
 
-@pytest.mark.parametrize("stage", ["test", "validate"])
+@pytest.mark.parametrize("stage", ["test", "validate", "predict"])
 def test_evaluating_a_checkpoint_leaves_the_fits_looks(stage, make_trainer, loader, tmp_path) -> None:
     """Lightning restores callbacks there too; what is saved after it, and a fit that goes on, have all looks."""
     callback, module = GradCAMCallback(images=4), Classifier()
     keep = ModelCheckpoint(tmp_path / "kept", filename="{epoch}", save_top_k=-1)
     trainer = make_trainer(callback, keep, max_epochs=3, enable_checkpointing=True)
     trainer.fit(module, loader, loader)
-    getattr(trainer, stage)(module, loader, ckpt_path=tmp_path / "kept" / "epoch=0.ckpt", verbose=False)
+    module.predict_step = lambda batch, batch_idx: module(batch[0])
+    getattr(trainer, stage)(module, loader, ckpt_path=tmp_path / "kept" / "epoch=0.ckpt")
     assert looks(callback) == [0, 1, 2, 3]
     trainer.save_checkpoint(tmp_path / "after.ckpt")
     assert state_in(tmp_path / "after.ckpt")["seen"]["lines"][TAG]["step"] == 3
+    trainer.fit_loop.max_epochs = 4
+    trainer.fit(module, loader, loader)
+    assert read_log(tmp_path / "run").steps.tolist()[:3] == [0, 1, 2]
+    assert callback.state_dict()["seen"]["lines"][TAG]["length"] == len(looks(callback))
 
 
 def test_in_validation_maps_are_shares_of_the_fits_highest_peaks(make_trainer, tmp_path) -> None:
@@ -406,6 +411,21 @@ def test_a_branch_in_the_same_folder_is_not_this_runs(make_trainer, loader, tmp_
     assert torch.equal(history.first.maps, mine.first.maps)
 
 
+def test_a_checkpoint_of_before_training_leaves_learned(make_trainer, loader, tmp_path, caplog) -> None:
+    """The resumed run's first look is at step 0 again, whatever became of the log."""
+    save = lambda trainer, module: trainer.save_checkpoint(tmp_path / "start.ckpt")  # noqa: E731
+    first = make_trainer(GradCAMCallback(images=4, trust=True), LambdaCallback(on_train_start=save), max_epochs=1)
+    first.fit(Classifier(), loader, loader)
+    (tmp_path / "run").rename(tmp_path / "gone")
+    callback = GradCAMCallback(images=4, trust=True)
+    with caplog.at_level(logging.WARNING, logger="lightning_gradcam"):
+        trainer = make_trainer(callback, max_epochs=1)
+        trainer.fit(Classifier(), loader, loader, ckpt_path=tmp_path / "start.ckpt")
+    assert looks(callback) == [0, 1]
+    assert f"{TAG}/learned" in trainer.callback_metrics
+    assert "`learned` is not logged" not in caplog.text
+
+
 def test_a_lost_beginning_is_told(make_trainer, loader, tmp_path, caplog) -> None:
     """Of three runs the first's folder: the others' looks are there, and `learned` has nothing to go by."""
     paths = []
@@ -496,6 +516,29 @@ def test_a_named_callback_is_called_the_same_after_a_resume(make_trainer, loader
     resumed = resume(make_trainer, loader, tmp_path / "at 2.ckpt", GradCAMCallback(images=4, name="one"))
     (history,) = resumed._memory.histories.values()
     assert (history.layer, [look.step for look in history.looks]) == ("network.6", [0, 1, 2, 3, 4])
+
+
+@pytest.mark.parametrize("indices", [torch.rand(4), torch.zeros(2, 2).long()], ids=["shares", "a table"])
+def test_places_that_can_be_none_cost_no_look(fitted, make_trainer, loader, tmp_path, caplog, indices) -> None:
+    """Of a checkpoint that is not as it was written; the run begins anew."""
+    trainer, _, _ = fitted
+    trainer.save_checkpoint(tmp_path / "at 2.ckpt")
+    broken = torch.load(tmp_path / "at 2.ckpt", weights_only=True)
+    next(state for key, state in broken["callbacks"].items() if "GradCAM" in key)["seen"]["indices"] = indices
+    torch.save(broken, tmp_path / "broken.ckpt")
+    callback = GradCAMCallback(images=4)
+    with caplog.at_level(logging.WARNING, logger="lightning_gradcam"):
+        make_trainer(callback, max_epochs=3).fit(Classifier(), loader, loader, ckpt_path=tmp_path / "broken.ckpt")
+    assert looks(callback) == [3]
+    assert "cannot be read" in caplog.text
+
+
+def test_of_many_folders_the_first_and_the_last_are_named() -> None:
+    """The first has the film's beginning."""
+    memory = Memory("asked")
+    memory.probe_set = ProbeSet(torch.rand(2, 3, 4, 4))
+    memory._folders = [str(place) for place in range(40)]
+    assert memory.state_dict()["seen"]["folders"] == ["0", *map(str, range(10, 40))]
 
 
 def test_places_of_any_size_are_in_a_checkpoint() -> None:

@@ -386,6 +386,29 @@ def test_two_callbacks_with_other_pictures_of_the_same_images_are_told_apart(mak
             make_trainer(*both, max_epochs=1).fit(Classifier(), loader, loader)
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"every_n_train_steps": 2}, {}),
+        ({"label_key": 1}, {"label_key": 2}),
+        ({"mask_key": 3}, {"mask_key": 4}),
+        ({"mask_key": 3}, {}),
+    ],
+    ids=str,
+)
+def test_two_callbacks_that_say_other_things_of_the_same_images_are_told_apart(make_trainer, one, other) -> None:
+    """What is known of the images is written once, and would be said of both's looks; with a name it is each's own."""
+    images, labels = make_pairs().tensors
+    masks = torch.zeros(2, len(images), 16, 16, dtype=torch.bool)
+    masks[0, :, :8], masks[1, :, :2] = True, True
+    loader = DataLoader(TensorDataset(images, labels, (labels + 1) % 3, *masks), 8)
+    both = GradCAMCallback("network.6", images=2, **one), GradCAMCallback("network.3", images=2, **other)
+    with pytest.raises(ValueError, match="pass one of them a name="):
+        make_trainer(*both, max_epochs=1).fit(Classifier(), loader, loader)
+    named = GradCAMCallback("network.6", images=2, **one), GradCAMCallback("network.3", images=2, name="b", **other)
+    make_trainer(*named, max_epochs=1).fit(Classifier(), loader, loader)
+
+
 @pytest.mark.parametrize(("names", "expected"), [(["a", "b", "c"], ["a", "b", "c"]), (["a", "b"], None)])
 def test_names_that_are_as_many_as_the_classes(make_trainer, names, expected) -> None:
     """Others are none of these classes'; of a regression none are."""

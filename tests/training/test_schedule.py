@@ -112,6 +112,36 @@ def test_a_training_without_ends_of_epochs_is_looked_at_after_each_validation(
     assert stopping.best_score != torch.inf
 
 
+@pytest.mark.parametrize(("number", "every"), [("drift", 5), ("focus", 7)])
+def test_between_looks_by_steps_who_waits_for_a_number_ends_no_run(
+    make_trainer, loader, tmp_path, number, every
+) -> None:
+    """It is given the last one, also after a resume, and the worst before there is one: an epoch has three steps."""
+    told: list[float] = []
+
+    class Stopping(EarlyStopping):
+        def _run_early_stopping_check(self, trainer) -> None:
+            told.append(float(trainer.callback_metrics[self.monitor]))
+            super()._run_early_stopping_check(trainer)
+
+    def watchers():
+        stop = Stopping(f"{TAG}/{number}", patience=99, check_on_train_epoch_end=True)
+        return GradCAMCallback(images=4, every_n_train_steps=every), stop
+
+    make_trainer(*watchers(), max_epochs=6).fit(Classifier(), loader, loader)
+    whole, told[:] = list(told), []
+    first = make_trainer(*watchers(), max_epochs=1)
+    first.fit(Classifier(), loader, loader)
+    first.save_checkpoint(tmp_path / "one.ckpt")
+    make_trainer(*watchers(), max_epochs=6).fit(Classifier(), loader, loader, ckpt_path=tmp_path / "one.ckpt")
+    worst = torch.finfo(torch.float32).max
+    expected = [number == "drift", *[False] * 5]
+    assert [one == worst for one in whole] == [one == worst for one in told] == expected
+    if number == "focus":  # of step 0 until the look at step 7
+        assert whole[0] == whole[1] != whole[2]
+        assert told[0] == told[1] != told[2]
+
+
 def test_a_training_that_ends_by_the_clock_is_looked_at_after_each_validation(make_trainer, loader, tmp_path) -> None:
     """Of endless data."""
     options = {"max_epochs": -1, "max_time": timedelta(seconds=2), "val_check_interval": 10}

@@ -48,7 +48,7 @@ class Events:
 
     def make_folders(self) -> None:
         """Make the folders again where they were removed: in mid-run a writer, and the run, end without."""
-        for writer in self._writers:
+        for writer in self._writers or filter(None, [self._own]):
             if "://" not in writer.log_dir:
                 os.makedirs(writer.log_dir, exist_ok=True)
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from math import isfinite
+from typing import Any
 from zlib import crc32
 
 import numpy as np
@@ -89,13 +90,13 @@ def _check_size(sizes: Mapping[str, int]) -> None:
         )
 
 
-def pack_images(
+def told_of_images(
     images: ShownImages,
     known: Sequence[str],
     indices: Sequence[int] | None = None,
     areas: Sequence[float] | None = None,
-) -> list[bytes]:
-    """Pack the images and what is known of them; large ones reduced.
+) -> dict[str, Any]:
+    """Return what is known of the images.
 
     Args:
         images: as they are shown.
@@ -104,7 +105,7 @@ def pack_images(
         areas: each thing's share of its image, in 0..1, NaN where there is none; None where masks are unknown.
     """
     names = images.class_names
-    header = {
+    return {
         "version": VERSION,
         "probe_set": mark_of_way(images, known),
         "fingerprints": list(known),
@@ -120,8 +121,12 @@ def pack_images(
         "task": images.task.kind,
         "metrics": {name: metric.words for name, metric in METRICS.items()},
     }
+
+
+def pack_images(images: ShownImages, told: Mapping[str, Any]) -> list[bytes]:
+    """Pack the images, large ones reduced, and what `told_of_images` knows of them."""
     pictures = [to_jpeg(Image.fromarray(picture)) for picture in images.scene.at((1, MAX_SIDE))]
-    header["pictures"] = [crc32(picture) for picture in pictures]
+    header = {**told, "pictures": [crc32(picture) for picture in pictures]}
     return [_json(header | {"check": check_of(header)}), *pictures]
 
 

@@ -4,14 +4,14 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from PIL import Image
 from torch import Tensor
 
 from lightning_gradcam.cam.maps import Maps
 from lightning_gradcam.logs.events import Events
-from lightning_gradcam.logs.packing import mark_of_way, pack_caution, pack_images, pack_look
+from lightning_gradcam.logs.packing import mark_of_way, pack_caution, pack_images, pack_look, told_of_images
 from lightning_gradcam.logs.schema import CAUTION, FILMSTRIP, MAPS, PROBE_SET, TIMELAPSE, part_tag
 from lightning_gradcam.logs.trackers import Picture, Tracker
 from lightning_gradcam.pictures.choosing import MOST_TARGETS, drawn
@@ -72,7 +72,7 @@ class RunLog:
 
     def log_images(self, step: int) -> None:
         """Write the images for the Attention tab, at the step from which on looks are of them."""
-        packed = pack_images(self.images, self.fingerprints, self.indices, self.areas)
+        packed = pack_images(self.images, self.told)
         self.events.write_data(part_tag(self.root, PROBE_SET), packed, step)
 
     def log_film(self, history: History, tag: str, at: Moment, moving: bool) -> None:
@@ -90,6 +90,11 @@ class RunLog:
     def folder(self) -> str:
         """Where it is written, for whoever reads it from elsewhere."""
         return self.events.folder if "://" in self.events.folder else os.path.abspath(self.events.folder)
+
+    @cached_property
+    def told(self) -> dict[str, Any]:
+        """What is known of the images."""
+        return told_of_images(self.images, self.fingerprints, self.indices, self.areas)
 
     @cached_property
     def probe_set(self) -> str:

@@ -134,7 +134,8 @@ def _begun(layer: LayerLog, homes: Homes) -> LayerLog:
     if first.step == 0 or layer.is_cut:
         return layer
     begins = f"{layer.layer!r} of run {layer.run!r} begins at {first.step}"
-    found = [home for home in nearest_of(first.before, homes) or () if home is not layer]
+    having = nearest_of(first.before, homes) or ()
+    found = [home for home in having if home.layer == layer.layer and home is not layer]
     if not found:
         lost = "no log below the folder that was read has what was before that"
         return replace(layer, beginning=f"{begins}: {lost}")

@@ -12,6 +12,7 @@ from lightning_gradcam.cam.trust import is_untrained
 from lightning_gradcam.logs.run_log import Moment, RunLog
 from lightning_gradcam.logs.schema import MASK_AREA, part_tag
 from lightning_gradcam.training.monitors import hold_numbers
+from lightning_gradcam.training.ranks import said_by_rank_zero
 from lightning_gradcam.training.schedule import Schedule, schedule_of
 from lightning_gradcam.training.validated import ValidatedWeights
 from lightning_gradcam.training.watch import Watch
@@ -38,13 +39,14 @@ class FitWatch(Watch):
         self.schedule = self._scheduled()
         self._weights.begin()
         self.prepare()
-        jobs, numbers = self._found(step=0) if self.trainer.global_step == 0 else ([], {})
-        self._numbers_held, self._looked_at = numbers, self.trainer.global_step
+        kept, numbers = self._found(step=0) if self.trainer.global_step == 0 else ([], {})
+        self._looked_at = self.trainer.global_step
         try:
+            self.memory.numbers = said_by_rank_zero(self.trainer, lambda: numbers) or self.memory.numbers
             if self.trainer.is_global_zero:
                 self._log_first(numbers)
         finally:
-            self._draw(jobs)
+            self._draw(kept)
 
     def see(self) -> None:
         """Make the maps of the look that follows this validation, if one does."""
@@ -67,7 +69,7 @@ class FitWatch(Watch):
             self.look(step)
             self.show_film_if_due()
         elif hook != "step" and self.schedule.unit == "step":
-            hold_numbers(trainer, self._numbers_held)
+            hold_numbers(trainer, self.memory.numbers, self._logged)
 
     def prepare(self) -> None:
         """Tell whether training begins from scratch, read the images and plan the looking."""
@@ -163,7 +165,8 @@ class DryRun(FitWatch):
         """Nothing is."""
 
     def look_if_due(self, hook: str) -> None:
-        """It never is."""
+        """It never is; schedulers are given numbers all the same, which ask for them in a dry run, too."""
+        hold_numbers(self.trainer, {}, self._logged)
 
     def show_film(self, moving: bool = True) -> None:
         """There is none."""

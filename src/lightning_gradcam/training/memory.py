@@ -49,6 +49,8 @@ class Seen:
     def of_state(cls, state: Mapping[str, Any]) -> "Seen":
         """Return what `state_dict` was of."""
         indices = state["indices"]
+        if indices is not None and (indices.dim() != 1 or indices.dtype != torch.int64):
+            raise TypeError(f"indices of {indices.dtype} with {indices.dim()} axes")
         lines = {str(tag): Line(**line) for tag, line in state["lines"].items()}
         return cls(state["probe_set"], None if indices is None else indices.tolist(), state["folders"], lines)
 
@@ -80,6 +82,7 @@ class Memory:
         probe_set: the images, once there was a look.
         histories: the looks at each layer, by the tag of its grids.
         from_scratch: whether at step 0 the network had learned nothing yet.
+        numbers: the last look's, by name.
         resumed: what the checkpoint says that the fit goes on from, until there is a look.
     """
 
@@ -91,21 +94,24 @@ class Memory:
         self.probe_set: ProbeSet | None = None
         self.histories: dict[str, History] = {}
         self.from_scratch = False
+        self.numbers: Mapping[str, float] = {}
         self.resumed: Seen | None = None
 
-    def add(self, probe_set: ProbeSet, tag: str, step: int, found: Maps, log: RunLog) -> History:
-        """Remember a look at a layer, which goes to a log; return all at it so far."""
+    def with_look(self, probe_set: ProbeSet, tag: str, step: int, found: Maps, log: RunLog) -> History:
+        """Return all looks at a layer with one more, which goes to a log; it is to be kept when it does."""
         if self.probe_set is None and self._earlier and self._earlier.is_of(probe_set):
             self.histories = dict(self._earlier.histories)
         if self.resumed:
             resumed, self.resumed = self.resumed, None
             self._take_up(resumed, probe_set, log, step)
         so_far = replace(self.histories.get(tag, History(found.layer, log.rows)), layer=found.layer)
-        history = so_far.with_look(step, found, beside=self._earlier is not None)
-        self.histories[tag] = history
         self.probe_set = probe_set
         self._folders = [*dict.fromkeys([*self._folders, log.folder])]
-        return history
+        return so_far.with_look(step, found, beside=self._earlier is not None)
+
+    def keep(self, tag: str, history: History) -> None:
+        """Remember a layer's looks."""
+        self.histories[tag] = history
 
     def _take_up(self, seen: Seen, probe_set: ProbeSet, log: RunLog, step: int) -> None:
         """Go on from the looks that a checkpoint's run has logged, if they are at these images."""
@@ -163,7 +169,12 @@ class Memory:
         except Exception as fault:  # no reason not to write the checkpoint
             logger.warning("the checkpoint does not say where its images and maps are: %r", fault)
             seen = None
-        return {"images": self.asked, "from_scratch": self.from_scratch, "seen": seen}
+        return {
+            "images": self.asked,
+            "from_scratch": self.from_scratch,
+            "seen": seen,
+            "numbers": dict(self.numbers),
+        }
 
     def begin_from(self, key: str, states: Mapping[str, Any]) -> None:
         """Forget all for what a checkpoint has, if it has a state for a key; say so if it has others' like it alone.
@@ -173,6 +184,7 @@ class Memory:
             states: the checkpoint's callbacks' by their keys.
         """
         self.probe_set, self.histories, self.from_scratch, self.resumed, self._folders = None, {}, False, None, []
+        self.numbers = {}
         name = key.partition("{")[0]
         others = [one for one in states if one.partition("{")[0] == name]
         if others and key not in states:
@@ -184,6 +196,7 @@ class Memory:
         try:
             self.resumed = None if state["seen"] is None else Seen.of_state(state["seen"])
             self.from_scratch = bool(state["from_scratch"])
+            self.numbers = {str(name): float(number) for name, number in state["numbers"].items()}
         except (KeyError, TypeError, ValueError, AttributeError) as fault:  # of another version: no reason not to train
             logger.warning(
                 "what the checkpoint says of its images and maps cannot be read (%r); the resumed run begins anew",

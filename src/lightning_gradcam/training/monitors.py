@@ -91,10 +91,11 @@ def check_monitors(trainer: Trainer, callback: Callback, logged: Sequence[str], 
 
 def log_numbers(
     trainer: Trainer, numbers: Mapping[str, float], logged: Sequence[str] | None, at_step: bool = False
-) -> None:
+) -> Mapping[str, float]:
     """Log through Lightning: to all loggers, and where EarlyStopping and ModelCheckpoint look; alike on every rank.
 
-    What is monitored and missing, as after a look that failed, counts as the worst there is, and reaches no logger.
+    Returns the numbers on every rank. What is monitored and missing, as after a look that failed, counts as the worst
+    there is, and reaches no logger.
 
     Args:
         trainer: in a stage.
@@ -114,13 +115,21 @@ def log_numbers(
         if monitor.number not in numbers and _is_ours(monitor.number, logged):
             logger.warning("%s: this look has no such number; it counts as the worst there is", monitor.told)
             trainer.callback_metrics[monitor.number] = torch.tensor(monitor.worst)
+    return numbers
 
 
-def hold_numbers(trainer: Trainer, numbers: Mapping[str, float]) -> None:
-    """Keep what is monitored where it is looked for between looks: the last numbers that there were."""
+def hold_numbers(trainer: Trainer, numbers: Mapping[str, float], logged: Sequence[str] | None) -> None:
+    """Keep what is monitored where it is looked for between looks: the last number, or the worst before there is one.
+
+    Args:
+        trainer: in a fit.
+        numbers: the last that there were.
+        logged: the names that looks have numbers of; None where no look has succeeded yet.
+    """
     for monitor in monitors(trainer):
-        if monitor.number in numbers:
-            trainer.callback_metrics.setdefault(monitor.number, torch.tensor(numbers[monitor.number]))
+        if monitor.number in numbers or _is_ours(monitor.number, logged):
+            held = numbers.get(monitor.number, monitor.worst)
+            trainer.callback_metrics.setdefault(monitor.number, torch.tensor(held))
 
 
 def _is_ours(number: str, logged: Sequence[str] | None) -> bool:

@@ -1,12 +1,12 @@
 """One stage's looking: what the callback's hooks call."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import ClassVar, TypeVar
+from typing import ClassVar, NamedTuple, TypeVar
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
@@ -24,6 +24,7 @@ from lightning_gradcam.logs.trackers import Tracker, trackers_of
 from lightning_gradcam.logs.writer import BackgroundWriter, Job
 from lightning_gradcam.pictures.appearance import Appearance
 from lightning_gradcam.pictures.shown import show_images
+from lightning_gradcam.timeline.history import History
 from lightning_gradcam.timeline.metrics import areas, means, measure, names
 from lightning_gradcam.training.arguments import Arguments
 from lightning_gradcam.training.caution import caution
@@ -48,6 +49,15 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _LONGEST_WAIT = 1.0  # seconds, for pictures that have to be logged at the step that they are of
+
+
+class Kept(NamedTuple):
+    """A look at a layer: the tag of its grids, all looks with it, what draws and writes it, and its numbers by tag."""
+
+    tag: str
+    history: History
+    jobs: Sequence[Job]
+    numbers: Mapping[str, float]
 
 
 @dataclass(eq=False)
@@ -79,7 +89,6 @@ class Watch:
         check_strategy(self.trainer)
         self.faults = Faults()
         self.schedule = Schedule("epoch")
-        self._numbers_held: dict[str, float] = {}
         self._told: dict[str, Callable[[], str]] = {}  # what each layer's last maps are worth
         self._seen: tuple[int, Future[list[Maps]]] | None = None
         self._events, self._trackers = Events([], Path()), list[Tracker]()
@@ -116,14 +125,14 @@ class Watch:
 
     def look(self, step: int) -> None:
         """Explain the images, log their numbers, on all ranks, and let their maps be drawn."""
-        jobs, numbers = self._found(step)
+        kept, numbers = self._found(step)
         try:
-            log_numbers(self.trainer, numbers, self._logged, at_step=self.schedule.by == "step")
-            self._numbers_held = numbers or self._numbers_held
+            shared = log_numbers(self.trainer, numbers, self._logged, at_step=self.schedule.by == "step")
+            self.memory.numbers = shared or self.memory.numbers
         except Exception as fault:
             self.faults(fault)
         finally:  # an interrupt ends the training, and not what was seen
-            self._draw(jobs)
+            self._draw(kept)
 
     def look_after_evaluation(self) -> None:
         """Log the look of a stage that evaluates, at the epoch that its weights are of."""
@@ -227,7 +236,7 @@ class Watch:
 
     def _tags(self, plan: Plan) -> dict[str, str]:
         images = part_tag(root_tag(self.arguments.name), PROBE_SET)
-        shown = f"{self.log.fingerprints} {self.log.images.about} {self.log.images.class_names} {self._appearance}"
+        shown = f"{self.log.told} {self._appearance}"
         return {self._tag(layer): str(id(self)) for layer in plan.names} | {images: shown}
 
     def _check_others(self, plan: Plan) -> None:
@@ -252,8 +261,8 @@ class Watch:
         told = names(frozenset(name for name, is_known in known.items() if is_known))
         return [part_tag(self._tag(layer), name) for layer in plan.names for name in told]
 
-    def _found(self, step: int) -> tuple[list[Job], dict[str, float]]:
-        """Look, and return what draws the maps, and their numbers, on rank zero; a fault on any rank costs both."""
+    def _found(self, step: int) -> tuple[list[Kept], dict[str, float]]:
+        """Look, and return what is kept, and its numbers by tag, on rank zero; a fault on any rank costs both."""
         if not self._is_wanted:
             return [], {}
         try:
@@ -264,18 +273,23 @@ class Watch:
                 return [], {}
             self._events.make_folders()  # for the numbers, which Lightning writes
             rows = shares_of(self.trainer, len(probe_set.images))
-            kept = [self._keep(joined(maps, rows), step) for maps in zip(*parts, strict=True)]
-            jobs = [job for jobs, _ in kept for job in jobs]
-            return jobs, {name: number for _, numbers in kept for name, number in numbers.items()}
+            kept = [self._measured(joined(maps, rows), step) for maps in zip(*parts, strict=True)]
+            return kept, {name: number for one in kept for name, number in one.numbers.items()}
         except Exception as fault:
             self.faults(fault)
             return [], {}
 
-    def _draw(self, jobs: Sequence[Job]) -> None:
-        """Let a look be drawn and written: last of all, for whoever draws shares the interpreter with this thread."""
-        if jobs:
-            self._writer.submit(*jobs)
-            self._is_due = True
+    def _draw(self, kept: Sequence[Kept]) -> None:
+        """Remember a look, and let it be drawn and written: last, as who draws shares the interpreter with this thread.
+
+        Both, or neither where an interrupt comes before: a checkpoint names no look that is in no log.
+        """
+        if not kept:
+            return
+        self._writer.submit(*(job for one in kept for job in one.jobs))
+        self._is_due = True
+        for one in kept:
+            self.memory.keep(one.tag, one.history)
 
     def explain(self, plan: Plan, probe_set: ProbeSet) -> list[Maps]:
         """Return the maps of this rank's share of the images, on the training device, one for each layer."""
@@ -298,10 +312,10 @@ class Watch:
         copies = [maps.copied() for maps in self.explain(plan, probe_set)]
         return [copy() for copy in copies]
 
-    def _keep(self, found: Maps, step: int) -> tuple[list[Job], dict[str, float]]:
-        """Remember one layer's maps; return what draws and writes them, and their numbers by tag."""
+    def _measured(self, found: Maps, step: int) -> Kept:
+        """One layer's maps, and what is measured of them."""
         tag = self._tag(found.layer)
-        history = self.memory.add(self.probe_set, tag, step, found, self.log)
+        history = self.memory.with_look(self.probe_set, tag, step, found, self.log)
         jobs: list[Job] = [partial(self.log.log_grid, found, history, tag, self._when(step), self._moment(step))]
         values: dict[str, Tensor] = {}
         try:
@@ -315,7 +329,7 @@ class Watch:
             self.faults(fault)
         if self._is_played:
             jobs.append(partial(self.log.log_look, history, values, tag))
-        return jobs, {part_tag(tag, name): mean for name, mean in means(values).items()}
+        return Kept(tag, history, jobs, {part_tag(tag, name): mean for name, mean in means(values).items()})
 
     def _things(self, targets: Tensor) -> Tensor | None:
         """Where the thing is: (N, 1, H, W), or of a segmentation for each explained class (N, T, H, W)."""
