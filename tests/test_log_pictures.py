@@ -34,6 +34,7 @@ from lightning_gradcam.logs.events import Events as Sinks
 from lightning_gradcam.logs.packing import fingerprints
 from lightning_gradcam.logs.run_log import RunLog
 from lightning_gradcam.pictures.choosing import foremost
+from lightning_gradcam.pictures.curves import curve_figure, line_of
 from lightning_gradcam.pictures.looks import Caption, Scene, Sight
 from lightning_gradcam.pictures.paper import INK, WRONG, most_of, strip_figure
 from lightning_gradcam.pictures.shown import ShownImages
@@ -224,6 +225,26 @@ def test_a_curve_is_the_means_with_their_errors(tmp_path) -> None:
     points = axes.collections[1].get_paths()[0].vertices
     at = points[points[:, 0] == 2][:, 1]
     assert at.max() - at.min() == pytest.approx(2 * half, rel=1e-5)
+
+
+def test_curves_of_many_runs_and_long_names_are_told_apart() -> None:
+    """By dashes where colours begin again; a long name is broken, and leaves room for the lines."""
+    names = [
+        *(f"version_{place}" for place in range(12)),
+        "lightning_logs/resnet50_augmix_lr0.001_bs256_seed0/version_0",
+    ]
+    lines = [line_of(name, np.arange(4), np.random.default_rng(0).random((4, 5, 1))) for name in names]
+    lines.append(line_of("nothing", np.arange(4), np.full((4, 5, 1), np.nan)))
+    figure = curve_figure(lines, "focus", "epoch", "")
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    assert len({(line.get_color(), line.get_linestyle()) for line in axes.lines}) == len(lines)
+    told = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert ["".join(text.split()) for text in told] == names
+    assert axes.get_window_extent().width > 0.5 * figure.bbox.width
+    legend = axes.get_legend().get_window_extent()
+    assert 0 <= legend.y0 < legend.y1 <= figure.bbox.height
+    assert legend.x1 <= figure.bbox.width
 
 
 def test_a_single_image_has_no_band(tmp_path) -> None:

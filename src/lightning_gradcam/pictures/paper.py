@@ -122,7 +122,7 @@ def strip_figure(scene: Scene, sights: Sequence[Sight], layer: str, highest: Flo
     scene, sights, highest = of_targets(scene, sights, highest, targets)
     lattice = _lattice(scene.pictures, targets, len(sights))
     _check(lattice)
-    title = wrapped(f"{layer}  ·  {scene.about}", _font(USUAL), _dots(lattice.page - 2 * EDGE), _TITLES)
+    title = wrapped(f"{layer}  ·  {scene.about}", font_at(USUAL), dots(lattice.page - 2 * EDGE), _TITLES)
     top = EDGE + len(title) * _line(USUAL) + _line(SMALL) + HEADINGS
     page = Page(figsize=(lattice.page, top + lattice.rows * lattice.pitch[0] + BOTTOM))
     _head(page, title, f"{scene.counted(len(sights))}  ·  {scene.looked(sights)}")
@@ -170,7 +170,7 @@ def _cells(page: Page, lattice: Lattice, top: float) -> list[list[Axes]]:
 
 def _draw_headings(axes: Sequence[Axes], steps: Sequence[int], unit: str, lattice: Lattice) -> None:
     """Over each column its look; where there is no room the unit stands once, before numbers that are smaller."""
-    room, font = _dots(lattice.pitch[1] - _APART), _font(SMALL)
+    room, font = dots(lattice.pitch[1] - _APART), font_at(SMALL)
     named = [f"{unit} {step}" for step in steps]
     fit = max(map(font.getlength, named)) <= room
     words = named if fit else [str(step) for step in steps]
@@ -204,7 +204,7 @@ def _label(page: Page, middle: float, lattice: Lattice, said: Sequence[tuple[str
 
 def _broken(prefix: str, text: str, most: int) -> tuple[str, ...]:
     """A text in so many lines at most, which fit beside a row; in a single one the prefix stays whole."""
-    width, font = _dots(NAMES - EDGE - _GAP), _font(SMALL)
+    width, font = dots(NAMES - EDGE - _GAP), font_at(SMALL)
     if most > 1:
         return wrapped(prefix + text, font, width, most)
     return (prefix + shortened(text, font, width - font.getlength(prefix)),)
@@ -214,7 +214,7 @@ def _head(page: Page, title: Sequence[str], facts: str) -> None:
     """The title in its lines, and below it what is drawn, and of how much."""
     for place, line in enumerate(title):
         _write(page, EDGE, EDGE + place * _line(USUAL), line, fontsize=USUAL)
-    told = shortened(facts, _font(SMALL), _dots(page.get_figwidth() - 2 * EDGE))
+    told = shortened(facts, font_at(SMALL), dots(page.get_figwidth() - 2 * EDGE))
     _write(page, EDGE, EDGE + len(title) * _line(USUAL), told)
 
 
@@ -230,12 +230,12 @@ def _line(size: float) -> float:
     return size * _LEADING / _INCH
 
 
-def _dots(inches: float) -> float:
+def dots(inches: float) -> float:
     """A width in what words are measured by; a little less, for what drawing rounds."""
     return 0.98 * inches * _INCH * _FINE
 
 
-def _font(size: float) -> Font:
+def font_at(size: float) -> Font:
     """What matplotlib writes with, as the user's settings have it."""
     return _read_font(findfont(FontProperties()), round(size * _FINE))
 
