@@ -818,6 +818,24 @@ def test_images_that_cannot_be_read_are_told_by_name(images, tmp_path, capsys) -
     assert "did you mean 'image1.png'" in refused(capsys, "explain", NETWORK, images / "imag1.png")
 
 
+def test_images_whose_shape_is_changed_are_told(images, tmp_path, capsys) -> None:
+    """Where nobody asked for the size; and folders that are not looked into."""
+    folder = tmp_path / "wide"
+    (folder / "below").mkdir(parents=True)
+    for place, size in enumerate([(600, 100), (100, 90)]):
+        Image.new("RGB", size, (90, place, 0)).save(folder / f"{place}.png")
+    options = ["explain", "resnet18", folder, "--out", tmp_path / "grid.png", "--force"]
+    assert main(list(map(str, options))) == 0
+    said = capsys.readouterr().err
+    assert (
+        "--size is not given: 1 image is brought to 224x224, which is another shape than theirs; --size H,W says which"
+        in said
+    )
+    assert f"IMAGES {str(folder)!r}: 1 folder is in it and not looked into" in said
+    assert main(list(map(str, [*options, "--size", "64,64"]))) == 0
+    assert "brought to" not in capsys.readouterr().err
+
+
 def test_what_is_wrong_is_told_in_the_commands_own_options(images, tmp_path, capsys) -> None:
     """Of `compare` in its own, too; a name that a user gave stays as it is."""
     assert "--layers '66' is not a layer" in refused(capsys, "compare", NETWORK, images, "--layers", "66")

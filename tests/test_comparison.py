@@ -1,5 +1,8 @@
 """Which layer and method: a table whose figures are those of `explain`, read back as text, data and picture."""
 
+import math
+from dataclasses import replace
+
 import pytest
 import torch
 from PIL import Image
@@ -66,6 +69,10 @@ def test_the_table_is_text_and_data(of_vit: Comparison) -> None:
     first = of_vit.rows[0]
     assert lines[0].split() == [*first[:2], *(f"{one:.2f}" for one in first[2:])]
     assert of_vit.to_dicts()[0] == first._asdict()
+    bare = replace(of_vit, rows=[row._replace(in_mask=math.nan) for row in of_vit.rows[:-1]])
+    assert "in mask" in head
+    assert "in mask" not in str(bare)
+    assert str(bare).splitlines()[2].split() == [*first[:2], *(f"{one:.2f}" for one in (*first[2:4], first[5]))]
 
 
 def test_the_picture_has_a_cell_each(of_vit: Comparison) -> None:

@@ -194,7 +194,9 @@ def _add_model(parser: _Parser, target: str) -> None:
     parser.add_argument("--target", metavar="CLASS", type=_target, default="predicted", help=target)
     parser.add_argument("--task", help="how scores are read, as binary, multilabel, regression; else as they look")
     parser.add_argument("--names", metavar="A,B|FILE", help="of the classes: with commas, or a file with a line each")
-    parser.add_argument("--size", metavar="H,W", type=_sizes, help="that images are brought to, or one for both sides")
+    parser.add_argument(
+        "--size", metavar="H,W", type=_sizes, help="that images are brought to, or one for both sides; else the model's"
+    )
     parser.add_argument("--mean", metavar="M,M,M", type=_numbers, help="what normalising subtracts, in units of 0..1")
     parser.add_argument("--std", metavar="S,S,S", type=_numbers, help="what it divides by")
     _add_force(parser)

@@ -73,10 +73,12 @@ class Comparison:
     images: ShownImages
 
     def __str__(self) -> str:
-        """Return the table."""
-        head = [name.replace("_", " ") for name in Compared._fields]
-        cells = [head, *([row.layer, row.method, *map(_number, row[2:])] for row in self.rows)]
-        widths = [max(len(line[column]) for line in cells) for column in range(len(head))]
+        """Return the table, without a column of what no row has."""
+        columns = zip(Compared._fields, *self.rows, strict=True)
+        there = [(name, *values) for name, *values in columns if any(value == value for value in values)]  # NaN is not
+        shown = [[name.replace("_", " "), *map(_shown, values)] for name, *values in there]
+        cells = [*zip(*shown, strict=True)]
+        widths = [max(map(len, column)) for column in shown]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in cells]
         return "\n".join([lines[0].rstrip(), "-" * len(lines[0]), *(line.rstrip() for line in lines[1:])])
 
@@ -104,14 +106,15 @@ class Comparison:
 
 
 def _cell(row: Compared, numbers: dict[str, Tensor], maps: Maps, image: int, size: tuple[int, int]) -> Beside:
-    own = [f"{name} {_number(float(numbers[name][image]))}" for name in _UNDER if name in numbers]
+    own = [f"{name} {_shown(float(numbers[name][image]))}" for name in _UNDER if name in numbers]
     alone = maps.of(slice(image, image + 1), maps.maps.device)
     heat, state = alone.heatmaps(size)[0, 0].numpy(), int(alone.states[0, 0])
     return Beside((row.method, row.layer, *own), heat, state)
 
 
-def _number(value: float) -> str:
-    return "" if value != value else f"{value:.2f}"
+def _shown(value: str | float) -> str:
+    """A name, or a number to two digits; nothing of NaN."""
+    return value if isinstance(value, str) else "" if value != value else f"{value:.2f}"
 
 
 def compare(

@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 _ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 _LOSSY = (".jpg", ".jpeg", ".webp")  # where black is not 0 throughout
+_ALIKE = 1.25  # of widths by heights: what differs by less looks alike
 _BROKEN = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # as Pillow tells it
 
 
@@ -36,6 +37,7 @@ def explained(args: argparse.Namespace) -> Iterator[str]:
     (out, files), names = _checked(args), class_names(args.names)
     pictures = [_picture(file) for file in files]
     network = find_network(args)
+    _tell_of_shapes(pictures, network, args)
 
     def asked(names: Sequence[str] | None) -> Explanation:
         return explain(
@@ -65,6 +67,7 @@ def compared(args: argparse.Namespace) -> Iterator[str]:
     pictures = [_picture(file) for file in files]
     masks = None if args.masks is None else _masks(args.masks, files)
     network = find_network(args)
+    _tell_of_shapes(pictures, network, args)
 
     def asked(names: Sequence[str] | None) -> Comparison:
         return compare(
@@ -102,10 +105,28 @@ def _files(what: str, name: str) -> list[Path]:
     accepted = "a picture, or a folder of " + ", ".join(_ENDINGS)
     if not path.is_dir():
         raise not_there(what, path, accepted)
-    found = [one for one in path.iterdir() if one.suffix.lower() in _ENDINGS and one.is_file()]
+    there = [*path.iterdir()]
+    found = [one for one in there if one.suffix.lower() in _ENDINGS and one.is_file()]
+    if folders := sum(one.is_dir() for one in there):
+        logger.warning("%s %r: %s in it and not looked into", what, str(path), _are(folders, "folder"))
     if not found:
         raise SettingError(f"{what} {str(path)!r} has no picture in it; accepted is {accepted}")
     return sorted(found, key=lambda one: natural(one.name))
+
+
+def _are(count: int, what: str) -> str:
+    return f"{lines.counted(count, what)} {'is' if count == 1 else 'are'}"
+
+
+def _tell_of_shapes(pictures: Sequence[Image.Image], network: Network, args: argparse.Namespace) -> None:
+    """Say where images are brought to a size of another shape, that nobody asked for."""
+    if args.size is not None or network.size is None or network.crop is not None:
+        return
+    height, width = (network.size, network.size) if isinstance(network.size, int) else network.size
+    ratios = [picture.width / picture.height * height / width for picture in pictures]
+    if squashed := sum(not 1 / _ALIKE < ratio < _ALIKE for ratio in ratios):
+        told = "--size is not given: %s brought to %dx%d, which is another shape than theirs; --size H,W says which"
+        logger.warning(told, _are(squashed, "image"), height, width)
 
 
 def _picture(path: Path) -> Image.Image:
