@@ -392,7 +392,10 @@ def test_a_picture_too_large_to_unpack_is_none(tmp_path) -> None:
 def test_the_last_caution_is_told(tmp_path) -> None:
     """Of a fit that went on."""
     write_parts(tmp_path, MAPS, look_record())
-    write_parts(tmp_path, schema.caution_of(MAPS), pack_caution("first"), pack_caution("then"), [b"broken"])
+    write_parts(tmp_path, schema.caution_tag(MAPS), pack_caution("first"), pack_caution("then"), [b"broken"])
+    assert read_log(tmp_path).caution == "then"
+    [damaged] = [part.replace(b"first", b"worst") for part in pack_caution("first")]
+    write_parts(tmp_path, schema.caution_tag(MAPS), [damaged])
     assert read_log(tmp_path).caution == "then"
 
 

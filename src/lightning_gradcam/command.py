@@ -44,7 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt:
             return _INTERRUPTED
         except (SettingError, OSError) as error:
-            logger.error("%s", _in_options(_sentence(error), given))
+            for sentence in _sentences(error):
+                logger.error("%s", _in_options(sentence, given))
             return _WRONG
 
 
@@ -71,11 +72,13 @@ def _closed() -> int:
     return _CLOSED
 
 
-def _sentence(error: Exception) -> str:
-    """What went wrong, in one line."""
-    if isinstance(error, OSError) and error.strerror and error.filename is not None:
-        return f"{str(error.filename)!r}: {error.strerror}"
-    return " ".join(str(error).split()) or type(error).__name__
+def _sentences(error: Exception) -> list[str]:
+    """What went wrong, each thing in one line."""
+    if isinstance(error, OSError):
+        told = [str(error) if error.filename is None else f"{str(error.filename)!r}: {error.strerror}"]
+    else:
+        told = list(map(str, error.args))
+    return [" ".join(one.split()) for one in told if one.strip()] or [type(error).__name__]
 
 
 def _in_options(sentence: str, given: Sequence[str]) -> str:

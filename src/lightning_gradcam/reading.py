@@ -274,8 +274,9 @@ class AttentionLog:
 
         Columns: `run`, `layer`, `step`, `image` (its place), `index` (in the data set), `fingerprint`, `area` (of the
         thing), `true`, `predicted` and `explained` (a class's name, or its number; several joined by ", "; of a task
-        without classes the first value), `wrong` (unknown where nothing can be, or where the truth is), `score` (the
-        first), `state` (shown, blank, not finite or unknown), and each of `numbers`.
+        without classes the first value; none where the target is no single class), `wrong` (unknown where nothing can
+        be, or where the truth is), `score` (the first), `state` (shown, blank, not finite or unknown), and each of
+        `numbers`.
 
         Raises:
             SettingError: pandas is not installed.
@@ -385,7 +386,7 @@ class AttentionLog:
 
     def _repr_html_(self) -> str:
         """What a notebook shows: what there is, and of a single layer a film strip of a few images."""
-        told = f"<pre>{escape(repr(self))}</pre>"
+        told = f'<pre style="white-space:pre-wrap;word-break:normal">{escape(repr(self))}</pre>'
         if self._layer is None or not self.pictures:
             return told
         targets = min(_SHOWN, self.states.shape[2])

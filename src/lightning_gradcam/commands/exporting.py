@@ -138,7 +138,7 @@ def _written(jobs: Sequence[tuple[Path, Write]], left_out: Sequence[str]) -> Ite
             bar.clear()  # the line that follows is not to stand in it
             yield written
     if failed:
-        raise SettingError("; ".join(failed))
+        raise SettingError(*failed)
 
 
 def _few(steps: Sequence[int], most: int = 12) -> str:

@@ -13,6 +13,7 @@ from PIL import Image
 
 from lightning_gradcam.errors import SettingError, nearest, quoted
 
+_DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)  # Windows has them in every folder
 _MOST = 100  # bytes: systems take 255 of a file's name, which is a run's, a layer's and an ending
 
 _ACCEPTED = "accepted is a folder that can be written in"
@@ -23,6 +24,7 @@ Write = Callable[[BinaryIO], object]
 def safe(name: str) -> str:
     """Return a name that is one file's on any system, whatever it was: letters, digits, and what leads nowhere."""
     kept = re.sub(r"[^\w.+-]", "_", name).lstrip(".-")  # neither hidden nor taken for an option
+    kept = f"_{kept}" if _DEVICES.match(kept) else kept
     return kept.encode()[:_MOST].decode(errors="ignore") or "_"
 
 

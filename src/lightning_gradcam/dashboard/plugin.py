@@ -17,8 +17,8 @@ from tensorboard.data.provider import RunTagFilter
 from tensorboard.plugins import base_plugin
 from werkzeug import Request, Response
 
-from lightning_gradcam.logs.schema import MAPS, PLUGIN, ROOT, caution_of, layer_of, probe_set_of
-from lightning_gradcam.logs.unpacking import NUMBERS, Data, Record, Series, header_of, mark_of, probe_of, strings
+from lightning_gradcam.logs.schema import MAPS, PLUGIN, ROOT, caution_tag, layer_of, probe_set_of
+from lightning_gradcam.logs.unpacking import NUMBERS, Data, Record, Series, caution_of, mark_of, probe_of, strings
 
 logger = logging.getLogger(__name__)
 
@@ -179,7 +179,7 @@ def _runs(plugin: AttentionPlugin, request: Request) -> Response:
         run: {
             tag: {
                 "layer": layer_of(tag),
-                "written": _written(tags, tag, caution_of(tag)),
+                "written": _written(tags, tag, caution_tag(tag)),
                 "images": _written(tags, probe_set_of(tag)),
             }
             for tag in tags
@@ -266,12 +266,10 @@ def _maps(plugin: AttentionPlugin, request: Request) -> Response:
 
 def _caution(plugin: AttentionPlugin, request: Request) -> str:
     """What is said of a layer's maps at the end of a fit; "" where nothing is."""
-    run, tag = _asked(request, "run"), caution_of(_asked(request, "tag"))
+    run, tag = _asked(request, "run"), caution_tag(_asked(request, "tag"))
     if tag not in plugin.tags(request).get(run, {}):
         return ""
-    found = [header for _, _, parts in plugin.read(request, run, tag) if (header := header_of(parts))]
-    told = found[-1].get("told") if found else ""
-    return told if isinstance(told, str) else ""
+    return caution_of(parts for _, _, parts in plugin.read(request, run, tag))
 
 
 def _where(request: Request) -> tuple[Any, str]:

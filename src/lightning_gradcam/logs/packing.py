@@ -143,7 +143,8 @@ def _with_peaks(look: Look, values: Mapping[str, Tensor]) -> Mapping[str, Tensor
 
 def pack_caution(told: str) -> list[bytes]:
     """Pack what is said at a fit's end of a layer's maps."""
-    return [_json({"version": VERSION, "told": told})]
+    header = {"version": VERSION, "told": told}
+    return [_json(header | {"check": check_of(header)})]
 
 
 def _digest(content: bytes) -> str:

@@ -17,15 +17,15 @@ from tqdm import tqdm
 
 from lightning_gradcam.logs.files import EventReader, event_files, unreadable
 from lightning_gradcam.logs.layer_log import LayerLog
-from lightning_gradcam.logs.schema import MAPS, caution_of, layer_of, probe_set_of
+from lightning_gradcam.logs.schema import MAPS, caution_tag, layer_of, probe_set_of
 from lightning_gradcam.logs.unpacking import (
     UNKNOWN,
     Data,
     LookRecord,
     Record,
     Series,
+    caution_of,
     followed,
-    header_of,
     nearest_of,
     pictures_of,
     told_of,
@@ -102,7 +102,7 @@ def _layer(run: str, tag: str, records: Records, faults: Sequence[str], notes: l
     images = records.get(probe_set_of(tag), [])
     looks, left_out = _alike(series.looks, place, [told for *_, parts in images if (told := told_of(parts))])
     told, pictures, size = _images(images, looks[-1])
-    caution = _caution(records.get(caution_of(tag), []))
+    caution = caution_of(parts for *_, parts in records.get(caution_tag(tag), []))
     said = [*faults, *unread, *_strange(series, place), *left_out, *_lost(looks, pictures, place)]
     kept = set(map(id, looks))
     others = [look for look in (*series.looks, *series.others) if id(look) not in kept]
@@ -201,12 +201,6 @@ def _size(part: bytes) -> tuple[int, int] | None:
     with suppress(Exception), Image.open(BytesIO(part), formats=["JPEG"]) as picture:
         return (picture.height, picture.width) if max(picture.size) <= _WIDEST else None
     return None
-
-
-def _caution(records: list[Record]) -> str:
-    found = [header for *_, parts in records if (header := header_of(parts))]
-    told = found[-1].get("told") if found else ""
-    return told if isinstance(told, str) else ""
 
 
 def meant(given: Path) -> str:

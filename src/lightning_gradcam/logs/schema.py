@@ -6,8 +6,8 @@ The Attention tab's data are string tensors of plugin `gradcam`, a part a string
   of, and the way in which they are looked at, from others; `sizes`, how long each axis is; `metrics`, the names along
   axis M; `id`, which tells the look from others, and `before`, the ids of those that came before it, the nearest first;
   `check`, `check_of` its step and this. Then a part a field of `LOOK`, `deflated`.
-- `gradcam/[{name}/]{layer}/caution`, one a fit, at its end, with `trust=True`. The header has `version` and `told`, a
-  sentence.
+- `gradcam/[{name}/]{layer}/caution`, one a fit, at its end, with `trust=True`. The header has `version`; `told`, a
+  sentence; `check`, `check_of` this.
 - `gradcam/[{name}/]probe`, one a set of images and a way of looking at them. The header has `version`; `probe_set`;
   `fingerprints`, an image's each; `indices`, where in the data set each is, null or missing where that is unknown;
   `areas`, each thing's share of its image, null where there is none, and null or missing where masks are unknown;
@@ -114,7 +114,7 @@ def layer_of(maps_tag: str) -> str:
     return maps_tag.removeprefix(f"{ROOT}/").removesuffix(f"/{MAPS}")
 
 
-def caution_of(maps_tag: str) -> str:
+def caution_tag(maps_tag: str) -> str:
     """Return the tag of what is said at a fit's end of the maps under a tag."""
     return f"{maps_tag.removesuffix(MAPS)}{CAUTION}"
 

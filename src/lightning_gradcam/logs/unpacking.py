@@ -237,6 +237,13 @@ def _are_of(images: int, told: dict[str, Any]) -> bool:
     return all(len(one) == images for one in (truths, told["fingerprints"], told["said"]))
 
 
+def caution_of(written: Iterable[Data]) -> str:
+    """Return the last sentence of those that are as they were written; "" where none is."""
+    headers = [header for header in map(header_of, written) if header and _is_as_written(header)]
+    told = headers[-1].get("told") if headers else ""
+    return told if isinstance(told, str) else ""
+
+
 def words_of(metrics: Any) -> dict[str, dict[str, str]]:
     """Return what has to be known to read each number, as far as it is words."""
     named = metrics.items() if isinstance(metrics, dict) else ()
