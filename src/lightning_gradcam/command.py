@@ -74,10 +74,9 @@ def _closed() -> int:
 
 def _sentences(error: Exception) -> list[str]:
     """What went wrong, each thing in one line."""
-    if isinstance(error, OSError):
-        told = [str(error) if error.filename is None else f"{str(error.filename)!r}: {error.strerror}"]
-    else:
-        told = list(map(str, error.args))
+    told = list(map(str, error.args)) if isinstance(error, SettingError) else [str(error)]
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        told = [f"{str(error.filename)!r}: {error.strerror}"]
     return [" ".join(one.split()) for one in told if one.strip()] or [type(error).__name__]
 
 
