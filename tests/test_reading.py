@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from pytorch_lightning.loggers import TensorBoardLogger
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
 from tensorboard.compat.proto.tensor_pb2 import TensorProto
@@ -177,6 +178,24 @@ def test_looks_in_another_way_are_left_out_and_told(make_trainer, loader, tmp_pa
     assert options.get("method", "gradcam") in log.about
     assert ("gradcam + eigen_smooth" in log.about) == ("eigen_smooth" in options)
     assert f"target: {options.get('target', 'label')}" in log.about
+
+
+def test_names_may_come_with_a_resume(make_trainer, loader, tmp_path, caplog) -> None:
+    """What classes are called says nothing of how images are looked at, of one class or of several."""
+    for target in (1, [0, 2]):
+        folder = tmp_path / str(target)
+        logger = TensorBoardLogger(folder, name="", version="run")
+        first = make_trainer(GradCAMCallback(images=4, target=target), max_epochs=2, logger=logger)
+        first.fit(Classifier(), loader, loader)
+        first.save_checkpoint(folder / "two.ckpt")
+        named = GradCAMCallback(images=4, target=target, class_names=["a", "b", "c"])
+        with caplog.at_level(logging.WARNING, logger="lightning_gradcam"):
+            resumed = make_trainer(named, max_epochs=3, logger=logger)
+            resumed.fit(Classifier(), loader, loader, ckpt_path=folder / "two.ckpt")
+        assert not [record.message for record in caplog.records if record.levelno >= logging.WARNING]
+        log = read_log(folder)
+        assert (log.steps.tolist(), log.notes) == ([0, 1, 2, 3], ())
+        assert log.about.startswith("target: b  ·" if target == 1 else "target: a, c  ·")
 
 
 def test_looks_at_other_images_or_of_other_shapes_are_left_out_and_told(tmp_path) -> None:

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_gradcam import GradCAMCallback
 from lightning_gradcam.cam.maps import Cams
+from lightning_gradcam.logs import schema
 from lightning_gradcam.pictures.curves import line_of
 from lightning_gradcam.timeline.history import History
 from lightning_gradcam.training.caution import _Mean, caution
@@ -132,7 +133,8 @@ def test_a_fit_ends_with_a_line_that_is_in_the_log_too(make_trainer, tmp_path, c
     events.Reload()
     (event,) = events.Tensors(f"{LAYER}/caution")
     assert event.step == 2
-    assert json.loads(event.tensor_proto.string_val[0]) == {"version": 3, "told": line.removeprefix("trust=True: ")}
+    header = {"version": 3, "told": line.removeprefix("trust=True: ")}
+    assert json.loads(event.tensor_proto.string_val[0]) == header | {"check": schema.check_of(header)}
 
 
 def history_of(*maps: Tensor) -> History:

@@ -41,11 +41,12 @@ def fingerprint_of_set(images: Sequence[str]) -> str:
 
 
 def mark_of_way(images: ShownImages, known: Sequence[str]) -> str:
-    """Return what tells images, by their fingerprints, and all that is said of every look at them, from any others.
+    """Return what tells images, by their fingerprints, and how they are looked at from any others.
 
-    A run that is resumed with another method, or counts in other units, looks at the same images in another way.
+    A run that is resumed with another method, or counts in other units, looks at the same images in another way: what
+    is said of all looks would not be so of those before. Names may come and go.
     """
-    way = [images.about, images.unit, _scale_of(images), *images.column_names]
+    way = [images.way or images.about, images.unit, _scale_of(images), *images.column_classes]
     return _digest(_json([fingerprint_of_set(known), *way]))
 
 

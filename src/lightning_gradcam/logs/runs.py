@@ -9,6 +9,7 @@ from difflib import SequenceMatcher
 from functools import partial
 from io import BytesIO
 from itertools import chain, islice, takewhile
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,7 @@ def read_layers(runs: Files, notes: list[str]) -> list[LayerLog]:
             layers += [layer for layer in found if layer is not None]
     homes: Homes = defaultdict(list)
     for layer in layers:
-        for look in (*layer.looks, *layer.others):
+        for look in filter(attrgetter("id"), (*layer.looks, *layer.others)):  # early versions wrote none
             homes[look.id].append(layer)
     return [_begun(layer, homes) for layer in layers]
 

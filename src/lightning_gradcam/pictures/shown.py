@@ -32,6 +32,7 @@ class ShownImages:
         unknown: of which of several classes it is not known whether an image is of them.
         unit: what looks are counted in, "epoch" or "step".
         by_run: maps are drawn as shares of the highest peak their image has had; else each is scaled by itself.
+        way: `about`, whatever classes are called: what tells how images are looked at.
     """
 
     pictures: Sequence[Pixels]
@@ -43,6 +44,7 @@ class ShownImages:
     unknown: Sequence[Sequence[int]] = ()
     unit: str = "epoch"
     by_run: bool = False
+    way: str = ""
 
     @property
     def size(self) -> tuple[int, int]:

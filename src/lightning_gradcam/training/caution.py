@@ -64,15 +64,9 @@ def _on_the_thing(in_mask: Tensor, area: Tensor) -> str:
     by_chance = torch.where(in_mask.isfinite(), area, torch.nan)  # of the same images
     chance = _Mean(by_chance).mean
     number = f"(in_mask {_Mean(in_mask)}; {chance:.2f} by chance)"
+    away, least = _Mean(in_mask - by_chance), min(chance, 1 - chance) / 2
     less, no_more = (f"it lies {one} on the thing than by chance" for one in ("less", "no more"))
-    question = "whether it lies on the thing"
-    return _told(
-        _Mean(in_mask - by_chance),
-        min(chance, 1 - chance) / 2,
-        question,
-        (less, no_more, "it lies on the thing"),
-        number,
-    )
+    return _told(away, least, "whether it lies on the thing", (less, no_more, "it lies on the thing"), number)
 
 
 def _told(away: "_Mean", least: float, question: str, words: tuple[str, str, str], number: str) -> str:

@@ -194,9 +194,9 @@ class Memory:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over what a checkpoint has, where it can be read."""
         try:
-            self.resumed = None if state["seen"] is None else Seen.of_state(state["seen"])
-            self.from_scratch = bool(state["from_scratch"])
-            self.numbers = {str(name): float(number) for name, number in state["numbers"].items()}
+            seen = None if state["seen"] is None else Seen.of_state(state["seen"])
+            numbers = {str(name): float(number) for name, number in state["numbers"].items()}
+            self.resumed, self.from_scratch, self.numbers = seen, bool(state["from_scratch"]), numbers
         except (KeyError, TypeError, ValueError, AttributeError) as fault:  # of another version: no reason not to train
             logger.warning(
                 "what the checkpoint says of its images and maps cannot be read (%r); the resumed run begins anew",

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import ClassVar, NamedTuple, TypeVar
@@ -212,10 +212,12 @@ class Watch:
 
     def _open_log(self) -> RunLog:
         arguments, probe_set, task = self.arguments, self.probe_set, self.plan.task
-        about = arguments.about(self.plan, labelled=self.known.truth is not None, class_names=self.class_names)
+        labelled = self.known.truth is not None
+        about, way = (arguments.about(self.plan, labelled, names) for names in (self.class_names, None))
         naming = self.class_names, arguments.settings.column_classes
         shown = self._appearance, about, *naming
         images = show_images(probe_set.images, self.known.truth, task, *shown, self.schedule.unit, arguments.by_run)
+        images = replace(images, way=way)
         root = root_tag(arguments.name)
         indices = None if probe_set.indices is None else probe_set.indices.tolist()
         shares = None if self._areas is None else self._areas.tolist()
