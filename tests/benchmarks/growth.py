@@ -7,8 +7,9 @@ its own. Printed are the callback's part of a checkpoint in kB; what it adds to 
 without it, in MB (Linux); bytes of the event file an epoch; and the median of its looks in forward passes of the
 same images, made right before: early in the fit and late.
 
-`fits`: the wall time of whole fits of ResNet-18 on the processor with the callback over those without, in turn, at 5
-and at 50 looks, film and time-lapse included; and what that is of a look, in forward passes of the images.
+`fits`: the wall time of whole fits on the processor with the callback over those without, in turn, at 5 and at 50
+looks, film and time-lapse included; and what that is of a look, in forward passes of the images and in ms. Of
+ResNet-18, or with `--small` of the small network.
 """
 
 import argparse
@@ -21,6 +22,8 @@ import sys
 import tempfile
 import time
 import warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -162,8 +165,8 @@ class Clock(Callback):
         self.seconds = time.perf_counter() - self.start
 
 
-def whole_fit(images: Tensor, looks: int, watched: bool) -> float:
-    """The seconds of one fit of ResNet-18, of as many epochs as looks, each of some training steps."""
+def whole_fit(make: Callable[[], nn.Module], images: Tensor, looks: int, watched: bool) -> float:
+    """The seconds of one fit of a network, of as many epochs as looks, each of a training step."""
     torch.manual_seed(0)
     clock, data = Clock(), TensorDataset(images, torch.arange(len(images)) % CLASSES)
     with tempfile.TemporaryDirectory() as folder:
@@ -179,18 +182,17 @@ def whole_fit(images: Tensor, looks: int, watched: bool) -> float:
             enable_model_summary=False,
         )
         loader = DataLoader(data, 16)
-        module = Module(torchvision.models.resnet18(num_classes=CLASSES))
-        trainer.fit(module, loader, loader)
+        trainer.fit(Module(make()), loader, loader)
     return clock.seconds
 
 
-def fits(counts: list[int], looks: list[int], repeats: int) -> None:
-    """Print what looking adds to whole fits, in forward passes a look."""
-    print("| images | looks | with / without | forwards a look |")
-    print("|---|---|---|---|")
+def fits(make: Callable[[], nn.Module], side: int, counts: list[int], looks: list[int], repeats: int) -> None:
+    """Print what looking adds to whole fits of a network at images of a size, in forward passes and in ms a look."""
+    print("| images | looks | with / without | forwards a look | ms a look |")
+    print("|---|---|---|---|---|")
     for count in counts:
-        images = torch.rand(count, 3, LARGE, LARGE)
-        network = torchvision.models.resnet18(num_classes=CLASSES).eval()
+        images = F.interpolate(crops(count), (side, side), mode="bilinear")
+        network = make().eval()
         with torch.no_grad():
             times = []
             for _ in range(5):
@@ -200,10 +202,10 @@ def fits(counts: list[int], looks: list[int], repeats: int) -> None:
                 times.append(time.perf_counter() - start)
         forward = statistics.median(times)
         for number in looks:
-            pairs = [[whole_fit(images, number, watched) for watched in (False, True)] for _ in range(repeats)]
+            pairs = [[whole_fit(make, images, number, watched) for watched in (False, True)] for _ in range(repeats)]
             ratio = statistics.median(watched / plain for plain, watched in pairs)
-            added = statistics.median(watched - plain for plain, watched in pairs) / (number + 1) / forward
-            tqdm.write(f"| {count} | {number} | {ratio:.2f} | {added:.2f} |")
+            added = statistics.median(watched - plain for plain, watched in pairs) / (number + 1)
+            tqdm.write(f"| {count} | {number} | {ratio:.2f} | {added / forward:.2f} | {added * 1000:.0f} |")
 
 
 def main() -> None:
@@ -216,12 +218,15 @@ def main() -> None:
     parser.add_argument("--images", type=int, nargs="+")
     parser.add_argument("--epochs", type=int, nargs="+")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--small", action="store_true")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     if "growth" in options.what:
         growth(options.images or [8, 64, 1000], options.epochs or [10, 100, 1000])
     if "fits" in options.what:
-        fits(options.images or [16, 64], options.epochs or [5, 50], options.repeats)
+        resnet = partial(torchvision.models.resnet18, num_classes=CLASSES)
+        network = (small, SIDE) if options.small else (resnet, LARGE)
+        fits(*network, options.images or [16, 64], options.epochs or [5, 50], options.repeats)
 
 
 if __name__ == "__main__":

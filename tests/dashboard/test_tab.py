@@ -403,7 +403,7 @@ def test_what_the_maps_were_worth_and_what_each_number_means(open_tab, tmp_path,
     with serving(tmp_path) as url:
         tab = open_tab(url)
         said = tab.frame.locator(".caution")
-        expect(said).to_contain_text("network.6 after epoch 2: attention ")
+        expect(said).to_contain_text("network.6 after epoch 2: whether attention moved since epoch 0 cannot be ")
         expect(said).to_contain_text("0 by chance, 0.5 at most)")
         tab.frame.locator(".tile[data-image='0']").locator("button.open").click()
         large = tab.frame.locator("dialog")
