@@ -46,8 +46,8 @@ def trained(peaks: list[float], behind: Sequence[Look] = ()) -> list[Look]:
     return list(history.looks[-len(peaks) :])
 
 
-def packed(look: Look, shown: ShownImages = SHOWN) -> list[bytes]:
-    return pack_look(look, {}, [Caption("", "predicted 0", False)] * 2, mark_of_way(shown, KNOWN))
+def packed(look: Look, shown: ShownImages = SHOWN, values: dict[str, torch.Tensor] | None = None) -> list[bytes]:
+    return pack_look(look, values or {}, [Caption("", "predicted 0", False)] * 2, mark_of_way(shown, KNOWN))
 
 
 def write(folder: Path, records: list[tuple[str, int, list[bytes]]], clock: list[float], name: str = "a") -> Path:
@@ -154,20 +154,20 @@ def test_a_peak_that_is_infinite_darkens_no_other_look(tmp_path) -> None:
     assert drawing.highest.ravel().tolist() == [2, 2]
 
 
-def test_of_runs_that_have_the_same_looks_each_is_told(tmp_path) -> None:
-    """As two that were resumed from one checkpoint, with the same seed: which of them a third goes on from is open."""
+def test_of_copies_the_one_that_fits_and_has_most_is_gone_on_from(tmp_path) -> None:
+    """Whatever they are called: of one that is looked at in another way, and of one without its numbers, neither."""
     first = trained([1.0, 2.0])
-    same = trained([3.0, 4.0], behind=first)
-    write_looks(tmp_path / "a", first)
-    write_looks(tmp_path / "b", same)
-    write_looks(tmp_path / "c", same)
-    write_looks(tmp_path / "d", trained([5.0], behind=[*first, *same]))
+    write_looks(tmp_path / "a", first, replace(SHOWN, about="another"))
+    write_looks(tmp_path / "b", first)
+    values = {"focus": torch.ones(2, 1)}
+    images = pack_images(SHOWN, told_of_images(SHOWN, KNOWN))
+    records = [(PROBE, 0, images), *((MAPS, look.step, packed(look, values=values)) for look in first)]
+    write(tmp_path / "c", records, [1, 2, 3])
+    write_looks(tmp_path / "d", trained([5.0], behind=first))
     log = read_log(tmp_path).of("d")
-    assert log.notes[0] == (
-        "'layer' of run 'd' begins at 4, and goes on from run 'b' and 'c', which have the same, at 3; "
-        "with_earlier() has that too"
-    )
-    assert peaks(log.with_earlier()) == [1, 2, 3, 4, 5]
+    told = "'layer' of run 'd' begins at 2, and goes on from run 'c', at 1; with_earlier() has that too"
+    assert log.notes == (told,)
+    assert log.with_earlier().numbers["focus"][:2].tolist() == [[[1], [1]]] * 2
 
 
 def test_a_look_that_names_itself_or_what_comes_behind_it_is_one_that_begins(tmp_path) -> None:

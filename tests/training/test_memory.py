@@ -6,6 +6,7 @@ import pickle
 import re
 import time
 
+import numpy as np
 import pytest
 import torch
 from pytorch_lightning.callbacks import EarlyStopping, LambdaCallback, ModelCheckpoint
@@ -409,6 +410,26 @@ def test_a_branch_in_the_same_folder_is_not_this_runs(make_trainer, loader, tmp_
     mine, theirs = first._memory.histories[TAG], history.looks[:5]
     assert [look.id for look in theirs] == [look.id for look in mine.looks]
     assert torch.equal(history.first.maps, mine.first.maps)
+
+
+def test_a_run_is_told_from_one_that_saw_the_very_same(make_trainer, loader, tmp_path) -> None:
+    """Two fits of one seed, the first of which is gone on from: its looks are, with the numbers that it alone has."""
+    for name, trust in (("b first", True), ("a other", False)):
+        torch.manual_seed(0)
+        logger = TensorBoardLogger(tmp_path / "logs", name="", version=name)
+        trainer = make_trainer(GradCAMCallback(images=4, trust=trust), max_epochs=2, logger=logger)
+        trainer.fit(Classifier(), loader, loader)
+        if trust:
+            trainer.save_checkpoint(tmp_path / "two.ckpt")
+    logger = TensorBoardLogger(tmp_path / "logs", name="", version="c second")
+    callback = GradCAMCallback(images=4, trust=True)
+    resume(make_trainer, loader, tmp_path / "two.ckpt", callback, max_epochs=3, logger=logger)
+    log = read_log(tmp_path / "logs")
+    assert (log.of("a other").maps == log.of("b first").maps).all()
+    assert "goes on from run 'b first', at 2" in log.of("c second").notes[0]
+    whole = log.with_earlier().of("c second").mean("faithfulness")
+    assert whole[:3].tolist() == log.of("b first").mean("faithfulness").tolist()
+    assert np.isfinite(whole).all()
 
 
 def test_a_checkpoint_of_before_training_leaves_learned(make_trainer, loader, tmp_path, caplog) -> None:

@@ -135,21 +135,25 @@ def _begun(layer: LayerLog, homes: Homes) -> LayerLog:
     if first.step == 0 or layer.is_cut:
         return layer
     begins = f"{layer.layer!r} of run {layer.run!r} begins at {first.step}"
-    having = nearest_of(first.before, homes) or ()
-    found = [home for home in having if home.layer == layer.layer and home is not layer]
-    if not found:
+    having = [one for one in nearest_of(first.before, homes) or () if one.layer == layer.layer and one is not layer]
+    if not having:
         lost = "no log below the folder that was read has what was before that"
         return replace(layer, beginning=f"{begins}: {lost}")
-    home = found[0]
-    known = {look.id: look for look in (*home.looks, *home.others) if look.step < first.step}
-    looks = [*takewhile(partial(_is_alike, layer.looks[-1]), followed(known, first.before))]
-    if not looks:
-        other = f"what run {home.run!r} has of before that is of other images, or made in another way"
+    found = [(home, looks) for home in having if (looks := _gone_on_from(home, layer))]
+    if not found:
+        other = f"what run {having[0].run!r} has of before that is of other images, or made in another way"
         return replace(layer, beginning=f"{begins}: {other}")
-    whose = " and ".join(repr(one.run) for one in found) + ", which have the same" * (len(found) > 1)
-    told = f"{begins}, and goes on from run {whose}, at {looks[0].step}; with_earlier() has that too"
-    earlier = _begun(replace(home, looks=looks[::-1], others=(), is_cut=False), homes)
+    home, looks = max(found, key=lambda pair: len(pair[1][-1].head["metrics"]))  # of copies any
+    told = f"{begins}, and goes on from run {home.run!r}, at {looks[-1].step}; with_earlier() has that too"
+    earlier = _begun(replace(home, looks=looks, others=(), is_cut=False), homes)
     return replace(layer, beginning=told, earlier=earlier)
+
+
+def _gone_on_from(home: LayerLog, layer: LayerLog) -> list[LookRecord]:
+    """The looks of one log that another one goes on from, in their order."""
+    first = layer.looks[0]
+    known = {look.id: look for look in (*home.looks, *home.others) if look.step < first.step}
+    return [*takewhile(partial(_is_alike, layer.looks[-1]), followed(known, first.before))][::-1]
 
 
 def _alike(

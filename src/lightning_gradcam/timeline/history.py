@@ -28,7 +28,8 @@ class Look:
         predictions: (N,) int32, -1 where the scores are not finite.
         targets: (N, T) int32.
         peaks: (N, T) float32; None where maps have none.
-        id: what tells it from any other look, by all that was seen and by what came before; "" before it is in a line.
+        id: what tells it from any other look, by the run, by all that was seen and by what came before; "" before it
+            is in a line.
         before: the ids of those that came before, the nearest first: several, since one may be lost on its way.
     """
 
@@ -60,10 +61,10 @@ class Look:
         known = (self.maps.float() / 255, self.scores, self.predictions.long(), self.targets.long(), layer)
         return Heatmaps(*known, self.states) if self.peaks is None else Cams(*known, self.peaks)
 
-    def behind(self, other: "Look | None") -> "Look":
-        """Return the look in the line that another one ends, or at the beginning of one."""
+    def behind(self, other: "Look | None", run: str) -> "Look":
+        """Return the look, of a run, in the line that another one ends, or at the beginning of one."""
         before = (other.id, *other.before)[:LINKS] if other else ()
-        digest = blake2b(f"{before[:1]} {self.step}".encode(), digest_size=8)
+        digest = blake2b(f"{run} {before[:1]} {self.step}".encode(), digest_size=8)
         for tensor in (self.maps, self.states, self.scores, self.predictions, self.targets, self.peaks):
             digest.update(b"" if tensor is None else tensor.contiguous().numpy().tobytes())
         return replace(self, id=digest.hexdigest(), before=before)
@@ -92,6 +93,7 @@ class History:
         first: the first look, at all images.
         before: the one before the last; None where it is not known.
         last: the last.
+        run: what tells the run from others, which may see the very same.
     """
 
     layer: str
@@ -102,6 +104,7 @@ class History:
     first: Look | None = None
     before: Look | None = None
     last: Look | None = None
+    run: str = ""
 
     def with_look(self, step: int, found: Maps, beside: bool = False) -> "History":
         """Return the history with a step's maps, without looks of another kind of map.
@@ -118,7 +121,7 @@ class History:
         stays = self.last is not None and _kind(self.last) == _kind(look)  # all looks here are of one kind
         earlier = [one for one in self.looks if stays and (beside or one.step < look.step)]
         if not look.id:
-            look = look.behind(earlier[-1] if earlier else None)
+            look = look.behind(earlier[-1] if earlier else None, self.run)
         drawn = look.of(self.rows)
         is_whole = len(earlier) == len(self.looks)
         count = self.count if is_whole else (len(earlier) - 1) * _apart(self.count) + 1 if earlier else 0
@@ -132,6 +135,7 @@ class History:
             next((one for one in whole if one.step == earlier[0].step), look),
             next((one for one in reversed(whole) if one.step == earlier[-1].step), None),
             look,
+            self.run,
         )
 
     def view(self, found: Maps, masks: Tensor | None, from_scratch: bool = False) -> View:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
+from uuid import uuid4
 from weakref import ref
 
 import torch
@@ -91,6 +92,7 @@ class Memory:
         self._fit = [ref(one) for one in fit]
         self._earlier = earlier
         self._folders: list[str] = []
+        self._run = uuid4().hex  # two of one seed see the very same
         self.probe_set: ProbeSet | None = None
         self.histories: dict[str, History] = {}
         self.from_scratch = False
@@ -104,7 +106,8 @@ class Memory:
         if self.resumed:
             resumed, self.resumed = self.resumed, None
             self._take_up(resumed, probe_set, log, step)
-        so_far = replace(self.histories.get(tag, History(found.layer, log.rows)), layer=found.layer)
+        so_far = self.histories.get(tag, History(found.layer, log.rows))
+        so_far = replace(so_far, layer=found.layer, run=self._run)
         self.probe_set = probe_set
         self._folders = [*dict.fromkeys([*self._folders, log.folder])]
         return so_far.with_look(step, found, beside=self._earlier is not None)
