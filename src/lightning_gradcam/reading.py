@@ -87,11 +87,15 @@ class AttentionLog:
         """Return the log with the looks that a resumed run goes on from in front of its own, from where those are read.
 
         A training that was resumed in another folder is then one line from its beginning, without what it has left. Of
-        several runs each is as whole as it can be.
+        several runs each is as whole as it can be, and one whose looks are all another's is no more beside that, where
+        they would count twice.
         """
         if self._layer is not None:
             return AttentionLog(self._layer.whole, notes=self._notes)
-        return AttentionLog(None, [log.with_earlier() for log in self], self._notes)
+        wholes = [log.with_earlier() for log in self]
+        looks = [set(map(id, log._one("with_earlier").looks)) for log in wholes]
+        kept = [log for log, own in zip(wholes, looks, strict=True) if not any(own < others for others in looks)]
+        return _joined(kept, self._notes)
 
     def __iter__(self) -> Iterator["AttentionLog"]:
         return iter(self._narrower or (self,))
@@ -251,17 +255,18 @@ class AttentionLog:
         Raises:
             SettingError: there is no such number.
         """
-        self._one("mean")
-        if not isinstance(name, str) or name not in self.numbers:
-            there = f"there are {', '.join(self.numbers) or 'none'}"
-            raise SettingError(f"name={quoted(name)} is no number{_near(name, self.numbers)}; {there}")
+        self._check_number("mean", name)
         return clustered(self.numbers[name].astype(np.float64)).mean
 
     def chance(self, name: str) -> float:
         """Return what a number is where there is nothing to be seen; NaN where it has no such level, or none is known.
 
         Of `in_mask` and `pointing` that is the things' mean share of the images.
+
+        Raises:
+            SettingError: there is no such number.
         """
+        self._check_number("chance", name)
         of_things = self.areas if name in ("in_mask", "pointing") else None
         if of_things is not None and np.isfinite(of_things).any():
             return float(np.nanmean(of_things))
@@ -400,6 +405,12 @@ class AttentionLog:
     def _drawing(self, name: str, *asked: Any, **options: Any) -> Drawing:
         return drawing_of(self._one(name), name, *asked, **options)
 
+    def _check_number(self, asked: str, name: object) -> None:
+        numbers = self._one(asked).numbers
+        if not isinstance(name, str) or name not in numbers:
+            there = f"there are {', '.join(numbers) or 'none'}"
+            raise SettingError(f"name={quoted(name)} is no number{_near(name, numbers)}; {there}")
+
     def _one(self, name: str) -> LayerLog:
         """The only layer's records, which `name` is asked of."""
         if self._layer is not None:
@@ -435,10 +446,15 @@ def read_log(folder: str | PathLike[str]) -> AttentionLog:
     if not logs:
         told = f" ({'; '.join(notes)})" if notes else ""
         raise SettingError(f"folder={str(given)!r} has no such data{told}; {_ACCEPTED}{meant(given)}")
-    log = AttentionLog(logs[0]._layer, notes=notes) if len(logs) == 1 else AttentionLog(None, logs, notes)
+    log = _joined(logs, notes)
     if log.notes:
         logger.warning("%s: %s", given, "; ".join(log.notes))
     return log
+
+
+def _joined(logs: Sequence[AttentionLog], notes: Sequence[str]) -> AttentionLog:
+    """The log of several layers' logs; of a single one that itself."""
+    return AttentionLog(logs[0]._layer, notes=notes) if len(logs) == 1 else AttentionLog(None, logs, notes)
 
 
 def _near(given: object, names: Iterable[str]) -> str:

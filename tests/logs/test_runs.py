@@ -114,6 +114,9 @@ def test_a_run_goes_on_from_looks_that_another_training_wrote_over(tmp_path) -> 
     assert log.notes == (
         "'layer' of run 'b' begins at 2: what run 'a' has of before that is of other images, or made in another way",
     )
+    write_looks(tmp_path / "c" / "one", first)
+    write_looks(tmp_path / "c" / "two", trained([9.0], behind=first))
+    assert peaks(read_log(tmp_path / "c").with_earlier()) == [1, 2, 3, 9]  # one line, which is a log of its own
     assert peaks(log.with_earlier()) == [4, 5]
 
 
@@ -331,6 +334,8 @@ def test_a_resumed_run_is_drawn_as_strong_as_the_run_drew_it(tmp_path) -> None:
     drawn = log.of(run="c")._drawing("grid", 4, None, 1, until_there=True)
     assert drawn.highest is not None
     assert drawn.highest.max() == 8
+    assert log.with_earlier().runs == ("a", "c")  # all of b's looks are c's, one of a's was left
+    assert read_log(tmp_path / "b").with_earlier().runs == (".",)
     whole = log.of(run="c").with_earlier()
     assert whole.steps.tolist() == [0, 1, 2, 3, 4]
     assert peaks(whole) == [8, 8, 2, 1, 1]

@@ -16,6 +16,7 @@ from lightning_gradcam.cam.maps import Cams, divided
 from lightning_gradcam.cam.states import BLANK as BLANK_MAP
 from lightning_gradcam.cam.states import NOT_FINITE, SHOWN
 from lightning_gradcam.command import main
+from lightning_gradcam.errors import SettingError
 from lightning_gradcam.timeline.history import History
 from lightning_gradcam.timeline.metrics import METRICS, View, means, measure
 
@@ -210,7 +211,9 @@ def test_a_fit_logs_the_numbers_of_its_maps_to_every_logger(make_trainer, tmp_pa
     assert log.areas.tolist() == [0.5] * 6
     levels = {name: log.chance(name) for name in ("in_mask", "pointing", "lift", "border", "focus")}
     assert levels == {"in_mask": 0.5, "pointing": 0.5, "lift": 1, "border": 0.36, "focus": 0}
-    assert np.isnan([log.chance(name) for name in ("drift", "peak", "of one's own")]).all()
+    assert np.isnan([log.chance(name) for name in ("drift", "peak")]).all()
+    with pytest.raises(SettingError, match=r"^name='bordr' is no number; did you mean 'border'"):
+        log.chance("bordr")
     assert main(["show", str(tmp_path / "run")]) == 0
     assert re.search(r"on the thing went from [0-9.]+ to\s+[0-9.]+\s+\(0\.5 by chance\)", capsys.readouterr().out)
     assert float(monitored[f"{LAYER}/in_mask"]) == pytest.approx(in_mask[-1], abs=1e-5)
