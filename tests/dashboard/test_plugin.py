@@ -459,9 +459,11 @@ def test_images_and_all_that_is_known_of_them_are_handed_on(address) -> None:
         "scale",
         "task",
         "metrics",
+        "renamed",
     }
     assert (whole["unit"], whole["scale"]) == ("epoch", "image")
     assert whole.keys() == extra.keys() == names
+    assert not whole["renamed"]
 
 
 def test_what_cannot_be_read_is_counted_and_left_out(address) -> None:

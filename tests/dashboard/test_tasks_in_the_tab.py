@@ -653,6 +653,18 @@ def test_a_run_that_is_resumed_with_other_images_shows_these_alone(open_tab, tmp
         )
 
 
+def test_that_classes_were_called_otherwise_is_said(open_tab, tmp_path) -> None:
+    """Answers are logged in words: those of earlier epochs have the names of then."""
+    write(tmp_path / "run", cheats=True, epochs=4)
+    time.sleep(1.1)
+    write(tmp_path / "run", cheats=True, names=["one", "two", "three"], epochs=3, start=4)
+    with serving(tmp_path) as url:
+        tab = opened(open_tab, url, "p.gradcam.run=run")
+        expect(tab.frame.locator(".broken")).to_have_text(
+            "Run run: classes were called otherwise before; captions of earlier epochs have those names."
+        )
+
+
 def test_a_blank_map_and_one_that_is_not_finite_are_said_on_the_picture(open_tab, tmp_path) -> None:
     """In the grid, large, and in the strip; an ordinary picture beside them has no word."""
     sink = SimpleNamespace(experiment=SummaryWriter(str(tmp_path / "run")))

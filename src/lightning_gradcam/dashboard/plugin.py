@@ -18,7 +18,18 @@ from tensorboard.plugins import base_plugin
 from werkzeug import Request, Response
 
 from lightning_gradcam.logs.schema import MAPS, PLUGIN, ROOT, caution_tag, layer_of, probe_set_of
-from lightning_gradcam.logs.unpacking import NUMBERS, Data, Record, Series, caution_of, mark_of, probe_of, strings
+from lightning_gradcam.logs.unpacking import (
+    NUMBERS,
+    Data,
+    Record,
+    Series,
+    caution_of,
+    mark_of,
+    other_names,
+    probe_of,
+    strings,
+    told_of,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -223,6 +234,8 @@ def _last_of(records: list[Record], earlier: object) -> tuple[tuple[dict[str, An
     """The last images that can be read, and what is known of them."""
     known = ((probe_of(parts), parts[1:]) for *_, parts in reversed(records))
     told, pictures = next((pair for pair in known if pair[0] is not None), (None, []))
+    if told:
+        told["renamed"] = other_names(told, filter(None, (told_of(parts) for *_, parts in records))) is not None
     return (told, pictures), sum(map(len, pictures))
 
 

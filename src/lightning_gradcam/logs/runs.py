@@ -28,6 +28,7 @@ from lightning_gradcam.logs.unpacking import (
     caution_of,
     followed,
     nearest_of,
+    other_names,
     pictures_of,
     told_of,
 )
@@ -101,10 +102,12 @@ def _layer(run: str, tag: str, records: Records, faults: Sequence[str], notes: l
         notes += unread
         return None
     images = records.get(probe_set_of(tag), [])
-    looks, left_out = _alike(series.looks, place, [told for *_, parts in images if (told := told_of(parts))])
+    sets = [told for *_, parts in images if (told := told_of(parts))]
+    looks, left_out = _alike(series.looks, place, sets)
     told, pictures, size = _images(images, looks[-1])
     caution = caution_of(parts for *_, parts in records.get(caution_tag(tag), []))
-    said = [*faults, *unread, *_strange(series, place), *left_out, *_lost(looks, pictures, place)]
+    renamed = _renamed(other_names(told, sets), place)
+    said = [*faults, *unread, *_strange(series, place), *left_out, *renamed, *_lost(looks, pictures, place)]
     kept = set(map(id, looks))
     others = [look for look in (*series.looks, *series.others) if id(look) not in kept]
     return LayerLog(run, layer_of(tag), looks, told, pictures, size, caution, said, bool(left_out), others)
@@ -118,6 +121,18 @@ def _strange(series: Series, place: str) -> list[str]:
     told = f"{others} of {others + len(series.looks)} looks at {place} are of a branch that was left, or of another "
     missing = f"looks at {place} are missing right before {', '.join(behind)}"
     return [*([f"{told}training, and left out"] if others else []), *([missing] if behind else [])]
+
+
+def _renamed(before: Sequence[str] | None, place: str) -> list[str]:
+    """What is said of classes that were called otherwise before: answers are logged in words."""
+    if before is None:
+        return []
+    called = f"otherwise ({_few(before)})" if before else "by their numbers"
+    return [f"classes of {place} were called {called} in earlier looks, whose answers have those names"]
+
+
+def _few(names: Sequence[str], most: int = 4) -> str:
+    return ", ".join(names if len(names) <= most else [*names[:most], "..."])
 
 
 def _lost(looks: Sequence[LookRecord], pictures: Data, place: str) -> list[str]:
@@ -145,6 +160,8 @@ def _begun(layer: LayerLog, homes: Homes) -> LayerLog:
         return replace(layer, beginning=f"{begins}: {other}")
     home, looks = max(found, key=lambda pair: len(pair[1][-1].head["metrics"]))  # of copies any
     told = f"{begins}, and goes on from run {home.run!r}, at {looks[-1].step}; with_earlier() has that too"
+    if home.told["class_names"] != layer.told["class_names"]:
+        told += ", whose answers call classes otherwise"
     earlier = _begun(replace(home, looks=looks, others=(), is_cut=False), homes)
     return replace(layer, beginning=told, earlier=earlier)
 

@@ -217,6 +217,12 @@ def told_of(parts: Data) -> dict[str, Any] | None:
     return told | {"about": printable(told["about"]), "metrics": words_of(told["metrics"])}
 
 
+def other_names(told: Mapping[str, Any], sets: Iterable[Mapping[str, Any]]) -> list[str] | None:
+    """Return what classes were called before in the same set of images, where that was another way; None where not."""
+    same = [one["class_names"] for one in sets if one["probe_set"] == told["probe_set"]]
+    return next((names or [] for names in reversed(same) if names != told["class_names"]), None)
+
+
 def _are_words(told: dict[str, Any]) -> bool:
     """Whether all that is to be words of a set of images is."""
     named = _are(told["columns"], str) and (told["class_names"] is None or _are(told["class_names"], str))

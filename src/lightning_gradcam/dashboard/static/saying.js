@@ -26,6 +26,7 @@ export function troublesOf(sides, layerOf, isLoading) {
     const notes = [], isUnseen = place === 0 && images && !images.pictures[0] && !isLoading;
     if (series.broken) notes.push(`${series.broken} of its records cannot be read and are left out.`);
     if (series.looks.length && series.others) notes.push(`${series.others} of its ${images.unit}s are of other images, or made in another way, and are left out.`);
+    if (images?.renamed) notes.push(`classes were called otherwise before; captions of earlier ${images.unit}s have those names.`);
     if (!images || isUnseen) notes.push('its images cannot be read.');
     else if (series.received.length && !series.looks.length) notes.push(`no ${images.unit} is of its images.`);
     else if (!series.received.length) notes.push(`no ${images.unit} of ${layerOf(series)} can be read.`);
