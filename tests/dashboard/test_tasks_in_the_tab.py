@@ -653,6 +653,18 @@ def test_a_run_that_is_resumed_with_other_images_shows_these_alone(open_tab, tmp
         )
 
 
+def test_a_run_that_is_resumed_in_another_way_is_shown_before_it_looks(open_tab, tmp_path) -> None:
+    """What was seen so far, of the images as they were looked at then."""
+    write(tmp_path / "run", cheats=True, epochs=4)
+    time.sleep(1.1)
+    write(tmp_path / "run", cheats=False, first=100, epochs=0, start=4)
+    with serving(tmp_path) as url:
+        tab = opened(open_tab, url, "p.gradcam.run=run")
+        expect(tab.frame.locator("output.epoch >> nth=0")).to_have_text("3 of 3")
+        expect(tab.frame.locator(".tile >> nth=0")).to_be_visible()
+        expect(tab.frame.locator(".broken")).to_have_count(0)
+
+
 def test_that_classes_were_called_otherwise_is_said(open_tab, tmp_path) -> None:
     """Answers are logged in words: those of earlier epochs have the names of then."""
     write(tmp_path / "run", cheats=True, epochs=4)

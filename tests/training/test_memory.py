@@ -11,6 +11,7 @@ import pytest
 import torch
 from pytorch_lightning.callbacks import EarlyStopping, LambdaCallback, ModelCheckpoint
 from pytorch_lightning.loggers import TensorBoardLogger
+from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_gradcam import GradCAMCallback, read_log
@@ -430,6 +431,29 @@ def test_a_run_is_told_from_one_that_saw_the_very_same(make_trainer, loader, tmp
     whole = log.with_earlier().of("c second").mean("faithfulness")
     assert whole[:3].tolist() == log.of("b first").mean("faithfulness").tolist()
     assert np.isfinite(whole).all()
+
+
+@pytest.mark.parametrize("again", ["resume", "fit"])
+def test_a_method_that_nobody_named_stays_what_it_was(make_trainer, loader, tmp_path, again) -> None:
+    """A last norm has maps without a value below 0 before training, and with some after it: a run is one line."""
+    torch.manual_seed(0)
+    layers = nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.BatchNorm2d(8), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    module, callback = Classifier(nn.Sequential(*layers, nn.Linear(8, 3))), GradCAMCallback(images=4)
+    trainer = make_trainer(callback, max_epochs=2)
+    trainer.fit(module, loader, loader)
+    with torch.no_grad():
+        module.network[2].bias -= 0.5  # as training does
+    trainer.save_checkpoint(tmp_path / "two.ckpt")
+    trainer.fit_loop.max_epochs = 3
+    if again == "resume":
+        trainer = make_trainer(GradCAMCallback(images=4), max_epochs=3)
+    trainer.fit(module, loader, loader, ckpt_path=tmp_path / "two.ckpt" if again == "resume" else None)
+    log = read_log(tmp_path / "run")
+    assert (log.steps.tolist(), log.notes) == ([0, 1, 2, 3], ())
+    assert "  ·  gradcam  ·  " in log.about
+    logger = TensorBoardLogger(tmp_path, name="", version="alone")
+    make_trainer(GradCAMCallback(images=4), max_epochs=1, logger=logger).fit(module, loader, loader)
+    assert "gradcam_elementwise" in read_log(tmp_path / "alone").about  # what would be chosen anew
 
 
 def test_a_checkpoint_of_before_training_leaves_learned(make_trainer, loader, tmp_path, caplog) -> None:

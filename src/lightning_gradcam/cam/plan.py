@@ -51,6 +51,9 @@ class Known(NamedTuple):
         return Known(*(None if one is None else one[rows] for one in self))
 
 
+UNNAMED = "gradcam", "gradcam_elementwise"  # where no method is named: at layers that suit Grad-CAM, and at others
+
+
 @dataclass(frozen=True)
 class Plan:
     """What is done at each look, told by a trial: how the model is called, the layers, the scores, and the task.
@@ -187,7 +190,7 @@ def _looked_at(
     if settings.method is not None:
         return str(settings.method) if is_own(settings.method) else None, groups, None
     suits = all(layer.suits_gradcam for group in groups for layer in group)
-    return "gradcam" if suits else "gradcam_elementwise", groups, None
+    return UNNAMED[0 if suits else 1], groups, None
 
 
 def _attended(model: nn.Module, forward: Callable[[Tensor], Tensor], images: Tensor) -> Layout:

@@ -36,6 +36,7 @@ logger = logging.getLogger(__name__)
 STATIC = re.compile(r"[a-z_]+\.(js|css)")
 CONTENT_TYPES = {"js": "text/javascript", "css": "text/css"}
 ALL = 1_000_000  # steps: what a DataProvider is asked for at most, for it wants a bound
+Told = tuple[dict[str, Any] | None, Data]  # what is known of images, and these
 KEPT = 256 * 2**20  # bytes of looks that are kept between requests
 DAY = 86_400  # seconds
 
@@ -211,32 +212,36 @@ def _written(tags: dict[str, Any], *names: str) -> str:
 
 
 def _probe(plugin: AttentionPlugin, request: Request) -> Response:
-    """What is known of the images of a layer's maps; null where they cannot be read."""
-    found, _ = _last_probe(plugin, request)
+    """What is known of the images of a layer's maps, of a set or the last; null where they cannot be read."""
+    found, _ = _images(plugin, request)
     return _respond(request, json.dumps(found), "application/json")
 
 
 def _picture(plugin: AttentionPlugin, request: Request) -> Response:
-    """One of these images."""
-    found, pictures = _last_probe(plugin, request)
+    """One of the images of a set."""
+    found, pictures = _images(plugin, request)
     place = _number(request, "image")
     if found is None or found["probe_set"] != _asked(request, "set") or not 0 <= place < len(pictures):
         raise RequestError(f"there is no image {place} of that set")
     return _respond(request, pictures[place], "image/jpeg", expires=DAY)
 
 
-def _last_probe(plugin: AttentionPlugin, request: Request) -> tuple[dict[str, Any] | None, Data]:
+def _images(plugin: AttentionPlugin, request: Request) -> Told:
+    """The images that are asked for by what tells their set from others, else the last that there are."""
     run, tag = _asked(request, "run"), _asked(request, "tag")
-    return plugin.kept(request, run, probe_set_of(tag), _last_of)
+    sets = plugin.kept(request, run, probe_set_of(tag), _sets_of)
+    return sets.get(request.args.get("set"), (None, [])) if "set" in request.args else next(iter(sets.values()))
 
 
-def _last_of(records: list[Record], earlier: object) -> tuple[tuple[dict[str, Any] | None, Data], int]:
-    """The last images that can be read, and what is known of them."""
-    known = ((probe_of(parts), parts[1:]) for *_, parts in reversed(records))
-    told, pictures = next((pair for pair in known if pair[0] is not None), (None, []))
-    if told:
-        told["renamed"] = other_names(told, filter(None, (told_of(parts) for *_, parts in records))) is not None
-    return (told, pictures), sum(map(len, pictures))
+def _sets_of(records: list[Record], earlier: object) -> tuple[dict[str | None, Told], int]:
+    """Each set of images that can be read, and what is known of them, the last first; nothing where there is none."""
+    told = [one for *_, parts in records if (one := told_of(parts))]
+    found: dict[str | None, Told] = {}
+    for *_, parts in reversed(records):
+        if (one := probe_of(parts)) and one["probe_set"] not in found:
+            one["renamed"] = other_names(one, told) is not None
+            found[one["probe_set"]] = one, parts[1:]
+    return found or {None: (None, [])}, sum(len(part) for _, pictures in found.values() for part in pictures)
 
 
 def _series_of(records: list[Record], earlier: Series | None) -> tuple[Series, int]:

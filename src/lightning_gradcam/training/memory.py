@@ -13,6 +13,7 @@ import torch
 from pytorch_lightning import LightningModule, Trainer
 
 from lightning_gradcam.cam.maps import Maps
+from lightning_gradcam.errors import quoted
 from lightning_gradcam.logs.run_log import RunLog
 from lightning_gradcam.timeline.history import History
 from lightning_gradcam.training.probe_set import ProbeSet
@@ -50,8 +51,8 @@ class Seen:
     def of_state(cls, state: Mapping[str, Any]) -> "Seen":
         """Return what `state_dict` was of."""
         indices = state["indices"]
-        if indices is not None and (indices.dim() != 1 or indices.dtype != torch.int64):
-            raise TypeError(f"indices of {indices.dtype} with {indices.dim()} axes")
+        if indices is not None and (indices.dim() != 1 or indices.dtype != torch.int64 or bool((indices < 0).any())):
+            raise ValueError(f"indices {quoted(indices)}")
         lines = {str(tag): Line(**line) for tag, line in state["lines"].items()}
         return cls(state["probe_set"], None if indices is None else indices.tolist(), state["folders"], lines)
 
@@ -84,6 +85,7 @@ class Memory:
         histories: the looks at each layer, by the tag of its grids.
         from_scratch: whether at step 0 the network had learned nothing yet.
         numbers: the last look's, by name.
+        method: of ours, by which looks are made; None before one is planned, and of others.
         resumed: what the checkpoint says that the fit goes on from, until there is a look.
     """
 
@@ -97,6 +99,7 @@ class Memory:
         self.histories: dict[str, History] = {}
         self.from_scratch = False
         self.numbers: Mapping[str, float] = {}
+        self.method: str | None = None
         self.resumed: Seen | None = None
 
     def with_look(self, probe_set: ProbeSet, tag: str, step: int, found: Maps, log: RunLog) -> History:
@@ -104,8 +107,8 @@ class Memory:
         if self.probe_set is None and self._earlier and self._earlier.is_of(probe_set):
             self.histories = dict(self._earlier.histories)
         if self.resumed:
-            resumed, self.resumed = self.resumed, None
-            self._take_up(resumed, probe_set, log, step)
+            self._take_up(self.resumed, probe_set, log, step)
+            self.resumed = None  # not before: an interrupt may come while logs are read
         so_far = self.histories.get(tag, History(found.layer, log.rows))
         so_far = replace(so_far, layer=found.layer, run=self._run)
         self.probe_set = probe_set
@@ -134,7 +137,7 @@ class Memory:
     def branch(self) -> "Memory":
         """Return a memory that begins with this one's looks if its images are the same, and leaves this one alone."""
         memory = Memory(self.asked, earlier=self)
-        memory.from_scratch = self.from_scratch
+        memory.from_scratch, memory.method = self.from_scratch, self.method
         return memory
 
     def goes_on(self, trainer: Trainer, module: LightningModule) -> bool:
@@ -177,6 +180,7 @@ class Memory:
             "from_scratch": self.from_scratch,
             "seen": seen,
             "numbers": dict(self.numbers),
+            "method": self.method,
         }
 
     def begin_from(self, key: str, states: Mapping[str, Any]) -> None:
@@ -187,7 +191,7 @@ class Memory:
             states: the checkpoint's callbacks' by their keys.
         """
         self.probe_set, self.histories, self.from_scratch, self.resumed, self._folders = None, {}, False, None, []
-        self.numbers = {}
+        self.numbers, self.method = {}, None
         name = key.partition("{")[0]
         others = [one for one in states if one.partition("{")[0] == name]
         if others and key not in states:
@@ -199,7 +203,8 @@ class Memory:
         try:
             seen = None if state["seen"] is None else Seen.of_state(state["seen"])
             numbers = {str(name): float(number) for name, number in state["numbers"].items()}
-            self.resumed, self.from_scratch, self.numbers = seen, bool(state["from_scratch"]), numbers
+            method, from_scratch = state["method"], bool(state["from_scratch"])
+            self.resumed, self.from_scratch, self.numbers, self.method = seen, from_scratch, numbers, method
         except (KeyError, TypeError, ValueError, AttributeError) as fault:  # of another version: no reason not to train
             logger.warning(
                 "what the checkpoint says of its images and maps cannot be read (%r); the resumed run begins anew",

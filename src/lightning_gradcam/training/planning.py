@@ -11,7 +11,7 @@ from torch import nn
 from lightning_gradcam.cam.calls import Call
 from lightning_gradcam.cam.evidence import validated_alone
 from lightning_gradcam.cam.lend import Lender
-from lightning_gradcam.cam.plan import Plan, make_plan
+from lightning_gradcam.cam.plan import UNNAMED, Plan, make_plan
 from lightning_gradcam.cam.settings import Settings
 from lightning_gradcam.cam.targets import most_frequent
 from lightning_gradcam.pictures.shown import check_names_fit
@@ -23,18 +23,29 @@ from lightning_gradcam.training.session import look
 logger = logging.getLogger(__name__)
 
 
-def planned(trainer: Trainer, lender: Lender, arguments: Arguments, probe_set: ProbeSet) -> Plan:
+def planned(
+    trainer: Trainer, lender: Lender, arguments: Arguments, probe_set: ProbeSet, before: str | None = None
+) -> Plan:
     """Try the looking on two images, and return the plan of all looks: on all ranks rank zero's.
+
+    Args:
+        trainer: in a stage.
+        lender: of the model.
+        arguments: the callback's.
+        probe_set: the images.
+        before: the method of the looks so far, which stays where none is named, whatever training has made of the maps.
 
     Raises:
         SettingError: what cannot work.
     """
     settings = arguments.settings
-    told = gathered(trainer, lambda: _tried(trainer, lender, arguments, probe_set))[0]
+    told = gathered(trainer, lambda: _tried(trainer, lender, arguments, probe_set, before))[0]
     return Plan(settings, **told | {"call": replace(told["call"], output=settings.output)})
 
 
-def _tried(trainer: Trainer, lender: Lender, arguments: Arguments, probe_set: ProbeSet) -> dict[str, Any]:
+def _tried(
+    trainer: Trainer, lender: Lender, arguments: Arguments, probe_set: ProbeSet, before: str | None
+) -> dict[str, Any]:
     """All of a plan but the settings, which may not travel between ranks."""
     class_names, counts = arguments.class_names, {probe_set.classes} if probe_set.classes else set()
 
@@ -42,6 +53,8 @@ def _tried(trainer: Trainer, lender: Lender, arguments: Arguments, probe_set: Pr
         return make_plan(model, probe_set.inputs, probe_set.labels, lent, counts, len(class_names or ()))
 
     plan = look(trainer, lender, tried, arguments.settings)
+    if arguments.settings.method is None and before in UNNAMED:
+        plan = replace(plan, method=before)
     check_names_fit(class_names, plan.task)
     _say(plan, arguments.settings, trainer.lightning_module)
     _say_where_all_is_background(plan, probe_set)

@@ -64,7 +64,8 @@ def histories_in(
             found[tag] = history
         if history.count < line.length:
             lost = line.length - history.count
-            faults.append(f"{lost} of {line.length} looks at {tag} are in none of the logs {', '.join(folders)}")
+            where = f"in none of the logs {', '.join(folders)}, or made in another way"
+            faults.append(f"{lost} of {line.length} looks at {tag} are {where}")
     if faults:
         logger.warning("of the run that is resumed, %s; film and drift go on from what is there", "; ".join(faults))
     return found

@@ -185,7 +185,8 @@ class Watch:
     def plan(self) -> Plan:
         """The layers, tried on two images; all ranks look at rank zero's."""
         probe_set = self.probe_set
-        found = planned(self.trainer, self._lender, self.arguments, probe_set)
+        found = planned(self.trainer, self._lender, self.arguments, probe_set, self.memory.method)
+        self.memory.method = found.method
         if not found.call.needs_batch:  # which may be large
             vars(self)["probe_set"] = probe_set.without_batch()
         return found

@@ -29,9 +29,12 @@ export class Sides {
 
   async update(side, marks) {
     const {series, images: old} = side, isOther = side.imagesWritten !== marks.images;
-    const [, told] = await Promise.all([series.update(), isOther ? this.source.probe(series.run, series.tag).catch(nullWhereNone) : null]);
-    const images = isOther ? told && new Images(this.source, series.run, series.tag, told) : old;
-    if (isOther) images?.keep(old);
+    const ask = (set) => this.source.probe(series.run, series.tag, set).catch(nullWhereNone);
+    const [, last] = await Promise.all([series.update(), isOther ? ask() : null]), known = isOther ? last : old, wanted = series.newest?.probe_set;
+    // a run that was resumed, and has not looked yet, may look at others, or in another way
+    const told = wanted === undefined || wanted === known?.probe_set ? known : await ask(wanted) ?? known;
+    const images = told === old ? old : told && new Images(this.source, series.run, series.tag, told);
+    if (images !== old) images?.keep(old);
     series.show(images);
     Object.assign(side, {images, written: marks.written, imagesWritten: marks.images, isThere: true});
   }

@@ -9,9 +9,9 @@ export class Server {
     return (await ask('runs', {mark})).json();
   }
 
-  /** What is known of a layer's images, or null. */
-  async probe(run, tag) {
-    return (await ask('probe', {run, tag})).json();
+  /** What is known of a layer's images, of a set or the last; or null. */
+  async probe(run, tag, set) {
+    return (await ask('probe', set === undefined ? {run, tag} : {run, tag, set})).json();
   }
 
   /** One of these images, decoded. */
