@@ -14,6 +14,7 @@ from lightning_gradcam.cam.calls import Output
 from lightning_gradcam.cam.layouts import Reader
 from lightning_gradcam.cam.settings import LayerChoices, Settings
 from lightning_gradcam.cam.targets import Target, classes_of
+from lightning_gradcam.logs.schema import root_tag
 from lightning_gradcam.pictures.appearance import Appearance, Channels, Statistics
 from lightning_gradcam.training.arguments import Arguments
 from lightning_gradcam.training.asked import Images, asked_for, plain_images
@@ -169,6 +170,11 @@ class GradCAMCallback(_Callback):
         """The tags that the running stage writes to, and what; none before it has found its layers."""
         watch = self._fit or self._evaluation
         return watch.tags if watch else {}
+
+    @property
+    def root(self) -> str:
+        """What all its tags begin with."""
+        return root_tag(self._arguments.name)
 
     @property
     def state_key(self) -> str:

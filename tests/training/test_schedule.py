@@ -142,6 +142,55 @@ def test_between_looks_by_steps_who_waits_for_a_number_ends_no_run(
         assert told[0] == told[1] != told[2]
 
 
+def test_who_does_not_insist_is_given_no_number_before_there_is_one(make_trainer, loader, caplog) -> None:
+    """The worst there is would use up its patience; who insists is given that, and it is told."""
+    stopped = {}
+    for strict in (False, True):
+        stop = EarlyStopping(f"{TAG}/drift", patience=2, strict=strict, check_on_train_epoch_end=True)
+        watching = GradCAMCallback(images=4, every_n_train_steps=14)  # an epoch has three steps
+        caplog.clear()
+        with caplog.at_level("WARNING", logger="lightning_gradcam"):
+            trainer = make_trainer(watching, stop, max_epochs=6)
+            trainer.fit(Classifier(), loader, loader)
+        stopped[strict] = trainer.current_epoch
+        assert ("no look had such a number yet; it counts as the worst there is" in caplog.text) == strict
+    assert stopped == {False: 6, True: 3}
+
+
+def test_a_callback_that_cannot_look_says_nothing_of_anothers_number(make_trainer, loader) -> None:
+    """Whichever stands in front."""
+
+    def broken(model, images):
+        raise RuntimeError("mine")
+
+    for first, second in (("a", "b"), (None, "b")):
+        stop = EarlyStopping(f"gradcam/{second}/network.6/border", patience=9)
+        lame = GradCAMCallback(images=4, name=first, every_n_train_steps=50, output=broken)
+        watching = GradCAMCallback(images=4, name=second, every_n_train_steps=10)
+        with pytest.warns(UserWarning, match="mine"):
+            make_trainer(lame, watching, stop, max_epochs=2).fit(Classifier(), loader, loader)
+        assert 0 <= float(stop.best_score) <= 1
+
+
+def test_who_asks_after_each_step_finds_the_last_number(make_trainer, loader) -> None:
+    """A scheduler that steps with the optimizer, in the fit as in a dry run; looks are rarer, or each epoch."""
+
+    class Plateau(Classifier):
+        def configure_optimizers(self):
+            optimizer = super().configure_optimizers()
+            scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer)
+            each = {"scheduler": scheduler, "monitor": f"{TAG}/focus", "interval": "step"}
+            return {"optimizer": optimizer, "lr_scheduler": each}
+
+    for options in ({"every_n_train_steps": 2}, {}):
+        for fit in ({"max_epochs": 2}, {"fast_dev_run": True}):
+            module = Plateau()
+            make_trainer(GradCAMCallback(images=4, **options), **fit).fit(module, loader, loader)
+            best = module.lr_schedulers().best
+            assert best == torch.finfo(torch.float32).max or 0 <= best <= 1
+            assert (best <= 1) == ("max_epochs" in fit)
+
+
 def test_a_training_that_ends_by_the_clock_is_looked_at_after_each_validation(make_trainer, loader, tmp_path) -> None:
     """Of endless data."""
     options = {"max_epochs": -1, "max_time": timedelta(seconds=2), "val_check_interval": 10}

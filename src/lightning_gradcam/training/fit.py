@@ -68,8 +68,8 @@ class FitWatch(Watch):
             self._looked_at = step
             self.look(step)
             self.show_film_if_due()
-        elif hook != "step" and self.schedule.unit == "step":
-            hold_numbers(trainer, self.memory.numbers, self._logged)
+        elif hook == "step" or self.schedule.unit == "step":
+            hold_numbers(trainer, self.memory.numbers, self._is_ours)
 
     def prepare(self) -> None:
         """Tell whether training begins from scratch, read the images and plan the looking."""
@@ -166,7 +166,7 @@ class DryRun(FitWatch):
 
     def look_if_due(self, hook: str) -> None:
         """It never is; schedulers are given numbers all the same, which ask for them in a dry run, too."""
-        hold_numbers(self.trainer, {}, self._logged)
+        hold_numbers(self.trainer, {}, self._is_ours)
 
     def show_film(self, moving: bool = True) -> None:
         """There is none."""

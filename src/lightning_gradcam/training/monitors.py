@@ -1,7 +1,7 @@
 """Numbers that others wait for: who monitors one ends the run where there is none."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -25,12 +25,14 @@ class Monitor(NamedTuple):
         asker: a callback, or a scheduler's configuration.
         told: the asker, as its user wrote it.
         mode: "min" or "max": what counts as best.
+        insists: it ends the run where the number is not there.
     """
 
     number: str
     asker: Any
     told: str
     mode: str
+    insists: bool = True
 
     @property
     def worst(self) -> float:
@@ -46,11 +48,12 @@ def monitors(trainer: Trainer) -> Iterator[Monitor]:
         number = getattr(callback, "monitor", None)
         if isinstance(number, str) and number.startswith(f"{ROOT}/"):
             told = f"{type(callback).__name__}(monitor={number!r})"
-            yield Monitor(number, callback, told, getattr(callback, "mode", "min"))
+            yield Monitor(number, callback, told, getattr(callback, "mode", "min"), getattr(callback, "strict", True))
     for config in trainer.lr_scheduler_configs:
         if config.reduce_on_plateau and str(config.monitor).startswith(f"{ROOT}/"):
             told = f"{type(config.scheduler).__name__} with {config.monitor!r} as its monitor"
-            yield Monitor(str(config.monitor), config, told, getattr(config.scheduler, "mode", "min"))
+            mode = getattr(config.scheduler, "mode", "min")
+            yield Monitor(str(config.monitor), config, told, mode, config.strict)
 
 
 def check_monitors(trainer: Trainer, callback: Callback, logged: Sequence[str], schedule: Schedule) -> None:
@@ -90,7 +93,7 @@ def check_monitors(trainer: Trainer, callback: Callback, logged: Sequence[str], 
 
 
 def log_numbers(
-    trainer: Trainer, numbers: Mapping[str, float], logged: Sequence[str] | None, at_step: bool = False
+    trainer: Trainer, numbers: Mapping[str, float], is_ours: Callable[[str], bool], at_step: bool = False
 ) -> Mapping[str, float]:
     """Log through Lightning: to all loggers, and where EarlyStopping and ModelCheckpoint look; alike on every rank.
 
@@ -100,7 +103,7 @@ def log_numbers(
     Args:
         trainer: in a stage.
         numbers: of this look. Rank zero has them; the others need them too: an EarlyStopping of theirs asks for them.
-        logged: the names that looks have numbers of; None where no look has succeeded yet.
+        is_ours: whether a number that is not there is one that looks may have.
         at_step: at the end of a training step, which the loggers are told of at once.
     """
     if trainer.world_size > 1:
@@ -112,30 +115,31 @@ def log_numbers(
     for one in trainer.loggers if at_step and numbers else []:  # Lightning's own log would wait for its interval
         one.log_metrics(dict(numbers), trainer.global_step)
     for monitor in monitors(trainer):
-        if monitor.number not in numbers and _is_ours(monitor.number, logged):
+        if monitor.number not in numbers and is_ours(monitor.number):
             logger.warning("%s: this look has no such number; it counts as the worst there is", monitor.told)
             trainer.callback_metrics[monitor.number] = torch.tensor(monitor.worst)
     return numbers
 
 
-def hold_numbers(trainer: Trainer, numbers: Mapping[str, float], logged: Sequence[str] | None) -> None:
-    """Keep what is monitored where it is looked for between looks: the last number, or the worst before there is one.
+def hold_numbers(trainer: Trainer, numbers: Mapping[str, float], is_ours: Callable[[str], bool]) -> None:
+    """Keep what is monitored where it is looked for between looks: the last number, if there is one.
+
+    Before there is, who insists on it finds the worst there is, which is told, and all others find nothing.
 
     Args:
         trainer: in a fit.
         numbers: the last that there were.
-        logged: the names that looks have numbers of; None where no look has succeeded yet.
+        is_ours: as in `log_numbers`.
     """
+    there = trainer.callback_metrics
     for monitor in monitors(trainer):
-        if monitor.number in numbers or _is_ours(monitor.number, logged):
-            held = numbers.get(monitor.number, monitor.worst)
-            trainer.callback_metrics.setdefault(monitor.number, torch.tensor(held))
-
-
-def _is_ours(number: str, logged: Sequence[str] | None) -> bool:
-    """Whether it is one that looks may have: which was accepted before training, whatever became of it since."""
-    tag, _, name = number.rpartition("/")
-    return name in METRICS and (logged is None or tag in {one.rpartition("/")[0] for one in logged})
+        if monitor.number in there:
+            continue
+        if monitor.number in numbers:
+            there[monitor.number] = torch.tensor(numbers[monitor.number])
+        elif monitor.insists and is_ours(monitor.number):
+            logger.warning("%s: no look had such a number yet; it counts as the worst there is", monitor.told)
+            there[monitor.number] = torch.tensor(monitor.worst)
 
 
 def _is_meant(monitor: str, logged: Sequence[str]) -> bool:

@@ -25,7 +25,7 @@ from lightning_gradcam.logs.writer import BackgroundWriter, Job
 from lightning_gradcam.pictures.appearance import Appearance
 from lightning_gradcam.pictures.shown import show_images
 from lightning_gradcam.timeline.history import History
-from lightning_gradcam.timeline.metrics import areas, means, measure, names
+from lightning_gradcam.timeline.metrics import METRICS, areas, means, measure, names
 from lightning_gradcam.training.arguments import Arguments
 from lightning_gradcam.training.caution import caution
 from lightning_gradcam.training.faults import Faults
@@ -127,7 +127,7 @@ class Watch:
         """Explain the images, log their numbers, on all ranks, and let their maps be drawn."""
         kept, numbers = self._found(step)
         try:
-            shared = log_numbers(self.trainer, numbers, self._logged, at_step=self.schedule.by == "step")
+            shared = log_numbers(self.trainer, numbers, self._is_ours, at_step=self.schedule.by == "step")
             self.memory.numbers = shared or self.memory.numbers
         except Exception as fault:
             self.faults(fault)
@@ -263,6 +263,17 @@ class Watch:
         }
         told = names(frozenset(name for name, is_known in known.items() if is_known))
         return [part_tag(self._tag(layer), name) for layer in plan.names for name in told]
+
+    def _is_ours(self, number: str) -> bool:
+        """Whether looks may have a number: one that was accepted before training, whatever became of it since."""
+        tag, _, name = number.rpartition("/")
+        if name not in METRICS:
+            return False
+        if self._logged is not None:
+            return tag in {one.rpartition("/")[0] for one in self._logged}
+        others = (one.root for one in self.trainer.callbacks if isinstance(one, type(self.callback)))  # type: ignore[attr-defined]
+        own = [root for root in others if tag.startswith(f"{root}/")]
+        return max(own, key=len) == root_tag(self.arguments.name) if own else False
 
     def _found(self, step: int) -> tuple[list[Kept], dict[str, float]]:
         """Look, and return what is kept, and its numbers by tag, on rank zero; a fault on any rank costs both."""
