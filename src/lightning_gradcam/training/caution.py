@@ -1,6 +1,6 @@
 """What a fit's maps were worth, in one line at its end: no word without its number."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -15,9 +15,10 @@ _FEWEST = 4  # images that a verdict is made of
 def caution(history: History, values: Mapping[str, Tensor], area: Tensor | None, when: str, unit: str) -> str:
     """Say whether attention moved, whether it is faithful and of its class, and whether it lies on the thing.
 
-    A mean is told from chance where it is a twentieth away, of `in_mask`, since things may be small, half of what it is
-    by chance, and farther than its error: the 95 % interval of Student's t over the images. Where that leaves open
-    which it is, and of fewer than four images, no word is said, which is told.
+    A mean is told from chance where it is farther away than its error, the 95 % interval of Student's t over the
+    images; and farther than a twentieth, of `in_mask`, since things may be small, than half of what it is by chance: it
+    is hardly another where it is not. Where the interval has chance in it and reaches beyond that, and of fewer than
+    four images, no word is said, which is told.
 
     Args:
         history: a layer's looks.
@@ -42,13 +43,14 @@ def _moved(moved: "_Mean", first: str) -> str:
     if moved.count == 0:
         return f"{question} cannot be told: no map is shown in both"
     number = f"(by {moved}; 0 is not at all, 1 elsewhere altogether)"
-    words = "", f"attention hardly moved since {first}", f"attention moved since {first}"
-    return _told(moved, _LEAST, question, words, number)
+    hardly = f"attention hardly moved since {first}"
+    return _told(moved, _LEAST, question, ("", "", hardly, hardly, f"attention moved since {first}"), number)
 
 
 def _faithful(found: "_Mean") -> str:
     number = f"(faithfulness {found}; 0 by chance, 0.5 at most)"
-    words = "it is against what the model needs", "it is no better than chance", "it is faithful"
+    near = (f"it is {one} than chance" for one in ("hardly worse", "no better", "hardly better"))
+    words = "it is against what the model needs", *near, "it is faithful"
     return _told(found, _LEAST, "whether it is faithful", words, number)
 
 
@@ -57,7 +59,8 @@ def _of_its_class(found: "_Mean") -> str:
     if found.count == 0:
         return f"{question} cannot be told: no map of the next class is shown"
     number = f"(class_sensitivity {found}; 0 is the same map for the class that scores next)"
-    return _told(found, _LEAST, question, ("", "it is blind to its class", "it is of its class"), number)
+    words = "", "", "it is blind to its class", "it is nearly blind to its class", "it is of its class"
+    return _told(found, _LEAST, question, words, number)
 
 
 def _on_the_thing(in_mask: Tensor, area: Tensor) -> str:
@@ -65,23 +68,24 @@ def _on_the_thing(in_mask: Tensor, area: Tensor) -> str:
     chance = _Mean(by_chance).mean
     number = f"(in_mask {_Mean(in_mask)}; {chance:.2f} by chance)"
     away, least = _Mean(in_mask - by_chance), min(chance, 1 - chance) / 2
-    less, no_more = (f"it lies {one} on the thing than by chance" for one in ("less", "no more"))
-    return _told(away, least, "whether it lies on the thing", (less, no_more, "it lies on the thing"), number)
+    others = (f"it lies {one} on the thing than by chance" for one in ("less", "hardly less", "no more", "hardly more"))
+    return _told(away, least, "whether it lies on the thing", (*others, "it lies on the thing"), number)
 
 
-def _told(away: "_Mean", least: float, question: str, words: tuple[str, str, str], number: str) -> str:
-    """A word and its number: of what is below chance, no farther from it than `least`, or above; or that none is said.
+def _told(away: "_Mean", least: float, question: str, words: Sequence[str], number: str) -> str:
+    """A word and its number, or that none is said: of few maps, and where the error leaves it open.
 
     Args:
         away: how far a number is from what it is by chance.
         least: what is nearer is none of its own.
-        question: what cannot be told of few maps, or where the error leaves it open.
-        words: of the three.
+        question: what cannot be told then.
+        words: of what is far below chance, hardly below, as by chance, hardly above, and far above.
         number: the number itself.
     """
-    if away.count < _FEWEST or (away.side == 0 and abs(away.mean) > least):
+    is_far = abs(away.mean) > least
+    if away.count < _FEWEST or (away.side == 0 and (is_far or away.half > least)):
         return f"{question} cannot be told from {_maps(away.count)} {number if away.count else ''}".strip()
-    return f"{words[1 + (away.side if abs(away.mean) > least else 0)]} {number}"
+    return f"{words[2 + away.side * (1 + is_far)]} {number}"
 
 
 def _maps(count: int) -> str:
@@ -102,10 +106,14 @@ class _Mean:
         return f"{self.mean:.2f} ± {self.error:.2f}{self._of}" if self.count > 1 else f"{self.mean:.2f}"
 
     @property
+    def half(self) -> float:
+        """Of its 95 % interval."""
+        return _student(self.count - 1) * self.error
+
+    @property
     def side(self) -> int:
         """1 above 0, -1 below it, 0 where its error leaves that open."""
-        is_open = abs(self.mean) <= _student(self.count - 1) * self.error
-        return 0 if is_open else 1 if self.mean > 0 else -1
+        return 0 if abs(self.mean) <= self.half else 1 if self.mean > 0 else -1
 
 
 def _student(freedom: int) -> float:

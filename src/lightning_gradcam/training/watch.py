@@ -52,12 +52,21 @@ _LONGEST_WAIT = 1.0  # seconds, for pictures that have to be logged at the step 
 
 
 class Kept(NamedTuple):
-    """A look at a layer: the tag of its grids, all looks with it, what draws and writes it, and its numbers by tag."""
+    """A look at a layer.
+
+    Attributes:
+        tag: of its grids.
+        history: all looks with it.
+        jobs: what draws and writes it.
+        numbers: by their tags.
+        told: says what the maps are worth, if that is asked for.
+    """
 
     tag: str
     history: History
     jobs: Sequence[Job]
     numbers: Mapping[str, float]
+    told: Callable[[], str] | None = None
 
 
 @dataclass(eq=False)
@@ -304,6 +313,8 @@ class Watch:
         self._is_due = True
         for one in kept:
             self.memory.keep(one.tag, one.history)
+            if one.told:
+                self._told[one.tag] = one.told
 
     def explain(self, plan: Plan, probe_set: ProbeSet) -> list[Maps]:
         """Return the maps of this rank's share of the images, on the training device, one for each layer."""
@@ -332,18 +343,19 @@ class Watch:
         history = self.memory.with_look(self.probe_set, tag, step, found, self.log)
         jobs: list[Job] = [partial(self.log.log_grid, found, history, tag, self._when(step), self._moment(step))]
         values: dict[str, Tensor] = {}
+        told = None
         try:
             things = self._things(found.targets)
             from_scratch = self.memory.from_scratch and self.arguments.settings.trust
             values = measure(history.view(found, things, from_scratch))
             if self.arguments.settings.trust:
                 area = None if things is None else areas(things)
-                self._told[tag] = partial(caution, history, values, area, self._when(step), self.schedule.unit)
+                told = partial(caution, history, values, area, self._when(step), self.schedule.unit)
         except Exception as fault:  # a number costs itself alone
             self.faults(fault)
         if self._is_played:
             jobs.append(partial(self.log.log_look, history, values, tag))
-        return Kept(tag, history, jobs, {part_tag(tag, name): mean for name, mean in means(values).items()})
+        return Kept(tag, history, jobs, {part_tag(tag, name): mean for name, mean in means(values).items()}, told)
 
     def _things(self, targets: Tensor) -> Tensor | None:
         """Where the thing is: (N, 1, H, W), or of a segmentation for each explained class (N, T, H, W)."""
