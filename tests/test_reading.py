@@ -531,6 +531,7 @@ def test_a_table_of_values_and_of_what_is_unknown(tmp_path) -> None:
     for run, header in {
         "values": {"task": "regression", "truths": [[1.5, 7], []]},
         "classes": {"task": "multilabel", "truths": [[0, 2], []], "class_names": ["cat", "dog", "owl"]},
+        "open": {"task": "multilabel", "truths": [[0, 2], []], "unknown": [[], None]},
     }.items():
         write_parts(tmp_path / run, MAPS, look_record(N=2, S=2))
         write_parts(tmp_path / run, PROBE_SET, probe_record(2, probe_set="", **header))
@@ -538,9 +539,9 @@ def test_a_table_of_values_and_of_what_is_unknown(tmp_path) -> None:
     values, classes = log.of("values").to_frame(), log.of("classes").to_frame()
     assert values["true"].tolist() == [1.5, pytest.approx(math.nan, nan_ok=True)]
     assert values["predicted"].tolist() == [0.0, 0.0]
-    assert classes["true"][0] == "cat, owl"
-    assert classes["true"].isna().tolist() == [False, True]
-    assert classes["predicted"].tolist() == ["cat", "cat"]
+    assert classes["true"].tolist() == ["cat, owl", "none"]
+    assert classes["predicted"].tolist() == ["none", "none"]
+    assert log.of("open").to_frame()["true"].isna().tolist() == [False, True]
 
 
 def test_without_pandas_a_table_says_what_it_needs(tmp_path, monkeypatch) -> None:

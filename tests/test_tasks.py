@@ -140,6 +140,28 @@ def test_soft_and_float_labels_are_of_the_class_of_most_weight(fitted, kind) -> 
     assert said.wrong == (shares.argmax(1) != classes).int().tolist()
 
 
+def test_of_several_labels_none_is_told_from_unknown(make_trainer, tmp_path) -> None:
+    """Known to be of none, known of some classes alone, and not known at all: what nobody knows is not right."""
+    labels = torch.tensor([[0.0, 0, 0], [-1, -1, -1], [0, -1, -1], [1, 0, 0], [0, 0, 1], [0, 0, 0]])
+    network = small_cnn()
+    with torch.no_grad():
+        network[9].weight.zero_()
+        network[9].bias.copy_(torch.tensor([-1.0, 2.0, -2.0]))  # all are said to be of class 1
+    loader = DataLoader(TensorDataset(IMAGES[:6], labels), 6)
+    loss = lambda scores, known: F.binary_cross_entropy_with_logits(scores, known.clamp(min=0)) * 0  # noqa: E731
+    watching = GradCAMCallback(images=list(range(6)), task="multilabel", target="predicted")
+    make_trainer(watching, max_epochs=1).fit(Fitted(network, loss), loader, loader)
+    log = read_log(tmp_path)
+    assert log.said == ["true none", "", "", "true 0", "true 2", "true none"]
+    frame = log.to_frame()
+    last = frame[frame["step"] == 1]
+    assert last["true"].fillna("unknown").tolist() == ["none", "unknown", "unknown", 0, 2, "none"]
+    assert last["predicted"].tolist() == [1] * 6
+    assert last["wrong"].isna().tolist() == [False, True, True, False, False, False]
+    assert last["wrong"].dropna().all()
+    assert log.wrong[-1].tolist() == [True, False, False, True, True, True]
+
+
 def test_an_image_without_a_label_has_none(fitted, tmp_path) -> None:
     """-100 and 255: it is explained for its prediction, and is not wrong."""
     labels = torch.tensor([0, 1, -100, 2, 0, 1, 2, 255])

@@ -26,7 +26,7 @@ _MODEL = (
 )
 _LOGDIR = "LOGDIR"
 _CALLED = {"target_layer": "layer", "class_names": "names", "folder": _LOGDIR}  # where it is not as the argument is
-_ARGUMENT = re.compile(r"""'[^']*'|"[^"]*"|(?<![-\w])(class_names\b|\w+(?==))=?""")  # or what is quoted
+_ARGUMENT = re.compile(r"""(?<!\w)'[^']*'|"[^"]*"|(?<![-\w])(class_names\b|\w+(?==))=?""")  # or what is quoted
 _CLASS = "a class by its number, or by its name where names are known"
 
 

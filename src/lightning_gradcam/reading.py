@@ -278,10 +278,10 @@ class AttentionLog:
         """Return a table with a row for each map: run, layer, step, image and target.
 
         Columns: `run`, `layer`, `step`, `image` (its place), `index` (in the data set), `fingerprint`, `area` (of the
-        thing), `true`, `predicted` and `explained` (a class's name, or its number; several joined by ", "; of a task
-        without classes the first value; none where the target is no single class), `wrong` (unknown where nothing can
-        be, or where the truth is), `score` (the first), `state` (shown, blank, not finite or unknown), and each of
-        `numbers`.
+        thing), `true`, `predicted` and `explained` (a class's name, or its number; several joined by ", ", and none of
+        several "none"; of a task without classes the first value; nothing where the truth is unknown, or the target is
+        no single class), `wrong` (nothing where a prediction cannot be, or that is unknown), `score` (the first),
+        `state` (shown, blank, not finite or unknown), and each of `numbers`.
 
         Raises:
             SettingError: pandas is not installed.

@@ -460,6 +460,7 @@ def test_images_and_all_that_is_known_of_them_are_handed_on(address) -> None:
         "task",
         "metrics",
         "renamed",
+        "unknown",
     }
     assert (whole["unit"], whole["scale"]) == ("epoch", "image")
     assert whole.keys() == extra.keys() == names

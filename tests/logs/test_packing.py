@@ -76,6 +76,7 @@ def test_images_are_packed_at_their_size_up_to_256_pixels() -> None:
         "scale": "image",
         "indices": None,
         "areas": None,
+        "unknown": None,
         "pictures": [zlib.crc32(jpeg) for jpeg in jpegs],
     }
     assert told_of_images(replace(shown, by_run=True), ["1", "2", "3"])["scale"] == "run"

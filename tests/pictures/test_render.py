@@ -127,10 +127,12 @@ def test_captions() -> None:
     assert to_caption(classes, [0], Answer(-1, [float("nan")], 0), None) == Caption("true 0", NO_PREDICTION, True)
     caption = to_caption(several, [0, 2], Answer(2, [0.5], -1), ["a", "b", "c"])
     assert caption == Caption("true a, c", "predicted none (c 50%)", wrong=True)  # more likely not there
-    assert to_caption(several, [], Answer(2, [0.27], -1), None) == Caption("", "predicted none (2 27%)")
+    assert to_caption(several, [], Answer(2, [0.27], -1), None) == Caption("true none", "predicted none (2 27%)")
     for truth, told, wrong in (([0, 2], 0.51, False), ([0], 0.9, True), ([], 0.9, True), ([], 0.1, False)):
         assert to_caption(several, truth, Answer(2, [told], -1), None).wrong == wrong
-    assert not to_caption(several, [], Answer(2, [0.9], -1), None, labelled=False).wrong
+    assert not to_caption(several, [], Answer(2, [0.9], -1), None, [2]).wrong
+    assert to_caption(several, [], Answer(2, [0.9], -1), None, [0, 1, 2]).truth == ""
+    assert to_caption(several, [], Answer(2, [0.9], -1), None, [0]) == Caption("", "predicted 2 (90%)", wrong=True)
 
 
 def test_captions_of_values_of_pixels_and_of_neither() -> None:

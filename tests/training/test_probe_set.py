@@ -1,5 +1,6 @@
 """The probe set."""
 
+import logging
 import random
 
 import numpy as np
@@ -165,19 +166,24 @@ def test_masks_may_be_of_any_whole_numbers_and_boxes_are_filled() -> None:
     boxes = to_masks(torch.tensor([[1, 0, 3, 2], [0, 1, 4, 3]]), (3, 4))
     assert boxes[0].int().tolist() == [[0, 1, 1, 0], [0, 1, 1, 0], [0, 0, 0, 0]]
     assert boxes[1].int().tolist() == [[0, 0, 0, 0], [1, 1, 1, 1], [1, 1, 1, 1]]
+    assert not to_masks(torch.tensor([[2, 1, 2, 1], [0, 0, 0, 0]]), (3, 4)).any()  # nothing in these images
+    with pytest.raises(SettingError, match=r"given was \[3, 0, 1, 2\]$"):
+        to_masks(torch.tensor([[1, 0, 3, 2], [3, 0, 1, 2]]), (3, 4))
 
 
 @pytest.mark.parametrize(
     "masks",
     [torch.ones(5, 3, 3), torch.ones(5, 3), torch.rand(5, 2, 2), torch.ones(5, 2, 2, 2), torch.tensor([[0, 0, 9, 9]])],
 )
-def test_wrong_masks_are_refused_by_key_and_overlooked_by_place(masks) -> None:
-    """Where nobody said that a batch's third item is one, it may be anything."""
+def test_wrong_masks_are_refused_by_key_and_overlooked_by_place(masks, caplog) -> None:
+    """Where nobody said that a batch's third item is one, it may be anything, which is said."""
     images = torch.rand(len(masks), 1, 2, 2)
     loader = DataLoader(TensorDataset(images, torch.zeros(len(masks)), masks), 2)
     with pytest.raises(SettingError, match="mask_key"):
         read(loader, 2, mask=2)
-    assert read(loader, 2).masks is None
+    with caplog.at_level(logging.INFO):
+        assert read(loader, 2).masks is None
+    assert "no in_mask, lift and pointing: what lies where masks do is none (mask_key: " in caplog.text
 
 
 def test_boxes_in_shares_of_the_sides_are_told_by_their_numbers() -> None:

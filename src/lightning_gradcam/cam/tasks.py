@@ -144,9 +144,11 @@ class Task:
         return torch.where((known >= 0) & (known < classes), known, NO_CLASS)
 
     def unknown(self, truth: Tensor | None, count: int) -> list[list[int]]:
-        """Return of which of several classes it is not known whether an image is of them."""
-        if truth is None or self.kind != "multilabel":
+        """Return of which of several classes it is not known whether an image is of them: of all, without labels."""
+        if self.kind != "multilabel":
             return [[] for _ in range(count)]
+        if truth is None:
+            return [[*range(self.classes)] for _ in range(count)]
         return [row.isnan().nonzero()[:, 0].tolist() for row in truth]
 
     def truths(self, truth: Tensor | None, count: int) -> list[list[Any]]:

@@ -24,6 +24,7 @@ class Course:
 
     Attributes:
         first: at the first look that has it.
+        first_at: which look that is, its step; None where no look has it.
         last: at the last look.
         change: from the one to the other.
         highest: of all looks.
@@ -35,6 +36,7 @@ class Course:
     change: float = math.nan
     highest: float = math.nan
     highest_at: int | None = None
+    first_at: int | None = None
 
     @classmethod
     def of(cls, log: AttentionLog, name: str) -> "Course":
@@ -45,7 +47,7 @@ class Course:
             return cls()
         first, last, top = float(means[known[0]]), float(means[-1]), int(known[means[known].argmax()])
         moved = last - first if known[0] < len(means) - 1 else math.nan  # of one look alone there is no change
-        return cls(first, last, moved, float(means[top]), int(log.steps[top]))
+        return cls(first, last, moved, float(means[top]), int(log.steps[top]), int(log.steps[known[0]]))
 
 
 def chosen(log: AttentionLog, args: argparse.Namespace) -> AttentionLog:
@@ -157,7 +159,9 @@ def _moved(log: AttentionLog) -> str:
         course, chance = Course.of(log, name), _chance(log, name)
         if math.isfinite(course.change):
             by_chance = f" ({chance} by chance)" if chance else ""
-            parts.append(f"{words} went from {lines.number(course.first)} to {lines.number(course.last)}{by_chance}")
+            since = "" if course.first_at == log.steps[0] else f" at {log.unit} {course.first_at}"
+            first, last = lines.number(course.first), lines.number(course.last)
+            parts.append(f"{words} went from {first}{since} to {last}{by_chance}")
     return "; ".join(parts) or "one look alone says nothing of it"
 
 

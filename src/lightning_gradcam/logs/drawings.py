@@ -68,7 +68,7 @@ def _rows(
         amounts = _amounts(log, images, places, since)
         return foremost(amounts, scene.truths, most), {"chosen": images, "having": int((amounts > 0).sum())}
     accepted = f"accepted are places of 0 to {count - 1}"
-    if isinstance(images, list) and len(images) == count and all(isinstance(one, bool) for one in images):
+    if isinstance(images, (list, tuple)) and len(images) == count and all(isinstance(one, bool) for one in images):
         images = [place for place, is_wanted in enumerate(images) if is_wanted]  # a mask, as NumPy has it
     if not isinstance(images, (list, tuple, range)) or not all(map(_is_whole, images)):
         raise SettingError(f"images={quoted(images)}; {accepted}, a bool for each, 'moved', 'wrong' or None")

@@ -120,10 +120,21 @@ class LayerLog:
 
     @property
     def judged(self) -> Array:
-        """(N,) bool, whether a prediction can be right or wrong: of what is known to be of a class, or of none."""
-        task, truths = self.told["task"], self.told["truths"] or [[]] * self.states.shape[1]
-        is_labelled = task == "multilabel" and any(truths)  # there none is an answer, too
-        return np.array([task not in NEVER_WRONG and (is_labelled or bool(truth)) for truth in truths])
+        """(E, N) bool, whether a prediction is right or wrong: of what is known to be of its class, or not to be."""
+        predictions, task = self.fields["predictions"], self.told["task"]
+        if task == "multilabel":
+            never = np.zeros(len(predictions), bool)
+            known = [self.open_of(image) for image in range(predictions.shape[1])]
+            pairs = zip(predictions.T, known, strict=True)
+            return np.stack([never if one is None else ~np.isin(said, one) for said, one in pairs], axis=1)
+        truths = self.told["truths"] or [[]] * predictions.shape[1]
+        return np.broadcast_to([bool(truth) and task not in NEVER_WRONG for truth in truths], predictions.shape)
+
+    def open_of(self, image: int) -> list[int] | None:
+        """Of several classes those that may be an image's or not; None for all of them."""
+        if (unknown := self.told["unknown"]) is not None:
+            return list(unknown[image]) if unknown[image] is not None else None
+        return [] if any(self.told["truths"]) else None  # of an early version, or another task
 
     @property
     def states(self) -> Array:

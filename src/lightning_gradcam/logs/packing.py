@@ -15,7 +15,7 @@ from torch import Tensor
 from lightning_gradcam.cam.states import SHOWN
 from lightning_gradcam.errors import SettingError
 from lightning_gradcam.logs.schema import LOOK, MOST, VERSION, check_of, deflated
-from lightning_gradcam.pictures.captions import name_of, to_truth
+from lightning_gradcam.pictures.captions import name_of
 from lightning_gradcam.pictures.looks import Caption
 from lightning_gradcam.pictures.render import to_jpeg
 from lightning_gradcam.pictures.shown import ShownImages
@@ -113,7 +113,8 @@ def told_of_images(
         "indices": None if indices is None else list(indices),
         "areas": None if areas is None else [area if isfinite(area) else None for area in areas],
         "truths": [list(truth) if np.isfinite(truth).all() else [] for truth in images.truths],
-        "said": [to_truth(images.task, truth, images.class_names) for truth in images.truths],
+        "unknown": _unknown(images),
+        "said": images.said,
         "class_names": names and [name_of(place, names) for place in range(len(names))],
         "columns": images.column_names,
         "about": images.about,
@@ -129,6 +130,15 @@ def pack_images(images: ShownImages, told: Mapping[str, Any]) -> list[bytes]:
     pictures = [to_jpeg(Image.fromarray(picture)) for picture in images.scene.at((1, MAX_SIDE))]
     header = {**told, "pictures": [crc32(picture) for picture in pictures]}
     return [_json(header | {"check": check_of(header)}), *pictures]
+
+
+def _unknown(images: ShownImages) -> list[list[int] | None] | None:
+    """Of several classes those that may be each image's or not, None for all of them; None of other tasks."""
+    if images.task.kind != "multilabel":
+        return None
+    return [
+        None if len(one) == images.task.classes else list(one) for one in images.unknown or [()] * len(images.truths)
+    ]
 
 
 def _scale_of(images: ShownImages) -> str:

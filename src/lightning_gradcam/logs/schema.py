@@ -11,7 +11,8 @@ The Attention tab's data are string tensors of plugin `gradcam`, a part a string
 - `gradcam/[{name}/]probe`, one a set of images and a way of looking at them. The header has `version`; `probe_set`;
   `fingerprints`, an image's each; `indices`, where in the data set each is, null or missing where that is unknown;
   `areas`, each thing's share of its image, null where there is none, and null or missing where masks are unknown;
-  `truths`, each image's classes or values, and `said`, in words; `class_names`;
+  `truths`, each image's classes or values, and `said`, in words; `unknown`, of several classes those that may be each
+  image's or not, null for all of them, and null or missing of other tasks; `class_names`;
   `columns`, the names of several targets; `about`; `unit`, what looks are counted in, "epoch" where it is missing or
   "step"; `scale`, how maps are drawn, "image", each by itself, where it is missing, or "run", as shares of the highest
   peak their image has had; `task`, its kind, "" where missing; `metrics`, what has to be known to read each number, as

@@ -10,6 +10,7 @@ import numpy as np
 from lightning_gradcam.cam.states import STATES
 from lightning_gradcam.logs.layer_log import Array, LayerLog
 
+_NONE = "none"  # of several classes
 Columns = dict[str, Array]  # by name, all as long
 
 
@@ -46,8 +47,8 @@ def _rows(log: LayerLog) -> Columns:
         "index": spread(np.array(told["indices"] or [None] * shape[1], object), "N"),
         "fingerprint": spread(np.array(told["fingerprints"] or [""] * shape[1], object), "N"),
         "area": spread(np.array(told["areas"] or [None] * shape[1], np.float64), "N"),
-        "true": spread(_truths(told, shape[1], of_values), "N"),
-        "predicted": spread(first if of_values else _named(fields["predictions"], names), "EN"),
+        "true": spread(_truths(log, shape[1], of_values), "N"),
+        "predicted": spread(first if of_values else _predicted(log, first), "EN"),
         "explained": spread(_named(fields["targets"], names), "ENT"),
         "wrong": spread(_judged(log), "EN"),
         "score": spread(first, "EN"),
@@ -62,14 +63,25 @@ def _judged(log: LayerLog) -> Array:
     if log.judged.all():
         return wrong
     known = wrong.astype(object)
-    known[:, ~log.judged] = None
+    known[~log.judged] = None
     return known
 
 
-def _truths(told: dict[str, Any], images: int, of_values: bool) -> Array:
+def _predicted(log: LayerLog, likeliest: Array) -> Array:
+    """The predicted class by name or number, (E, N); of several "none" where the likeliest is likelier not there."""
+    named = _named(log.fields["predictions"], log.told["class_names"])
+    if log.told["task"] == "multilabel":
+        named[likeliest <= 0.5] = _NONE
+    return named
+
+
+def _truths(log: LayerLog, images: int, of_values: bool) -> Array:
     """Each image's class by name or number, several joined by ", ", or its first value; None where unknown, (N,)."""
-    found = np.full(images, None, object)
+    told, found = log.told, np.full(images, None, object)
     for place, truth in enumerate(told["truths"]):
+        if told["task"] == "multilabel" and not truth:
+            found[place] = _NONE if log.open_of(place) == [] else None
+            continue
         if of_values:
             found[place] = truth[0] if truth else np.nan
         elif truth:

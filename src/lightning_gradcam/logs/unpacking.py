@@ -24,6 +24,7 @@ UNKNOWN: dict[str, Any] = {
     "indices": None,
     "areas": None,
     "truths": [],
+    "unknown": None,
     "said": [],
     "class_names": None,
     "columns": [],
@@ -232,13 +233,14 @@ def _are_words(told: dict[str, Any]) -> bool:
 
 def _are_of(images: int, told: dict[str, Any]) -> bool:
     """Whether what is told of each image is of so many."""
-    truths, indices, areas = told["truths"], told["indices"], told["areas"]
+    truths, indices, areas, unknown = (told[name] for name in ("truths", "indices", "areas", "unknown"))
     are_lists = isinstance(truths, list) and all(isinstance(one, list) for one in truths)
     are_numbers = are_lists and all(_is_number(value) for one in truths for value in one)
     are_words = _are(told["fingerprints"], str) and _are(told["said"], str)
     are_places = indices is None or (_are(indices, int) and all(map(_is_number, indices)) and len(indices) == images)
     are_shares = areas is None or (isinstance(areas, list) and len(areas) == images and all(map(_is_share, areas)))
-    if not (are_numbers and are_words and are_places and are_shares):
+    are_open = unknown is None or (isinstance(unknown, list) and len(unknown) == images and all(map(_is_open, unknown)))
+    if not (are_numbers and are_words and are_places and are_shares and are_open):
         return False
     return all(len(one) == images for one in (truths, told["fingerprints"], told["said"]))
 
@@ -300,6 +302,10 @@ def _refuse(constant: str) -> None:
 
 def _is_number(value: Any) -> bool:
     return (type(value) is int and abs(value) < 2**53) or (type(value) is float and math.isfinite(value))
+
+
+def _is_open(classes: Any) -> bool:
+    return classes is None or (_are(classes, int) and all(map(_is_number, classes)))
 
 
 def _is_share(value: Any) -> bool:

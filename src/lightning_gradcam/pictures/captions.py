@@ -57,7 +57,7 @@ def _target(target: Target, task: Task, labelled: bool, class_names: Names) -> s
     return ", ".join(name_of(one, class_names) for one in classes_of(target)) or "custom"
 
 
-def to_caption(task: Task, truth: Truth, answer: Answer, class_names: Names, labelled: bool = True) -> Caption:
+def to_caption(task: Task, truth: Truth, answer: Answer, class_names: Names, unknown: Sequence[int] = ()) -> Caption:
     """Say an image's truth and the model's answer.
 
     Args:
@@ -65,21 +65,23 @@ def to_caption(task: Task, truth: Truth, answer: Answer, class_names: Names, lab
         truth: the image's.
         answer: the model's.
         class_names: a name for each class; without them the numbers are shown.
-        labelled: of several classes, whether it is known that the image is of the predicted one, or is not.
+        unknown: of several classes, of which it is not known whether the image is of them.
     """
+    labelled, said_truth = answer.prediction not in unknown, to_truth(task, truth, class_names, not unknown)
     wrong = task.kind != "multilabel" and task.has_classes and bool(truth) and answer.prediction not in truth
     if task.kind == "multilabel" and labelled:  # the first of several that may be there, or none
         is_there = answer.told[0] > 0.5
         wrong = (is_there and answer.prediction not in truth) or (not is_there and bool(truth))
     if answer.prediction == NO_CLASS:  # which is right of no image whose classes are known
-        is_known = bool(truth) or (task.kind == "multilabel" and labelled)
-        return Caption(to_truth(task, truth, class_names), NO_PREDICTION, task.has_classes and is_known)
-    said = _ANSWERS[task.kind](task, truth, answer, class_names)
-    return Caption(to_truth(task, truth, class_names), said, wrong)
+        is_known = bool(truth) or (task.kind == "multilabel" and not unknown)
+        return Caption(said_truth, NO_PREDICTION, task.has_classes and is_known)
+    return Caption(said_truth, _ANSWERS[task.kind](task, truth, answer, class_names), wrong)
 
 
-def to_truth(task: Task, truth: Truth, class_names: Names) -> str:
-    """Say an image's truth; nothing where it is unknown, and of a foreground."""
+def to_truth(task: Task, truth: Truth, class_names: Names, is_known: bool = True) -> str:
+    """Say an image's truth; nothing where it is unknown, of several classes of any of them, and of a foreground."""
+    if task.kind == "multilabel" and not truth:
+        return f"{TRUE}none" if is_known else ""
     if not truth or task.is_foreground:
         return ""
     if task.kind == "regression":

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -19,7 +20,6 @@ from lightning_gradcam.timeline.clusters import Doubles, clustered
 _WIDTH, _HEIGHT = 5.5, 2.8  # inches, at least
 _NAMES, _LINE = 1.6, 0.15  # inches: how wide names are at most, and how high a line of them is
 _LINES = 3  # of a name
-_COLOURS = 10  # of matplotlib's cycle
 _DASHES = ("-", "--", "-.")  # as colours begin again
 _BAND = 1.96  # standard errors
 _GRAY = "0.45"
@@ -81,7 +81,8 @@ def curve_figure(lines: Sequence[Line], number: str, unit: str, says: str) -> Fi
 
 def _draw(axes: Axes, line: Line, name: str, place: int) -> Line2D:
     """The mean and its band; a look that stands alone is a point with a bar, which can be seen."""
-    dashes = _DASHES[place // _COLOURS % len(_DASHES)]
+    colours = len(rcParams["axes.prop_cycle"].by_key().get("color", "0"))  # of the user's style
+    dashes = _DASHES[place // colours % len(_DASHES)]
     # a legend leaves out what begins with "_"
     (drawn,) = axes.plot(line.steps, line.mean, color=f"C{place}", ls=dashes, label=f" {name}")
     band, colour = _BAND * line.error, drawn.get_color()

@@ -29,7 +29,7 @@ class ShownImages:
         about: what the pictures are of, for their headers: target, method, task.
         class_names: a name for each class, or None.
         column_classes: with several targets, the classes that they are.
-        unknown: of which of several classes it is not known whether an image is of them.
+        unknown: of which of several classes it is not known whether an image is of them; all of them without labels.
         unit: what looks are counted in, "epoch" or "step".
         by_run: maps are drawn as shares of the highest peak their image has had; else each is scaled by itself.
         way: `about`, whatever classes are called: what tells how images are looked at.
@@ -54,8 +54,13 @@ class ShownImages:
     @property
     def scene(self) -> Scene:
         """All of it that is drawn at every look."""
-        truths = [to_truth(self.task, truth, self.class_names) for truth in self.truths]
-        return Scene(self.pictures, truths, self.about, self.column_names, self.unit)
+        return Scene(self.pictures, self.said, self.about, self.column_names, self.unit)
+
+    @property
+    def said(self) -> list[str]:
+        """Each image's truth in words."""
+        known = zip(self.truths, self.unknown or [()] * len(self.truths), strict=True)
+        return [to_truth(self.task, truth, self.class_names, not any(unknown)) for truth, unknown in known]
 
     def sight(self, found: Maps, step: int = 0, rows: Sequence[int] | None = None) -> Sight:
         """One look at them, or at the images in some rows, whose maps these then are, as it is drawn."""
@@ -67,9 +72,8 @@ class ShownImages:
         rows = range(len(self.pictures)) if rows is None else rows
         answers = map(Answer, found.predictions.tolist(), found.scores.tolist(), found.targets[:, 0].tolist())
         known = ((self.truths[row], self.unknown[row] if self.unknown else ()) for row in rows)
-        labelled = any(map(len, self.truths))
         return [
-            to_caption(self.task, truth, answer, self.class_names, labelled and answer.prediction not in unknown)
+            to_caption(self.task, truth, answer, self.class_names, unknown)
             for (truth, unknown), answer in zip(known, answers, strict=True)
         ]
 

@@ -10,7 +10,7 @@ from PIL import ImageFont
 Font = ImageFont.FreeTypeFont
 
 _LONGEST = 120  # letters of a name that are looked at
-_TAIL = re.compile(r"(.*?)((?: \([^()]*%\)|: IoU [\d.]+)?)", re.DOTALL)  # a name, and what is behind it
+_TAIL = re.compile(r"(.*?)((?: \(\d+%\)|: IoU [\d.]+)?)", re.DOTALL)  # a name, and what is behind it
 
 
 @cache

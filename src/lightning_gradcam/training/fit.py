@@ -1,5 +1,6 @@
 """A fit's looking: when, from the first look to the film of all."""
 
+import shlex
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -84,7 +85,7 @@ class FitWatch(Watch):
             with suppress(Exception):  # of weights that cannot be read like tensors nothing is told
                 self.memory.from_scratch = is_untrained(self.module)
         if not self.memory.from_scratch and self._is_wanted:
-            told = "is trained already, or its weights do not tell" if begins else "goes on without its first maps"
+            told = "is trained already, or its weights do not tell" if begins else "goes on; how it began is not told"
             rank_zero_info(f"trust=True: `learned` is not logged: {type(self.module).__name__} {told}")
 
     def _scheduled(self) -> Schedule:
@@ -133,7 +134,8 @@ class FitWatch(Watch):
 
     def _open_log(self) -> RunLog:
         log = super()._open_log()
-        rank_zero_info(f"pictures and the Attention tab's data: tensorboard --logdir {self._events.folder}")
+        folder = shlex.quote(self._events.folder)
+        rank_zero_info(f"pictures and the Attention tab's data: tensorboard --logdir {folder}")
         is_epoch = self.schedule.unit == "epoch"
         self._writer.submit(
             partial(log.log_images, self.trainer.current_epoch if is_epoch else self.trainer.global_step)

@@ -1,15 +1,12 @@
 """Where the thing is: masks, or boxes, as a batch holds them."""
 
-import logging
-
 import torch
+from pytorch_lightning.utilities import rank_zero_info
 from torch import Tensor
 
 from lightning_gradcam.cam.maps import size_of
 from lightning_gradcam.errors import SettingError
 from lightning_gradcam.training.batches import Keys
-
-logger = logging.getLogger(__name__)
 
 
 def to_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
@@ -41,10 +38,11 @@ def _boxes_to_masks(boxes: Tensor, size: tuple[int, int]) -> Tensor:
     if boxes.is_floating_point() and bool((boxes <= 1).all()):  # shares of the sides
         boxes = boxes * boxes.new_tensor([width, height, width, height])
     x0, y0, x1, y1 = boxes.float().T[..., None]
-    if not bool(((x0 < x1) & (y0 < y1) & (x0 >= 0) & (y0 >= 0) & (x1 <= width) & (y1 <= height)).all()):
+    fits = (x0 <= x1) & (y0 <= y1) & (x0 >= 0) & (y0 >= 0) & (x1 <= width) & (y1 <= height)  # an empty one is no thing
+    if not bool(fits.all()):
         raise SettingError(
-            f"mask_key: boxes are x0 < x1, y0 < y1 in pixels of the images, {height}x{width}; given were "
-            f"{boxes.tolist()[:4]}"
+            f"mask_key: boxes are x0 < x1, y0 < y1 in pixels of the images, {height}x{width}; given was "
+            f"{boxes[~fits[:, 0]][0].tolist()}"
         )
     rows, columns = torch.arange(height) + 0.5, torch.arange(width) + 0.5
     inside: Tensor = ((rows > y0) & (rows < y1))[:, :, None] & ((columns > x0) & (columns < x1))[:, None, :]
@@ -60,5 +58,5 @@ def masks_of(found: Tensor | None, images: Tensor, keys: Keys) -> Tensor | None:
     except SettingError as error:
         if keys.mask is not None:
             raise
-        logger.info("no in_mask, no pointing: %s", error)
+        rank_zero_info(f"no in_mask, lift and pointing: what lies where masks do is none ({error})")
         return None

@@ -248,7 +248,8 @@ class Watch:
 
     def _tags(self, plan: Plan) -> dict[str, str]:
         images = part_tag(root_tag(self.arguments.name), PROBE_SET)
-        shown = f"{self.log.told} {self._appearance}"
+        known = {name: told for name, told in self.log.told.items() if name != "indices"}
+        shown = f"{known} {self._appearance}"
         return {self._tag(layer): str(id(self)) for layer in plan.names} | {images: shown}
 
     def _check_others(self, plan: Plan) -> None:
