@@ -37,6 +37,7 @@ def wrapped_for_checkpointing() -> object:
 
 NAMES = {  # by how to get the owner: who compiles has Dynamo loaded from then on
     "_should_save_on_train_epoch_end": (lambda: ModelCheckpoint, "training/monitors.py"),
+    "_every_n_train_steps": (lambda: ModelCheckpoint(), "training/monitors.py"),
     "_check_on_train_epoch_end": (lambda: EarlyStopping("any"), "training/monitors.py"),
     "_on_before_batch_transfer": (lambda: LightningModule, "training/session.py"),
     "_get_file_writer": (lambda: SummaryWriter, "logs/events.py"),

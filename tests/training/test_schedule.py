@@ -172,6 +172,15 @@ def test_a_callback_that_cannot_look_says_nothing_of_anothers_number(make_traine
         assert 0 <= float(stop.best_score) <= 1
 
 
+def test_who_asks_after_epochs_is_told_of_no_worst_before(make_trainer, loader, caplog) -> None:
+    """`drift` is there by the first epoch's end, of looks by epochs; nothing is said of what nobody asks for."""
+    stop = EarlyStopping(f"{TAG}/drift", patience=9, check_on_train_epoch_end=True)
+    with caplog.at_level("WARNING", logger="lightning_gradcam"):
+        make_trainer(GradCAMCallback(images=4), stop, max_epochs=2).fit(Classifier(), loader, loader)
+    assert "counts as the worst" not in caplog.text
+    assert 0 <= float(stop.best_score) <= 1
+
+
 def test_who_asks_after_each_step_finds_the_last_number(make_trainer, loader) -> None:
     """A scheduler that steps with the optimizer, in the fit as in a dry run; looks are rarer, or each epoch."""
 

@@ -70,7 +70,7 @@ class FitWatch(Watch):
             self.look(step)
             self.show_film_if_due()
         elif hook == "step" or self.schedule.unit == "step":
-            hold_numbers(trainer, self.memory.numbers, self._is_ours)
+            hold_numbers(trainer, self.memory.numbers, self._is_ours, at_step=hook == "step")
 
     def prepare(self) -> None:
         """Tell whether training begins from scratch, read the images and plan the looking."""
@@ -168,7 +168,7 @@ class DryRun(FitWatch):
 
     def look_if_due(self, hook: str) -> None:
         """It never is; schedulers are given numbers all the same, which ask for them in a dry run, too."""
-        hold_numbers(self.trainer, {}, self._is_ours)
+        hold_numbers(self.trainer, {}, self._is_ours, at_step=hook == "step")
 
     def show_film(self, moving: bool = True) -> None:
         """There is none."""

@@ -26,13 +26,15 @@ class Monitor(NamedTuple):
         told: the asker, as its user wrote it.
         mode: "min" or "max": what counts as best.
         insists: it ends the run where the number is not there.
+        by_steps: it asks after training steps, and not only after epochs and validations.
     """
 
     number: str
     asker: Any
     told: str
     mode: str
-    insists: bool = True
+    insists: bool
+    by_steps: bool
 
     @property
     def worst(self) -> float:
@@ -48,12 +50,13 @@ def monitors(trainer: Trainer) -> Iterator[Monitor]:
         number = getattr(callback, "monitor", None)
         if isinstance(number, str) and number.startswith(f"{ROOT}/"):
             told = f"{type(callback).__name__}(monitor={number!r})"
-            yield Monitor(number, callback, told, getattr(callback, "mode", "min"), getattr(callback, "strict", True))
+            insists, by_steps = getattr(callback, "strict", True), bool(getattr(callback, "_every_n_train_steps", 0))
+            yield Monitor(number, callback, told, getattr(callback, "mode", "min"), insists, by_steps)
     for config in trainer.lr_scheduler_configs:
         if config.reduce_on_plateau and str(config.monitor).startswith(f"{ROOT}/"):
             told = f"{type(config.scheduler).__name__} with {config.monitor!r} as its monitor"
             mode = getattr(config.scheduler, "mode", "min")
-            yield Monitor(str(config.monitor), config, told, mode, config.strict)
+            yield Monitor(str(config.monitor), config, told, mode, config.strict, config.interval == "step")
 
 
 def check_monitors(trainer: Trainer, callback: Callback, logged: Sequence[str], schedule: Schedule) -> None:
@@ -121,7 +124,7 @@ def log_numbers(
     return numbers
 
 
-def hold_numbers(trainer: Trainer, numbers: Mapping[str, float], is_ours: Callable[[str], bool]) -> None:
+def hold_numbers(trainer: Trainer, numbers: Mapping[str, float], is_ours: Callable[[str], bool], at_step: bool) -> None:
     """Keep what is monitored where it is looked for between looks: the last number, if there is one.
 
     Before there is, who insists on it finds the worst there is, which is told, and all others find nothing.
@@ -130,10 +133,11 @@ def hold_numbers(trainer: Trainer, numbers: Mapping[str, float], is_ours: Callab
         trainer: in a fit.
         numbers: the last that there were.
         is_ours: as in `log_numbers`.
+        at_step: at the end of a training step, after which few ask.
     """
     there = trainer.callback_metrics
     for monitor in monitors(trainer):
-        if monitor.number in there:
+        if monitor.number in there or (at_step and not monitor.by_steps):
             continue
         if monitor.number in numbers:
             there[monitor.number] = torch.tensor(numbers[monitor.number])
