@@ -94,7 +94,7 @@ class Memory:
         self._fit = [ref(one) for one in fit]
         self._earlier = earlier
         self._folders: list[str] = []
-        self._run = uuid4().hex  # two of one seed see the very same
+        self._run = ""
         self.probe_set: ProbeSet | None = None
         self.histories: dict[str, History] = {}
         self.from_scratch = False
@@ -109,6 +109,7 @@ class Memory:
         if self.resumed:
             self._take_up(self.resumed, probe_set, log, step)
             self.resumed = None  # not before: an interrupt may come while logs are read
+        self._run = self._run or uuid4().hex  # two runs of one seed see the very same
         so_far = self.histories.get(tag, History(found.layer, log.rows))
         so_far = replace(so_far, layer=found.layer, run=self._run)
         self.probe_set = probe_set
