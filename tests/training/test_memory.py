@@ -20,7 +20,7 @@ from lightning_gradcam.training.choosing import chosen
 from lightning_gradcam.training.memory import Memory
 from lightning_gradcam.training.probe_set import ProbeSet
 
-from ..conftest import Classifier, Events, make_pairs, small_cnn
+from ..conftest import Classifier, Events, make_pairs, scalars, small_cnn
 
 TAG = "gradcam/network.6"
 
@@ -576,6 +576,19 @@ def test_places_that_can_be_none_cost_no_look(fitted, make_trainer, loader, tmp_
         make_trainer(callback, max_epochs=3).fit(Classifier(), loader, loader, ckpt_path=tmp_path / "broken.ckpt")
     assert looks(callback) == [3]
     assert "cannot be read" in caplog.text
+
+
+def test_a_checkpoint_has_the_last_looks_numbers(fitted, make_trainer, loader, tmp_path) -> None:
+    """Which a resumed run holds until its next look; a checkpoint of another callback's has none of them."""
+    _, callback, _ = fitted
+    numbers = callback.state_dict()["numbers"]
+    logged = scalars(tmp_path / "run")
+    last = {name: logged[name][-1] for name in numbers if name.startswith(TAG)}
+    assert {f"{TAG}/drift", f"{TAG}/focus"} <= last.keys()
+    assert {name: numbers[name] for name in last} == pytest.approx(last)
+    callback._memory.begin_from(callback.state_key, {"GradCAMCallback{'other': 1}": {}})
+    assert callback.state_dict()["numbers"] == {}
+    assert callback.state_dict()["method"] is None
 
 
 def test_of_many_folders_the_first_and_the_last_are_named() -> None:
