@@ -26,7 +26,7 @@ from lightning_gradcam.logs.unpacking import (
     caution_of,
     mark_of,
     other_names,
-    probe_of,
+    pictures_of,
     strings,
     told_of,
 )
@@ -235,12 +235,12 @@ def _images(plugin: AttentionPlugin, request: Request) -> Told:
 
 def _sets_of(records: list[Record], earlier: object) -> tuple[dict[str | None, Told], int]:
     """Each set of images that can be read, and what is known of them, the last first; nothing where there is none."""
-    told = [one for *_, parts in records if (one := told_of(parts))]
+    sets = [(told, parts) for *_, parts in records if (told := told_of(parts))]
     found: dict[str | None, Told] = {}
-    for *_, parts in reversed(records):
-        if (one := probe_of(parts)) and one["probe_set"] not in found:
-            one["renamed"] = other_names(one, told) is not None
-            found[one["probe_set"]] = one, parts[1:]
+    for told, parts in reversed(sets):
+        if told["probe_set"] not in found and all(pictures_of(parts)):
+            is_renamed = other_names(told, [one for one, _ in sets]) is not None
+            found[told["probe_set"]] = told | {"renamed": is_renamed}, parts[1:]
     return found or {None: (None, [])}, sum(len(part) for _, pictures in found.values() for part in pictures)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lightning_gradcam.cam.maps import Maps
 from lightning_gradcam.logs.events import Events
-from lightning_gradcam.logs.packing import mark_of_way, pack_caution, pack_images, pack_look, told_of_images
+from lightning_gradcam.logs.packing import pack_caution, pack_images, pack_look, told_of_images
 from lightning_gradcam.logs.schema import CAUTION, FILMSTRIP, MAPS, PROBE_SET, TIMELAPSE, part_tag
 from lightning_gradcam.logs.trackers import Picture, Tracker
 from lightning_gradcam.pictures.choosing import MOST_TARGETS, drawn
@@ -96,10 +96,10 @@ class RunLog:
         """What is known of the images."""
         return told_of_images(self.images, self.fingerprints, self.indices, self.areas)
 
-    @cached_property
+    @property
     def probe_set(self) -> str:
         """What tells which images are looked at, and how."""
-        return mark_of_way(self.images, self.fingerprints)
+        return str(self.told["probe_set"])
 
     @cached_property
     def rows(self) -> tuple[int, ...] | None:

@@ -101,8 +101,8 @@ def _layer(run: str, tag: str, records: Records, faults: Sequence[str], notes: l
     if not series.looks:
         notes += unread
         return None
-    images = records.get(probe_set_of(tag), [])
-    sets = [told for *_, parts in images if (told := told_of(parts))]
+    images = [(told, parts) for *_, parts in records.get(probe_set_of(tag), []) if (told := told_of(parts))]
+    sets = [told for told, _ in images]
     looks, left_out = _alike(series.looks, place, sets)
     told, pictures, size = _images(images, looks[-1])
     caution = caution_of(parts for *_, parts in records.get(caution_tag(tag), []))
@@ -204,11 +204,12 @@ def _shape(look: LookRecord) -> list[int]:
     return [look.head["sizes"][axis] for axis in "NSThw"]
 
 
-def _images(records: list[Record], look: LookRecord) -> tuple[dict[str, Any], Data, tuple[int, int]]:
+def _images(
+    images: Sequence[tuple[dict[str, Any], Data]], look: LookRecord
+) -> tuple[dict[str, Any], Data, tuple[int, int]]:
     """What is told of a look's images, these, encoded, and their (H, W); little and none where they cannot be read."""
-    for *_, parts in reversed(records):
-        told = told_of(parts)
-        if told and told["probe_set"] == look.head["probe_set"] and len(parts) == 1 + look.head["sizes"]["N"]:
+    for told, parts in reversed(images):
+        if told["probe_set"] == look.head["probe_set"] and len(parts) == 1 + look.head["sizes"]["N"]:
             pictures = pictures_of(parts)
             sizes = [_size(part) for part in pictures]
             known = {size for size in sizes if size}

@@ -59,11 +59,11 @@ def _rows(log: LayerLog) -> Columns:
 
 def _judged(log: LayerLog) -> Array:
     """Whether each prediction is wrong, (E, N); None where that cannot be known."""
-    wrong = log.fields["wrong"]
-    if log.judged.all():
+    wrong, judged = log.fields["wrong"], log.judged
+    if judged.all():
         return wrong
     known = wrong.astype(object)
-    known[~log.judged] = None
+    known[~judged] = None
     return known
 
 

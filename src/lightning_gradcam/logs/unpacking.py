@@ -191,12 +191,6 @@ def header_of(parts: Data) -> dict[str, Any] | None:
     return header if isinstance(header, dict) and header.get("version") == VERSION else None
 
 
-def probe_of(parts: Data) -> dict[str, Any] | None:
-    """Return what is told of images, if all of it is what the tab will read, and every image a JPEG as written."""
-    told = told_of(parts)
-    return told if told and all(pictures_of(parts)) else None
-
-
 def pictures_of(parts: Data) -> Data:
     """Return the images, encoded; nothing in place of one that is no JPEG, or not as it was written."""
     checks, given = (header_of(parts) or {}).get("pictures"), parts[1:]
